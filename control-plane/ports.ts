@@ -1,0 +1,22 @@
+import type { Random } from '#shared/domain/ids.ts'
+import type { BlobStore } from '#shared/ports/blob-store.ts'
+import type { Clock } from '#shared/ports/clock.ts'
+import type { MessageBus } from '#shared/ports/message-bus.ts'
+import type { Database } from './store/database.ts'
+
+/** What the app needs of the world. `main.node.ts` makes one for the process, `main.workers.ts` one a request. */
+export interface Ports {
+  db: Database
+  blobs: BlobStore
+  bus: MessageBus
+  clock: Clock
+  random: Random
+  config: Config
+}
+
+export interface Config {
+  /** Where clients and agents reach this API, without a slash at the end. */
+  publicUrl: string
+  /** IPv4 pool that hosts' /24 subnets are cut from, such as `10.86.0.0/16`. */
+  addressPool: string
+}

@@ -1,0 +1,169 @@
+import { sql } from 'drizzle-orm'
+import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import type { Digest } from '#shared/digest.ts'
+import type { BuildSpec, BuildState } from '#shared/domain/build.ts'
+import type { ContainerGoal, ContainerSpec, ObservedState, SignalOrder } from '#shared/domain/container.ts'
+import type { HostFacts } from '#shared/domain/host.ts'
+import type { BuildId, ContainerId, ContextId, HostId, TokenId } from '#shared/domain/ids.ts'
+import type { Fault } from '#shared/errors.ts'
+
+/** Times are milliseconds since 1970. One writer a field (DESIGN §5.2): `observed*` belongs to ingest, the rest to intent. */
+
+export const tokens = sqliteTable(
+  'tokens',
+  {
+    id: text().$type<TokenId>().primaryKey(),
+    name: text().notNull(),
+    /** SHA-256 of the token, hex: the token itself has 160 random bits, so no slow hash is needed. */
+    hash: text().notNull(),
+    /** A host's token reaches `/v1/agent` for that host and nothing else; null is an operator's. */
+    hostId: text().$type<HostId>(),
+    createdAt: integer().notNull(),
+  },
+  table => [uniqueIndex('tokens_hash').on(table.hash)],
+)
+
+export const hosts = sqliteTable(
+  'hosts',
+  {
+    id: text().$type<HostId>().primaryKey(),
+    name: text().notNull(),
+    /** Position of this host's subnet in the address pool. */
+    subnetIndex: integer().notNull(),
+    generation: integer().notNull().default(0),
+    createdAt: integer().notNull(),
+    observedGeneration: integer().notNull().default(0),
+    observedFacts: text({ mode: 'json' }).$type<HostFacts>(),
+    observedAt: integer(),
+  },
+  table => [uniqueIndex('hosts_name').on(table.name), uniqueIndex('hosts_subnet').on(table.subnetIndex)],
+)
+
+export const containers = sqliteTable(
+  'containers',
+  {
+    id: text().$type<ContainerId>().primaryKey(),
+    name: text().notNull(),
+    hostId: text().$type<HostId>().notNull(),
+    generation: integer().notNull(),
+    spec: text({ mode: 'json' }).$type<ContainerSpec>().notNull(),
+    goal: text({ mode: 'json' }).$type<ContainerGoal>().notNull(),
+    signal: text({ mode: 'json' }).$type<SignalOrder>(),
+    /** Last octets of the address below the host's subnet: 2 is the first container. */
+    addressIndex: integer().notNull(),
+    createdAt: integer().notNull(),
+    observed: text({ mode: 'json' }).$type<ObservedState>(),
+    observedGeneration: integer().notNull().default(0),
+    observedAt: integer(),
+    observedRestarts: integer().notNull().default(0),
+  },
+  table => [
+    uniqueIndex('containers_name').on(table.name),
+    uniqueIndex('containers_address').on(table.hostId, table.addressIndex),
+    index('containers_host_generation').on(table.hostId, table.generation),
+    index('containers_created').on(table.createdAt, table.id),
+  ],
+)
+
+/** One row a published port: the unique index is what refuses a clash, whoever asks at the same moment. */
+export const publishedPorts = sqliteTable(
+  'published_ports',
+  {
+    hostId: text().$type<HostId>().notNull(),
+    protocol: text().notNull(),
+    hostPort: integer().notNull(),
+    containerId: text().$type<ContainerId>().notNull(),
+  },
+  table => [
+    primaryKey({ columns: [table.hostId, table.protocol, table.hostPort] }),
+    index('published_ports_container').on(table.containerId),
+  ],
+)
+
+export const contexts = sqliteTable('contexts', {
+  id: text().$type<ContextId>().primaryKey(),
+  createdAt: integer().notNull(),
+  expiresAt: integer().notNull(),
+})
+
+export const builds = sqliteTable(
+  'builds',
+  {
+    id: text().$type<BuildId>().primaryKey(),
+    hostId: text().$type<HostId>().notNull(),
+    generation: integer().notNull(),
+    spec: text({ mode: 'json' }).$type<BuildSpec>().notNull(),
+    goal: text().$type<'built' | 'canceled'>().notNull(),
+    createdAt: integer().notNull(),
+    state: text().$type<BuildState>().notNull().default('queued'),
+    observedStartedAt: integer(),
+    observedFinishedAt: integer(),
+    observedError: text({ mode: 'json' }).$type<Fault>(),
+    imageDigest: text().$type<Digest>(),
+    logLines: integer().notNull().default(0),
+  },
+  table => [
+    index('builds_host_generation').on(table.hostId, table.generation),
+    index('builds_created').on(table.createdAt, table.id),
+  ],
+)
+
+/** A build's log in the chunks it arrived in: `[firstLine, firstLine + lines.length)`. */
+export const buildLogs = sqliteTable(
+  'build_logs',
+  {
+    buildId: text().$type<BuildId>().notNull(),
+    firstLine: integer().notNull(),
+    lines: text({ mode: 'json' }).$type<import('#shared/protocol/agent.ts').BuildLogLine[]>().notNull(),
+  },
+  table => [primaryKey({ columns: [table.buildId, table.firstLine] })],
+)
+
+export const images = sqliteTable(
+  'images',
+  {
+    digest: text().$type<Digest>().primaryKey(),
+    /** The exact bytes that the digest is of. */
+    manifest: text().notNull(),
+    config: text().notNull(),
+    architecture: text().notNull(),
+    os: text().notNull(),
+    /** Compressed bytes of configuration and layers. */
+    size: integer().notNull(),
+    createdAt: integer().notNull(),
+  },
+  table => [index('images_created').on(table.createdAt, table.digest)],
+)
+
+export const tags = sqliteTable(
+  'tags',
+  {
+    repository: text().notNull(),
+    tag: text().notNull(),
+    digest: text().$type<Digest>().notNull(),
+    updatedAt: integer().notNull(),
+  },
+  table => [primaryKey({ columns: [table.repository, table.tag] }), index('tags_digest').on(table.digest)],
+)
+
+export const events = sqliteTable('events', {
+  seq: integer().primaryKey({ autoIncrement: true }),
+  at: integer().notNull(),
+  /** `container.start`, `build.succeeded`, `host.ready`… */
+  type: text().notNull(),
+  subjectId: text().notNull(),
+  data: text({ mode: 'json' }).$type<Record<string, unknown>>().notNull().default(sql`'{}'`),
+})
+
+/** Written in the same batch as what the key created: a repeat finds both or neither, whatever died in between. */
+export const idempotencyKeys = sqliteTable(
+  'idempotency_keys',
+  {
+    tokenId: text().$type<TokenId>().notNull(),
+    key: text().notNull(),
+    requestHash: text().notNull(),
+    subjectId: text().notNull(),
+    createdAt: integer().notNull(),
+  },
+  table => [primaryKey({ columns: [table.tokenId, table.key] })],
+)

@@ -1,0 +1,132 @@
+import { z } from 'zod'
+import { digestSchema } from '../digest.ts'
+import { isErrorCode } from '../errors.ts'
+import { type ContainerId, idSchema } from './ids.ts'
+import { publishedPortSchema } from './port.ts'
+
+export const faultSchema = z.object({
+  code: z.custom<import('../errors.ts').ErrorCode>(isErrorCode, 'an error code of shared/errors.ts'),
+  message: z.string(),
+  facts: z.record(z.string(), z.unknown()).optional(),
+})
+
+/** When a container that ended is started again without being asked (Docker's restart policies). */
+export const restartPolicySchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('no') }),
+  z.object({ kind: z.literal('on-failure'), maxRetries: z.int().min(0).optional() }),
+  z.object({ kind: z.literal('always') }),
+  z.object({ kind: z.literal('unless-stopped') }),
+])
+export type RestartPolicy = z.infer<typeof restartPolicySchema>
+
+export const signalNameSchema = z.string().regex(/^SIG[A-Z0-9+-]{1,12}$/, 'a signal such as SIGTERM')
+
+/** Limits of one container; what is left out is unlimited, but for `pids`, which has a default. */
+export const resourcesSchema = z.object({
+  memoryBytes: z
+    .int()
+    .min(6 * 1024 * 1024)
+    .optional(),
+  cpus: z.number().min(0.01).max(1024).optional(),
+  pids: z.int().min(1).max(4_194_304).optional(),
+})
+export type Resources = z.infer<typeof resourcesSchema>
+
+/** What a container is, resolved by the API when it is created: the agent asks nobody to run it. Never changes. */
+export const containerSpecSchema = z.object({
+  image: z.string(),
+  imageDigest: digestSchema,
+  entrypoint: z.array(z.string()).optional(),
+  command: z.array(z.string()).optional(),
+  env: z.array(z.string()),
+  workdir: z.string().optional(),
+  user: z.string().optional(),
+  hostname: z.string().optional(),
+  labels: z.record(z.string(), z.string()),
+  ports: z.array(publishedPortSchema),
+  restart: restartPolicySchema,
+  resources: resourcesSchema,
+  isReadOnly: z.boolean(),
+})
+export type ContainerSpec = z.infer<typeof containerSpecSchema>
+
+/**
+ * What the container should be. `run` counts the starts that were asked for: a goal with a higher run than the one
+ * observed means "start it again", the same run and an ended process leaves the decision to the restart policy.
+ */
+export const containerGoalSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('created') }),
+  z.object({ kind: z.literal('running'), run: z.int().min(1) }),
+  z.object({ kind: z.literal('paused'), run: z.int().min(1) }),
+  z.object({
+    kind: z.literal('stopped'),
+    run: z.int().min(0),
+    signal: signalNameSchema.optional(),
+    timeoutMs: z.int().min(0),
+  }),
+  z.object({ kind: z.literal('removed'), isForced: z.boolean() }),
+])
+export type ContainerGoal = z.infer<typeof containerGoalSchema>
+
+/** Addresses are allocated with the desired state, so that the network is a function of it. */
+export const endpointSchema = z.object({
+  address: z.ipv4(),
+  prefixLength: z.int().min(8).max(30),
+  gateway: z.ipv4(),
+  mac: z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/),
+})
+export type Endpoint = z.infer<typeof endpointSchema>
+
+/** A signal to deliver once to the container's first process: the agent remembers the last `seq` it delivered. */
+export const signalOrderSchema = z.object({ seq: z.int().min(1), signal: signalNameSchema })
+export type SignalOrder = z.infer<typeof signalOrderSchema>
+
+export const desiredContainerSchema = z.object({
+  id: idSchema<ContainerId>(),
+  name: z.string(),
+  /** The host's generation at which this container last changed. */
+  generation: z.int().min(1),
+  spec: containerSpecSchema,
+  goal: containerGoalSchema,
+  endpoint: endpointSchema,
+  signal: signalOrderSchema.optional(),
+})
+export type DesiredContainer = z.infer<typeof desiredContainerSchema>
+
+const timestampMs = z.int().min(0)
+
+/** What the agent saw. `absent` is said once nothing of a removed container is left on the host. */
+export const observedStateSchema = z.discriminatedUnion('state', [
+  z.object({ state: z.literal('created'), error: faultSchema.optional() }),
+  z.object({ state: z.literal('running'), run: z.int(), pid: z.int(), startedAt: timestampMs }),
+  z.object({ state: z.literal('paused'), run: z.int(), pid: z.int(), startedAt: timestampMs }),
+  z.object({
+    state: z.literal('restarting'),
+    run: z.int(),
+    exitCode: z.int(),
+    finishedAt: timestampMs,
+    retryAt: timestampMs,
+  }),
+  z.object({
+    state: z.literal('exited'),
+    run: z.int(),
+    exitCode: z.int(),
+    startedAt: timestampMs.optional(),
+    finishedAt: timestampMs,
+    error: faultSchema.optional(),
+  }),
+  z.object({ state: z.literal('removing') }),
+  z.object({ state: z.literal('dead'), error: faultSchema }),
+  z.object({ state: z.literal('absent') }),
+])
+export type ObservedState = z.infer<typeof observedStateSchema>
+
+export const observedContainerSchema = z.object({
+  id: idSchema<ContainerId>(),
+  /** The generation of the desired container that this state was reached for. */
+  generation: z.int().min(0),
+  observedAt: timestampMs,
+  restarts: z.int().min(0),
+  status: observedStateSchema,
+})
+export type ObservedContainer = z.infer<typeof observedContainerSchema>

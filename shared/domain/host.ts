@@ -1,0 +1,24 @@
+import { z } from 'zod'
+
+/** What an agent says about its machine with each report. */
+export const hostFactsSchema = z.object({
+  hostname: z.string(),
+  architecture: z.string(),
+  os: z.string(),
+  kernel: z.string(),
+  cpus: z.int(),
+  memoryBytes: z.int(),
+  diskBytes: z.int(),
+  diskFreeBytes: z.int(),
+  agentVersion: z.string(),
+  snapshotter: z.string(),
+  runtime: z.string(),
+  cgroup: z.enum(['v1', 'v2']),
+})
+export type HostFacts = z.infer<typeof hostFactsSchema>
+
+/** Go's names for architectures, as OCI images use them, from Node's. */
+export function ociArchitecture(nodeArch: string): string {
+  const names: Record<string, string> = { x64: 'amd64', arm64: 'arm64', arm: 'arm', ia32: '386', riscv64: 'riscv64' }
+  return names[nodeArch] ?? nodeArch
+}

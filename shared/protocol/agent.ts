@@ -1,0 +1,77 @@
+import { z } from 'zod'
+import { digestSchema } from '../digest.ts'
+import { desiredBuildSchema, observedBuildSchema } from '../domain/build.ts'
+import { desiredContainerSchema, observedContainerSchema } from '../domain/container.ts'
+import { hostFactsSchema } from '../domain/host.ts'
+import { type BuildId, type HostId, idSchema } from '../domain/ids.ts'
+import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../domain/image.ts'
+
+/**
+ * What an agent asks the API, all under `/v1/agent` with the host's own token:
+ *
+ * - `GET desired?since=G`: the state after generation G. `ETag: "<generation>"`; 304 when nothing changed.
+ * - `POST report`: what the agent saw. Idempotent; older generations than the recorded are ignored.
+ * - `GET images?reference=R`: a tag or digest resolved to manifest and configuration.
+ * - `POST images`: the image a build made, after its layers are in the blob store.
+ * - `POST blobs`: which blobs are missing, each with a signed URL to upload it to.
+ * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL.
+ * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
+ */
+export const desiredStateSchema = z.object({
+  hostId: idSchema<HostId>(),
+  generation: z.int().min(0),
+  /** True: this is everything, and what is not in it should not be. False: only what changed after `since`. */
+  isFull: z.boolean(),
+  network: z.object({ subnet: z.cidrv4(), gateway: z.ipv4(), prefixLength: z.int() }),
+  containers: z.array(desiredContainerSchema),
+  builds: z.array(desiredBuildSchema),
+})
+export type DesiredState = z.infer<typeof desiredStateSchema>
+
+export const reportSchema = z.object({
+  /** The host generation that the agent has fetched and planned for. */
+  generation: z.int().min(0),
+  facts: hostFactsSchema.optional(),
+  containers: z.array(observedContainerSchema).max(1000),
+  builds: z.array(z.object({ id: idSchema<BuildId>(), observed: observedBuildSchema })).max(100),
+})
+export type Report = z.infer<typeof reportSchema>
+
+export const resolvedImageSchema = z.object({
+  digest: digestSchema,
+  manifest: imageManifestSchema,
+  config: imageConfigSchema,
+})
+export type ResolvedImage = z.infer<typeof resolvedImageSchema>
+
+/** `manifest` and `config` are the exact bytes as text, since their digests depend on every one of them. */
+export const publishImageSchema = z.object({
+  buildId: idSchema<BuildId>(),
+  tags: z.array(z.string()).max(100),
+  manifest: z.string().max(4 * 1024 * 1024),
+  config: z.string().max(4 * 1024 * 1024),
+})
+export type PublishImage = z.infer<typeof publishImageSchema>
+export const publishedImageSchema = z.object({ digest: digestSchema })
+
+export const missingBlobsRequestSchema = z.object({ blobs: z.array(descriptorSchema).max(1000) })
+export const signedUploadSchema = z.object({ url: z.url(), headers: z.record(z.string(), z.string()) })
+export const missingBlobsSchema = z.object({
+  missing: z.array(z.object({ digest: digestSchema, upload: signedUploadSchema })),
+})
+export type MissingBlobs = z.infer<typeof missingBlobsSchema>
+
+export const BUILD_LOG_LINE_LIMIT = 16 * 1024
+export const buildLogLineSchema = z.object({
+  at: z.int(),
+  /** `step` names the instruction that begins; the others are its output. */
+  stream: z.enum(['step', 'stdout', 'stderr']),
+  text: z.string().max(BUILD_LOG_LINE_LIMIT),
+})
+export type BuildLogLine = z.infer<typeof buildLogLineSchema>
+export const appendBuildLogSchema = z.object({
+  /** The number of lines sent before these. */
+  offset: z.int().min(0),
+  lines: z.array(buildLogLineSchema).max(1000),
+})
+export type AppendBuildLog = z.infer<typeof appendBuildLogSchema>

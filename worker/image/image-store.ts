@@ -1,0 +1,18 @@
+import type { Digest } from '#shared/digest.ts'
+import type { ResolvedImage } from '#shared/protocol/agent.ts'
+
+/**
+ * Images of this host: manifests and configurations in small files, layers in the snapshotter.
+ */
+export interface ImageStore {
+  /** The image if this host has all of it: configuration and every layer. Reads local files only. */
+  find(digest: Digest): Promise<ResolvedImage | undefined>
+  /**
+   * Fetches what is missing, each layer verified (digest and diff ID) while it streams into the snapshotter; layers
+   * in parallel, two calls for one layer share the work. Errors: `image.not-found`, `layer.digest-mismatch`,
+   * `host.disk-full`, `host.unreachable`.
+   */
+  pull(reference: string): Promise<ResolvedImage>
+  /** Records an image whose layers are in the snapshotter already (a build's result). */
+  add(image: ResolvedImage): Promise<void>
+}

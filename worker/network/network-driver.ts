@@ -1,0 +1,41 @@
+import type { Endpoint } from '#shared/domain/container.ts'
+import type { PublishedPort } from '#shared/domain/port.ts'
+
+/**
+ * Networks of one host: a bridge, a network namespace per container and one nftables table of our own. Names are made
+ * from the owner's id, so everything is found again in the kernel: no state in memory.
+ * All drivers pass `network-driver.contract.ts`.
+ */
+export interface NetworkDriver {
+  /** The bridge, its address, forwarding, NAT and the empty tables. Idempotent; run before any attach and at each full pass. */
+  ensureHost(network: HostNetwork): Promise<void>
+  /**
+   * The namespace of container `id` with an interface at `endpoint`, its ports published. Idempotent.
+   * Errors: `port.taken-on-host` when a process of the host holds a port.
+   */
+  attach(id: string, endpoint: Endpoint, ports: readonly PublishedPort[]): Promise<Attachment>
+  /** Takes ports, interface and namespace away. One that is not there is no error. */
+  detach(id: string): Promise<void>
+  /** Every id that owns a namespace, an interface or a published port of ours. */
+  list(): Promise<AttachmentInfo[]>
+  /** Removes everything of this driver from the host: all attachments, bridge and table. */
+  removeHost(): Promise<void>
+}
+
+export interface HostNetwork {
+  subnet: string
+  gateway: string
+  prefixLength: number
+}
+
+export interface Attachment {
+  /** Path of the network namespace, as a runtime joins it. */
+  netns: string
+}
+
+export interface AttachmentInfo {
+  id: string
+  netns: string | undefined
+  ports: PublishedPort[]
+  isWhole: boolean
+}

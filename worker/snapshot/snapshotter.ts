@@ -1,0 +1,46 @@
+import type { Readable } from 'node:stream'
+import type { Digest } from '#shared/digest.ts'
+
+/**
+ * Container filesystems made of read-only layers and one writable layer on top. Layers are known by diff ID and stored
+ * once a host. Everything is found again from the disk and the mount table: no state in memory.
+ * All drivers pass `snapshotter.contract.ts`.
+ */
+export interface Snapshotter {
+  readonly name: string
+  hasLayer(diffId: Digest): Promise<boolean>
+  /**
+   * Makes a layer from its uncompressed tar. The caller has not verified it yet: `verify` runs after the last byte and
+   * its rejection discards the layer. Whole or not at all; a layer that is there already is kept and the tar drained.
+   * Errors: `layer.invalid` (an entry leaves the layer's root), `host.disk-full`.
+   */
+  addLayer(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void>
+  /** Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. */
+  prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot>
+  /** Turns the writable layer of a snapshot that is no longer mounted into the layer `diffId` without copying it. */
+  adoptUpper(id: string, diffId: Digest): Promise<void>
+  /** Every snapshot that left anything on this host, mounted or not. */
+  list(): Promise<SnapshotInfo[]>
+  layers(): Promise<Digest[]>
+  unmount(id: string): Promise<void>
+  /** Unmounts and removes the snapshot with its writable layer. One that is not there is no error. */
+  remove(id: string): Promise<void>
+  /** Removes a layer no snapshot uses; the caller knows that. */
+  removeLayer(diffId: Digest): Promise<void>
+  /** Removes what a crash left half made (temporary folders). Call before any other work. */
+  sweep(): Promise<void>
+}
+
+export interface Snapshot {
+  id: string
+  /** The mounted root filesystem. */
+  rootfs: string
+  /** The writable layer alone, in overlay's form: whiteouts are 0/0 devices, opaque folders have the xattr. */
+  upper: string
+}
+
+export interface SnapshotInfo {
+  id: string
+  isMounted: boolean
+  rootfs: string
+}
