@@ -1,0 +1,34 @@
+import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { isFree } from './boot.ts'
+import { layoutFromEnvironment, pathsOf } from './layout.ts'
+
+/**
+ * `npm run clean`: removes all that Slipway made on this machine: containers, mounts, namespaces, bridge, firewall
+ * table, cgroups, images, database. Not the Debian packages, and nothing in this checkout.
+ */
+const layout = layoutFromEnvironment(process.env)
+if (!(await isFree(layout.apiPort))) {
+  console.error(`Slipway still runs (port ${layout.apiPort} is taken). Stop it with Ctrl-C first, then clean again.`)
+  process.exit(1)
+}
+
+const worker = join(import.meta.dirname, '../../worker/remove-all.ts')
+const removal = spawnSync(process.execPath, [worker], {
+  stdio: 'inherit',
+  env: {
+    ...process.env,
+    SLIPWAY_INSTANCE: layout.instance,
+    SLIPWAY_DATA: pathsOf(layout).agent,
+    SLIPWAY_RUN: layout.runFolder,
+  },
+})
+if (removal.status !== 0) {
+  console.error('Not everything could be removed; the lines above say what. Mend that and clean again.')
+  process.exit(1)
+}
+rmSync(layout.dataFolder, { recursive: true, force: true })
+rmSync(layout.runFolder, { recursive: true, force: true })
+console.log(`Removed all that Slipway made: ${layout.dataFolder}, ${layout.runFolder} and what ran from them.`)
+console.log('Debian packages, and node_modules and .tools in this checkout, stay; remove them by hand if you like.')
