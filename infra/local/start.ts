@@ -10,7 +10,7 @@ const say = (line: string) => console.log(`${bold('»')} ${line}`)
 const print = (text: string) => process.stdout.write(text.replace(/^(?=.)/gm, '    '))
 
 const layout = layoutFromEnvironment(process.env)
-const port = Number(process.env['SLIPWAY_DEMO_PORT'] ?? 8080)
+const port = Number(process.env.SLIPWAY_DEMO_PORT ?? 8080)
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort())
 

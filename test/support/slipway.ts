@@ -1,0 +1,84 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { buildBusybox } from '#infra/local/base-images.ts'
+import { type Booted, bootSlipway } from '#infra/local/boot.ts'
+import { type Layout, pathsOf } from '#infra/local/layout.ts'
+import { leftoversOf } from './leftovers.ts'
+
+export interface TestSlipway extends Booted {
+  layout: Layout
+  /** What the parts said while they started, died and started again. */
+  progress: string[]
+  /** Stops the parts, removes the instance from the machine and returns what was left behind all the same. */
+  remove(): Promise<string[]>
+}
+
+const project = join(import.meta.dirname, '../..')
+
+/** Boots a whole Slipway of its own beside whatever else runs here. `instance`: up to 8 of a-z and 0-9, one a test file. */
+export async function bootForTest(instance: string): Promise<TestSlipway> {
+  const layout: Layout = {
+    instance,
+    dataFolder: mkdtempSync(`/var/tmp/slipway-${instance}-`),
+    runFolder: `/run/slipway-${instance}`,
+    apiPort: await freePort(),
+    natsPort: await freePort(),
+  }
+  const progress: string[] = []
+  try {
+    const booted = await bootSlipway(layout, line => progress.push(line))
+    const remove = async () => {
+      await booted[Symbol.asyncDispose]()
+      return removeInstance(layout)
+    }
+    return { ...booted, layout, progress, remove, [Symbol.asyncDispose]: async () => void (await remove()) }
+  } catch (error) {
+    removeInstance(layout)
+    throw error
+  }
+}
+
+/** The same with the `busybox` image built. */
+export async function bootWithBusybox(instance: string): Promise<TestSlipway> {
+  const slipway = await bootForTest(instance)
+  try {
+    await buildBusybox(slipway.api, () => {})
+    return slipway
+  } catch (error) {
+    await slipway.remove()
+    throw error
+  }
+}
+
+function removeInstance(layout: Layout): string[] {
+  const removal = spawnSync(process.execPath, [join(project, 'infra/local/clean.ts')], {
+    encoding: 'utf8',
+    timeout: 60_000,
+    env: {
+      ...process.env,
+      SLIPWAY_INSTANCE: layout.instance,
+      SLIPWAY_DATA: layout.dataFolder,
+      SLIPWAY_RUN: layout.runFolder,
+      SLIPWAY_API_PORT: String(layout.apiPort),
+      SLIPWAY_NATS_PORT: String(layout.natsPort),
+    },
+  })
+  const left = leftoversOf(layout)
+  if (removal.status === 0) rmSync(layout.dataFolder, { recursive: true, force: true })
+  else left.push(`clean failed: ${removal.stderr}`)
+  return left
+}
+
+export async function freePort(address = '127.0.0.1'): Promise<number> {
+  const server = createServer()
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  server.once('error', reject)
+  server.listen(0, address, resolve)
+  await promise
+  const bound = server.address()
+  await new Promise(closed => server.close(closed))
+  if (bound === null || typeof bound === 'string') throw new Error('no port was given')
+  return bound.port
+}
