@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { buildBusybox } from '#infra/local/base-images.ts'
 import { type Booted, bootSlipway } from '#infra/local/boot.ts'
-import { type Layout, pathsOf } from '#infra/local/layout.ts'
+import type { Layout } from '#infra/local/layout.ts'
 import { leftoversOf } from './leftovers.ts'
 
 export interface TestSlipway extends Booted {

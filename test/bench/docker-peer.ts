@@ -1,0 +1,63 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, open, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { waitUntil } from '#infra/local/processes.ts'
+
+const execute = promisify(execFile)
+const DOCKER = '/usr/bin/docker'
+const DOCKERD = '/usr/sbin/dockerd'
+
+/** Debian's dockerd with everything of its own: data, socket and network namespace (its firewall rules stay in there). */
+export interface DockerPeer extends AsyncDisposable {
+  docker(...args: string[]): Promise<string>
+}
+
+export async function startDocker(): Promise<DockerPeer> {
+  await install()
+  await using undo = new AsyncDisposableStack()
+  const folder = await mkdtemp('/var/tmp/slipway-bench-docker-')
+  undo.defer(() => rm(folder, { recursive: true, force: true }))
+  const netns = `slwbench${process.pid}`
+  await execute('ip', ['netns', 'add', netns])
+  undo.defer(async () => void (await execute('ip', ['netns', 'delete', netns])))
+  await execute('ip', ['-n', netns, 'link', 'set', 'lo', 'up'])
+
+  const socket = join(folder, 'docker.sock')
+  const log = await open(join(folder, 'dockerd.log'), 'a')
+  const daemon = spawn(
+    'nsenter',
+    [
+      `--net=/run/netns/${netns}`,
+      ...[DOCKERD, '--host', `unix://${socket}`, '--data-root', join(folder, 'data')],
+      ...['--exec-root', join(folder, 'run'), '--pidfile', join(folder, 'docker.pid')],
+    ],
+    { stdio: ['ignore', log.fd, log.fd] },
+  )
+  undo.defer(async () => {
+    daemon.kill('SIGTERM')
+    if (daemon.exitCode === null) await once(daemon, 'close')
+    await log.close()
+  })
+  const docker = async (...args: string[]) =>
+    (await execute(DOCKER, args, { env: { ...process.env, DOCKER_HOST: `unix://${socket}` } })).stdout
+  const isUp = () =>
+    docker('version').then(
+      () => true,
+      () => false,
+    )
+  if (!(await waitUntil(isUp, 60_000))) throw new Error(`dockerd did not start; see ${join(folder, 'dockerd.log')}`)
+  const started = undo.move()
+  return { docker, [Symbol.asyncDispose]: () => started.disposeAsync() }
+}
+
+async function install(): Promise<void> {
+  if (existsSync(DOCKERD)) return
+  console.log('installing docker.io, the peer of this benchmark')
+  await execute('apt-get', ['update'])
+  await execute('apt-get', ['install', '-y', '--no-install-recommends', 'docker.io', 'iptables'], {
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  })
+}

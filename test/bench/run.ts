@@ -1,0 +1,17 @@
+import { memoryBench } from './memory.ts'
+import { startBench } from './start.ts'
+
+/** `npm run bench [-- NAME…]` */
+const benches: Record<string, () => Promise<void>> = { start: startBench, memory: memoryBench }
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter(name => !(name in benches))
+if (unknown.length > 0) {
+  console.error(`No benchmark is called ${unknown.join(', ')}. There are: ${Object.keys(benches).join(', ')}.`)
+  process.exit(1)
+}
+for (const [name, bench] of Object.entries(benches)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue
+  console.log(`\n── ${name}`)
+  await bench()
+}

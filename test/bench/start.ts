@@ -1,0 +1,58 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { bootWithBusybox } from '#test/support/slipway.ts'
+import { startDocker } from './docker-peer.ts'
+import { interleave, table } from './measure.ts'
+
+const execute = promisify(execFile)
+const ROUNDS = 30
+
+/** From "run this image" to "its process runs", the image being local: our API request against `docker run -d`. */
+export async function startBench(): Promise<void> {
+  await using slipway = await bootWithBusybox('bench')
+  await using peer = await startDocker()
+  await importBusybox(peer.docker)
+  const { api } = slipway
+  const ids = new Map<string, string>()
+  const remember = async (key: string, id: Promise<string>) => void ids.set(key, (await id).trim())
+  const body = { image: 'busybox', command: ['sleep', '1000'] }
+
+  const results = await interleave(
+    [
+      {
+        name: 'slipway: POST /v1/containers?wait=running',
+        run: round =>
+          remember(
+            `slipway ${round}`,
+            api.call<{ id: string }>('POST', '/v1/containers?wait=running', body).then(({ id }) => id),
+          ),
+        undo: async round => {
+          await api.call('DELETE', `/v1/containers/${ids.get(`slipway ${round}`)}?force=true&wait=removed`)
+        },
+      },
+      {
+        name: 'docker run -d',
+        run: round => remember(`docker ${round}`, peer.docker('run', '-d', 'busybox', 'sleep', '1000')),
+        undo: async round => {
+          await peer.docker('rm', '-f', ids.get(`docker ${round}`) ?? '')
+        },
+      },
+    ],
+    ROUNDS,
+  )
+  console.log(table(results, 'docker run -d'))
+}
+
+async function importBusybox(docker: (...args: string[]) => Promise<string>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'slipway-bench-'))
+  try {
+    const tar = join(folder, 'busybox.tar.gz')
+    await execute('sh', [join(import.meta.dirname, '../../infra/local/busybox-base.sh'), tar])
+    await docker('import', tar, 'busybox:latest')
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
