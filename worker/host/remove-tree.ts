@@ -1,0 +1,12 @@
+import { run } from './run.ts'
+
+const TIMEOUT_MS = 15 * 60_000
+
+/**
+ * Removes a folder with everything in it. coreutils' rm does it: it goes deeper than a path may be long (a container
+ * can make such trees), leaves what is mounted inside alone, and a million files do not hold up the event loop.
+ * A folder that is not there is no error.
+ */
+export async function removeTree(path: string, signal?: AbortSignal): Promise<void> {
+  await run('rm', ['-rf', '--one-file-system', '--', path], { timeoutMs: TIMEOUT_MS, signal })
+}
