@@ -4,6 +4,7 @@
 # (those tests are then reported as skipped). Leaves Node 24 first in PATH.
 
 node_version=24.21.0
+npm_version=11.19.1
 run_packages="crun conmon nats-server iproute2 nftables busybox-static golang-github-containers-common ca-certificates tar gzip bzip2 xz-utils zstd util-linux"
 test_packages="runc debootstrap git procps"
 
@@ -48,7 +49,15 @@ install_packages() {
 
 node_major() { "$1" -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0; }
 
-# npm itself runs on the Node that came with it; only our own code needs Node 24.
+# Puts a package into .tools with the npm that is there.
+install_tool() {
+  say "installing $1 $2 into .tools ($3)"
+  mkdir -p .tools
+  (cd .tools && { [ -f package.json ] || echo '{"private":true}' >package.json; } &&
+    npm install --no-audit --no-fund --ignore-scripts --loglevel=error "$1@$2" >&2) ||
+    die "$1 $2 could not be installed through npm; see its lines above."
+}
+
 install_node() {
   command -v npm >/dev/null 2>&1 || die "npm is missing. Install it (apt-get install npm), then run this again."
   if [ "$(node_major node)" -ge 24 ]; then return 0; fi
@@ -57,21 +66,19 @@ install_node() {
     aarch64) arch=arm64 ;;
     *) die "There is no packaged Node 24 for $(uname -m). Install Node 24 by hand and put it first in PATH." ;;
   esac
-  tools=$PWD/.tools
-  bin=$tools/node_modules/node-linux-$arch/bin
-  if [ "$(node_major "$bin/node")" -lt 24 ]; then
-    say "installing Node $node_version into .tools (this machine's is $(node -v 2>/dev/null || echo missing))"
-    mkdir -p "$tools"
-    (cd "$tools" && echo '{"private":true}' >package.json &&
-      npm install --no-save --no-audit --no-fund --ignore-scripts --loglevel=error "node-linux-$arch@$node_version" >&2) ||
-      die "Node $node_version could not be installed through npm. Install Node 24 by hand and put it first in PATH."
-  fi
+  bin=$PWD/.tools/node_modules/node-linux-$arch/bin
+  [ "$(node_major "$bin/node")" -ge 24 ] || install_tool "node-linux-$arch" "$node_version" "this machine's is $(node -v 2>/dev/null || echo missing)"
   node_path=$bin
 }
 
 install_modules() {
   wanted=$(sha256sum package-lock.json | cut -d' ' -f1)
   [ "$(cat node_modules/.slipway-lock 2>/dev/null || true)" = "$wanted" ] && return 0
+  # Older ones read the lock file differently.
+  if [ "$(npm -v | cut -d. -f1)" -lt 11 ]; then
+    [ -f .tools/node_modules/npm/bin/npm-cli.js ] || install_tool npm "$npm_version" "this machine's is $(npm -v)"
+    npm() { node "$PWD/.tools/node_modules/npm/bin/npm-cli.js" "$@"; }
+  fi
   say "installing npm packages"
   npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >&2 || die "npm ci failed; see its lines above."
   echo "$wanted" >node_modules/.slipway-lock
@@ -82,6 +89,6 @@ packages=$run_packages
 [ "$mode" = run ] || packages="$run_packages $test_packages"
 install_packages "$packages"
 install_node
-install_modules
 [ -z "$node_path" ] || PATH=$node_path:$PATH
 export PATH
+install_modules
