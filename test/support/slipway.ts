@@ -18,10 +18,10 @@ export interface TestSlipway extends Booted {
 const project = join(import.meta.dirname, '../..')
 
 /** Boots a whole Slipway of its own beside whatever else runs here. `instance`: up to 8 of a-z and 0-9, one a test file. */
-export async function bootForTest(instance: string): Promise<TestSlipway> {
+export async function bootForTest(instance: string, dataFolder = makeDataFolder(instance)): Promise<TestSlipway> {
   const layout: Layout = {
     instance,
-    dataFolder: mkdtempSync(`/var/tmp/slipway-${instance}-`),
+    dataFolder,
     runFolder: `/run/slipway-${instance}`,
     apiPort: await freePort(),
     natsPort: await freePort(),
@@ -40,9 +40,13 @@ export async function bootForTest(instance: string): Promise<TestSlipway> {
   }
 }
 
+function makeDataFolder(instance: string): string {
+  return mkdtempSync(`/var/tmp/slipway-${instance}-`)
+}
+
 /** The same with the `busybox` image built. */
-export async function bootWithBusybox(instance: string): Promise<TestSlipway> {
-  const slipway = await bootForTest(instance)
+export async function bootWithBusybox(instance: string, dataFolder?: string): Promise<TestSlipway> {
+  const slipway = await bootForTest(instance, dataFolder)
   try {
     await buildBusybox(slipway.api, () => {})
     return slipway

@@ -1,0 +1,53 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ApiError, uploadContext } from '#infra/local/api-client.ts'
+import { waitUntil } from '#infra/local/processes.ts'
+import { uploadFiles } from '#test/support/contexts.ts'
+import { bootWithBusybox, type TestSlipway } from '#test/support/slipway.ts'
+
+/** The whole data folder on a file system of 96 MB, which the tests fill up and free again. */
+
+let slipway: TestSlipway
+let folder: string
+const megabytes = (count: number) => Buffer.alloc(count * 1_000_000, 1)
+
+beforeAll(async () => {
+  folder = mkdtempSync('/var/tmp/slipway-full-')
+  const data = join(folder, 'data')
+  mkdirSync(data)
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=96m,mode=700', 'tmpfs', data])
+  slipway = await bootWithBusybox('e2efull', data)
+})
+afterAll(async () => {
+  const left = await slipway?.remove()
+  execFileSync('umount', [join(folder, 'data')])
+  rmSync(folder, { recursive: true, force: true })
+  expect(left?.filter(line => !line.startsWith('mount '))).toEqual([]) // The file system itself was still mounted.
+})
+
+test('an upload that does not fit is refused, and leaves no bytes', async () => {
+  const path = join(folder, 'big.tar')
+  writeFileSync(path, megabytes(150))
+  const attempt = uploadContext(slipway.api, path)
+  await expect(attempt).rejects.toBeInstanceOf(ApiError)
+  await expect(attempt).rejects.toMatchObject({ problem: { status: 507, code: 'host.disk-full' } })
+  const used = execFileSync('du', ['-sm', slipway.layout.dataFolder], { encoding: 'utf8' })
+  expect(Number.parseInt(used, 10)).toBeLessThan(60)
+})
+
+test('a container that finds no room says so, and runs once there is some', async () => {
+  const filler = join(slipway.layout.dataFolder, 'filler')
+  try {
+    execFileSync('sh', ['-c', `dd if=/dev/zero of=${filler} bs=64k 2>/dev/null || true`])
+    const context = uploadFiles(slipway.api, { Dockerfile: 'FROM busybox\nRUN true\n' })
+    await expect(context).rejects.toMatchObject({ problem: { code: 'host.disk-full' } })
+  } finally {
+    rmSync(filler, { force: true })
+  }
+  const context = await uploadFiles(slipway.api, { Dockerfile: 'FROM busybox\nRUN echo room > /room\n' })
+  const build = await slipway.api.call<{ id: string }>('POST', '/v1/builds', { context, tags: ['room:1'] })
+  const state = async () => (await slipway.api.call<{ state: string }>('GET', `/v1/builds/${build.id}`)).state
+  expect(await waitUntil(async () => (await state()) === 'succeeded', 30_000)).toBe(true)
+})
