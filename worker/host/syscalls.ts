@@ -41,6 +41,7 @@ const call = {
   utimensat: libc.func('utimensat', 'int', ['int', BYTES, BYTES, 'int']),
   unshare: libc.func('unshare', 'int', ['int']),
   setns: libc.func('setns', 'int', ['int', 'int']),
+  socket: libc.func('socket', 'int', ['int', 'int', 'int']),
   syncfs: libc.func('syncfs', 'int', ['int']),
   fsopen: libc.func('syscall', 'long', ['long', BYTES, 'uint']),
   fsconfig: libc.func('syscall', 'long', ['long', 'int', 'uint', BYTES, BYTES, 'int']),
@@ -150,6 +151,11 @@ export function unshare(flags: number): void {
 /** Moves the calling thread alone into the namespace of an open file below /proc or /run/netns. */
 export function setns(fd: number, type: number): void {
   checked(call.setns(fd, type), () => 'enter a namespace')
+}
+
+/** socket(2), in the calling thread's network namespace, closed on exec; the caller closes what it returns. */
+export function socket(domain: number, type: number, protocol: number): number {
+  return checked(call.socket(domain, type | O_CLOEXEC, protocol), () => `open a socket of family ${domain}`)
 }
 
 /** openat2(2): opens `path` below the folder `dirFd` as `resolve` (RESOLVE.*) says; the caller closes what it returns. */
