@@ -39,6 +39,7 @@ const call = {
   llistxattr: libc.func('llistxattr', 'long', [BYTES, 'uint8_t *', 'ulong']),
   lremovexattr: libc.func('lremovexattr', 'int', [BYTES, BYTES]),
   utimensat: libc.func('utimensat', 'int', ['int', BYTES, BYTES, 'int']),
+  futimens: libc.func('futimens', 'int', ['int', BYTES]),
   unshare: libc.func('unshare', 'int', ['int']),
   setns: libc.func('setns', 'int', ['int', 'int']),
   socket: libc.func('socket', 'int', ['int', 'int', 'int']),
@@ -134,13 +135,22 @@ export function lremovexattr(path: Path, name: Path): void {
 
 /** Sets access and modification time of a file or link itself, to the nanosecond. */
 export function setTimes(path: Path, seconds: number, nanoseconds: number): void {
+  const result = call.utimensat(AT_FDCWD, cString(path), timespecs(seconds, nanoseconds), AT_SYMLINK_NOFOLLOW)
+  checked(result, () => `set the time of ${shown(path)}`)
+}
+
+/** As `setTimes`, of an open file. */
+export function setFileTimes(fd: number, seconds: number, nanoseconds: number): void {
+  checked(call.futimens(fd, timespecs(seconds, nanoseconds)), () => 'set the time of a file')
+}
+
+function timespecs(seconds: number, nanoseconds: number): Buffer {
   const times = Buffer.alloc(32)
   for (const offset of [0, 16]) {
     times.writeBigInt64LE(BigInt(seconds), offset)
     times.writeBigInt64LE(BigInt(nanoseconds), offset + 8)
   }
-  const result = call.utimensat(AT_FDCWD, cString(path), times, AT_SYMLINK_NOFOLLOW)
-  checked(result, () => `set the time of ${shown(path)}`)
+  return times
 }
 
 /** Moves the calling thread alone into new namespaces (CLONE.*). On Node's main thread, new processes follow it. */

@@ -1,0 +1,26 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { toFault } from '#shared/errors.ts'
+import type { FromThread, ToThread } from './extract.ts'
+import { type ExtractionRequest, openExtraction } from './extraction.ts'
+
+/** The thread of `extract.ts`: takes batches of a tar, in order, and answers each. */
+const request: ExtractionRequest = workerData
+const extraction = openExtraction(request)
+
+function answer(message: ToThread): FromThread {
+  try {
+    if (message === 'finish') extraction.finish()
+    else if (message !== 'abort') extraction.write(Buffer.from(message.buffer, message.byteOffset, message.byteLength))
+    return typeof message === 'string' ? 'done' : 'taken'
+  } catch (error) {
+    return { fault: toFault(error) }
+  }
+}
+
+parentPort?.on('message', (message: ToThread) => {
+  const reply = answer(message)
+  parentPort?.postMessage(reply)
+  if (reply === 'taken') return
+  extraction[Symbol.dispose]()
+  parentPort?.close()
+})

@@ -1,0 +1,162 @@
+import type { ErrorCode } from '#shared/errors.ts'
+import { SlipwayError } from '#shared/errors.ts'
+
+/**
+ * The tar format as the field writes it: ustar and pax (POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended
+ * Header"), old GNU (GNU tar manual, "Basic Tar Format") and v7. Names and values are bytes, held as Latin-1 text: one
+ * character a byte, so that nothing is lost whatever their encoding is.
+ */
+export const BLOCK = 512
+/** Of a name in bytes, as Linux has it (limits.h: PATH_MAX with its end, NAME_MAX). */
+const MAX_PATH = 4095
+const MAX_NAME = 255
+
+export type TarEntryType = 'file' | 'folder' | 'symlink' | 'hardlink' | 'character' | 'block' | 'fifo'
+
+export interface Timestamp {
+  seconds: number
+  nanoseconds: number
+}
+
+export interface TarEntry {
+  type: TarEntryType
+  /** As the archive has it, Latin-1. */
+  path: string
+  mode: number
+  uid: number
+  gid: number
+  /** Bytes of the file, holes included. */
+  size: number
+  mtime: Timestamp
+  /** Of links: as the archive has it, Latin-1. */
+  linkTarget: string
+  major: number
+  minor: number
+  /** Extended attributes by name, Latin-1 both. */
+  xattrs: ReadonlyMap<string, string>
+}
+
+export interface RawHeader extends Omit<TarEntry, 'type' | 'xattrs'> {
+  typeflag: string
+  isGnu: boolean
+  block: Buffer
+}
+
+/** A name of the archive as a person may read it. */
+export function shown(path: string): string {
+  return JSON.stringify(Buffer.from(path, 'latin1').toString())
+}
+
+/** The codes with which a reader of tars says what is wrong with one. */
+export interface TarErrors {
+  invalid: ErrorCode
+}
+
+export function invalidTar(errors: TarErrors, why: string, path?: string): SlipwayError {
+  const facts = path === undefined ? {} : { entry: Buffer.from(path, 'latin1').toString() }
+  const message = `${path === undefined ? 'The tar' : `The tar's entry ${shown(path)}`} ${why}.`
+  return new SlipwayError(errors.invalid, message, { facts })
+}
+
+/** One header block; undefined for a block of zeros. Throws `invalid` when its checksum is wrong. */
+export function decodeHeader(block: Buffer, errors: TarErrors): RawHeader | undefined {
+  if (!hasRightSum(block, errors)) return undefined
+  const text = (start: number, length: number) => {
+    const bytes = block.toString('latin1', start, start + length)
+    const end = bytes.indexOf('\0')
+    return end < 0 ? bytes : bytes.slice(0, end)
+  }
+  const name = text(0, 100)
+  const number = (start: number, length: number) => decodeNumber(block.subarray(start, start + length), errors, name)
+  const magic = block.toString('latin1', 257, 265)
+  const prefix = magic.startsWith('ustar\0') ? text(345, 155) : ''
+  const seconds = number(136, 12)
+  return {
+    path: prefix === '' ? name : `${prefix}/${name}`,
+    mode: number(100, 8) & 0o7777,
+    uid: number(108, 8),
+    gid: number(116, 8),
+    size: number(124, 12),
+    mtime: { seconds, nanoseconds: 0 },
+    linkTarget: text(157, 100),
+    major: magic.startsWith('ustar') ? number(329, 8) : 0,
+    minor: magic.startsWith('ustar') ? number(337, 8) : 0,
+    typeflag: String.fromCharCode(block[156] ?? 0),
+    isGnu: magic === 'ustar  \0',
+    block,
+  }
+}
+
+/** False: all zeros. Old tars summed signed bytes. */
+function hasRightSum(block: Buffer, errors: TarErrors): boolean {
+  let unsigned = 0
+  let signed = 0
+  for (let index = 0; index < BLOCK; index++) {
+    const byte = index >= 148 && index < 156 ? 32 : (block[index] ?? 0)
+    unsigned += byte
+    signed += byte > 127 ? byte - 256 : byte
+  }
+  if (unsigned === 8 * 32 && block.every(byte => byte === 0)) return false
+  const sum = decodeNumber(block.subarray(148, 156), errors)
+  if (sum !== unsigned && sum !== signed) {
+    throw invalidTar(errors, 'has a block that is no header: it is damaged, or not a tar at all')
+  }
+  return true
+}
+
+/** Octal digits, or base 256 when the first bit is set (GNU); in the range that JavaScript counts exactly. */
+export function decodeNumber(field: Buffer, errors: TarErrors, path?: string): number {
+  const first = field[0] ?? 0
+  if (first < 0x80) {
+    const digits = field.toString('latin1').replace(/^[ \0]+|[ \0].*$/gs, '')
+    if (!/^[0-7]*$/.test(digits)) throw invalidTar(errors, 'has a header with a number that is none', path)
+    return digits === '' ? 0 : Number.parseInt(digits, 8)
+  }
+  const bytes = Buffer.from(field)
+  bytes[0] = first === 0xff ? 0xff : first & 0x7f
+  const bits = BigInt(bytes.length * 8)
+  const value = BigInt(`0x${bytes.toString('hex')}`)
+  const number = Number(first === 0xff ? BigInt.asIntN(Number(bits), value) : value)
+  if (!Number.isSafeInteger(number)) throw invalidTar(errors, 'has a header with a number too large', path)
+  return number
+}
+
+/** The records `<length> <key>=<value>\n` of a pax header, in order. */
+export function decodePax(bytes: Buffer, errors: TarErrors): [string, string][] {
+  const records: [string, string][] = []
+  for (let at = 0; at < bytes.length; ) {
+    const space = bytes.indexOf(0x20, at)
+    const digits = space < 0 || space - at > 10 ? '' : bytes.toString('latin1', at, space)
+    const end = at + (/^[1-9]\d*$/.test(digits) ? Number(digits) : Number.NaN)
+    const equals = bytes.indexOf(0x3d, space)
+    // NaN compares as false: every condition is written so that it must hold.
+    const isGood = end <= bytes.length && equals > space + 1 && equals < end && bytes[end - 1] === 0x0a
+    if (!isGood) throw invalidTar(errors, 'has a pax header that is damaged')
+    records.push([bytes.toString('latin1', space + 1, equals), bytes.toString('latin1', equals + 1, end - 1)])
+    at = end
+  }
+  return records
+}
+
+/** A pax time, `seconds[.fraction]`, perhaps negative. */
+export function decodeTime(text: string, errors: TarErrors, path: string): Timestamp {
+  const match = /^(-?)(\d{1,15})(?:\.(\d*))?$/.exec(text)
+  if (!match) throw invalidTar(errors, 'has a time that is none', path)
+  const [, sign, whole = '', fraction = ''] = match
+  const nanoseconds = Number(fraction.slice(0, 9).padEnd(9, '0'))
+  if (sign !== '-') return { seconds: Number(whole), nanoseconds }
+  return nanoseconds === 0
+    ? { seconds: 0 - Number(whole), nanoseconds }
+    : { seconds: -1 - Number(whole), nanoseconds: 1e9 - nanoseconds }
+}
+
+/** The names of a path without empty ones and `.`; throws `invalid` for what Linux could not name. */
+export function namesOf(path: string, errors: TarErrors): string[] {
+  if (path.length > MAX_PATH) throw invalidTar(errors, `has a name of more than ${MAX_PATH} bytes`, path.slice(0, 100))
+  if (path.includes('\0')) throw invalidTar(errors, 'has a zero byte in its name', path)
+  const names = path.split('/').filter(name => name !== '' && name !== '.')
+  if (names.some(name => name.length > MAX_NAME)) {
+    throw invalidTar(errors, `has a part of more than ${MAX_NAME} bytes in its name`, path.slice(0, 100))
+  }
+  return names
+}

@@ -1,0 +1,93 @@
+import { BLOCK, decodeNumber, invalidTar, type RawHeader, type TarErrors } from './tar-format.ts'
+
+/** A stretch of data in a file with holes; the archive has them one behind the other. */
+export interface Extent {
+  offset: number
+  length: number
+}
+
+export const MAX_EXTENTS = 100_000
+
+/** Old GNU header: four extents at 386, "more follow" at 482, the file's size at 483 (GNU tar manual, "Old GNU Format"). */
+export function oldGnuSparse(header: RawHeader, errors: TarErrors): { size: number; extents: Extent[]; more: boolean } {
+  const { block } = header
+  return {
+    size: decodeNumber(block.subarray(483, 495), errors, header.path),
+    extents: extentsOf(block, 386, 4, errors),
+    more: block[482] !== 0,
+  }
+}
+
+/** A block of 21 further extents of the old GNU format. */
+export function oldGnuExtension(block: Buffer, errors: TarErrors): { extents: Extent[]; more: boolean } {
+  return { extents: extentsOf(block, 0, 21, errors), more: block[504] !== 0 }
+}
+
+function extentsOf(block: Buffer, start: number, count: number, errors: TarErrors): Extent[] {
+  const extents: Extent[] = []
+  for (let index = 0; index < count; index++) {
+    const at = start + index * 24
+    if (block[at] === 0 && block[at + 12] === 0) break
+    const number = (from: number) => decodeNumber(block.subarray(from, from + 12), errors)
+    extents.push({ offset: number(at), length: number(at + 12) })
+  }
+  return extents
+}
+
+/** Formats 0.0 and 0.1 of GNU's pax: the map is in the records. Undefined: these records have none. */
+export function paxSparse(records: readonly [string, string][], errors: TarErrors): Extent[] | undefined {
+  const map = records.findLast(([key]) => key === 'GNU.sparse.map')?.[1]
+  const numbers =
+    map === undefined
+      ? records
+          .filter(([key]) => key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes')
+          .map(([, value]) => value)
+      : map.split(',').filter(text => text !== '')
+  if (map === undefined && numbers.length === 0) return undefined
+  return pairs(numbers, errors)
+}
+
+/**
+ * Format 1.0: the map leads the file's data, as decimal lines (their count first) filled up to whole blocks. Undefined:
+ * it goes on in further blocks than these.
+ */
+export function leadingSparse(data: Buffer, errors: TarErrors): Extent[] | undefined {
+  const lines = data.toString('latin1').split('\n')
+  const whole = lines.slice(0, -1)
+  if (whole.length === 0) {
+    if (data.length >= BLOCK) throw invalidTar(errors, 'has a damaged map of holes')
+    return undefined
+  }
+  const count = decimal(whole[0] ?? '', errors)
+  if (count > MAX_EXTENTS) throw invalidTar(errors, `has a file with more than ${MAX_EXTENTS} holes`)
+  if (whole.length < 1 + 2 * count) return undefined
+  return pairs(whole.slice(1, 1 + 2 * count), errors)
+}
+
+function pairs(numbers: readonly string[], errors: TarErrors): Extent[] {
+  const extents: Extent[] = []
+  for (let index = 0; index < numbers.length; index += 2) {
+    extents.push({ offset: decimal(numbers[index] ?? '', errors), length: decimal(numbers[index + 1] ?? '', errors) })
+  }
+  return extents
+}
+
+export function decimal(text: string, errors: TarErrors): number {
+  const number = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+  if (!Number.isSafeInteger(number)) throw invalidTar(errors, 'has a number that is none')
+  return number
+}
+
+/** In order, apart, inside the file, and exactly as long as the data that follows. */
+export function checkExtents(extents: readonly Extent[], size: number, stored: number, errors: TarErrors): void {
+  let end = 0
+  let total = 0
+  for (const { offset, length } of extents) {
+    if (offset < end) throw invalidTar(errors, 'has a damaged map of holes')
+    end = offset + length
+    total += length
+  }
+  if (end > size || total !== stored || extents.length > MAX_EXTENTS) {
+    throw invalidTar(errors, 'has a damaged map of holes')
+  }
+}

@@ -1,0 +1,375 @@
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  ftruncateSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  rmdirSync,
+  type Stats,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
+import type { SlipwayError } from '#shared/errors.ts'
+import { asKernelError, errnoOf } from '#worker/host/kernel-error.ts'
+import {
+  lsetxattr,
+  mknod,
+  O_PATH,
+  openat2,
+  RESOLVE,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
+  setFileTimes,
+  setTimes,
+} from '#worker/host/syscalls.ts'
+import { invalidTar, type TarEntry, type TarErrors, type Timestamp } from './tar-format.ts'
+
+export interface TreePolicy {
+  /** Whether a name may lead through a link of the tree (followed as if the tree were `/`); else it is refused. */
+  followsLinks: boolean
+  /** Whether owners and extended attributes are kept; else everything belongs to this process. */
+  keepsOwners: boolean
+  /** `invalid`: this cannot be made. `unsafe`: a name that leads where it must not. */
+  errors: TreeErrors
+}
+
+export interface TreeErrors extends TarErrors {
+  unsafe: TarErrors['invalid']
+}
+
+/** The mark of a folder that hides what lower layers have in it (kernel documentation, overlayfs, "whiteouts and opaque directories"). */
+export const OPAQUE = 'trusted.overlay.opaque'
+const YES = Buffer.from('y')
+const MAX_LINKS = 40
+/** What an entry of a tar can bring about by itself; everything else is the host's doing. */
+const ENTRY_FAULTS = new Set([
+  'ENOTDIR',
+  'EISDIR',
+  'EEXIST',
+  'ENOENT',
+  'ENAMETOOLONG',
+  'EINVAL',
+  'EPERM',
+  'EMLINK',
+  'EFBIG',
+])
+
+/**
+ * Makes entries of an untrusted tar below a folder, synchronously; a name cannot lead out of it whatever links are
+ * there, since the kernel resolves it (openat2). Paths are lists of names in Latin-1, no `..`, the root is empty.
+ */
+export class TreeWriter implements Disposable {
+  readonly #root: number
+  readonly #policy: TreePolicy
+  readonly #resolve: number
+  /** The folder last written to: tars have the files of a folder one behind the other. */
+  #parent: { path: string; fd: number } | undefined
+  #file: { fd: number; at: Buffer; entry: TarEntry; end: number } | undefined
+  /** What errors name. */
+  #entryPath = ''
+  /** Set at the end: writing into a folder changes its time. */
+  readonly #folderTimes = new Map<string, Timestamp>()
+
+  constructor(root: string, policy: TreePolicy) {
+    this.#root = openSync(root, O_PATH | constants.O_DIRECTORY)
+    this.#policy = policy
+    this.#resolve = policy.followsLinks ? RESOLVE.IN_ROOT : RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS
+  }
+
+  /** A folder that is there keeps what is in it. */
+  folder(names: readonly string[], entry: TarEntry): void {
+    this.#guard(entry.path, () => {
+      const at = this.#at(names)
+      if (names.length > 0) this.#makeFolder(at, this.#clear(at, true))
+      this.#setOwner(at, entry)
+      chmodSync(at, entry.mode)
+      this.#setXattrs(at, entry)
+      this.#folderTimes.set(names.join('/'), entry.mtime)
+    })
+  }
+
+  /** Begins a file, whose bytes follow through `write` and `endFile`. */
+  file(names: readonly string[], entry: TarEntry): void {
+    this.#guard(entry.path, () => {
+      const at = this.#at(names)
+      this.#file = { fd: this.#create(at), at, entry, end: 0 }
+    })
+  }
+
+  /** Most names are new: looking first would cost every file a call. */
+  #create(at: Buffer): number {
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+    try {
+      return openSync(at, flags, 0o600)
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error
+      this.#clear(at, false)
+      return openSync(at, flags, 0o600)
+    }
+  }
+
+  write(bytes: Buffer, offset: number): void {
+    const file = this.#file
+    if (!file) return
+    this.#guard(file.entry.path, () => {
+      for (let done = 0; done < bytes.length; ) {
+        done += writeSync(file.fd, bytes, done, bytes.length - done, offset + done)
+      }
+      file.end = offset + bytes.length
+    })
+  }
+
+  endFile(): void {
+    const file = this.#file
+    if (!file) return
+    this.#guard(file.entry.path, () => {
+      if (file.end < file.entry.size) ftruncateSync(file.fd, file.entry.size) // It ends in a hole.
+      if (this.#policy.keepsOwners) fchownSync(file.fd, file.entry.uid, file.entry.gid)
+      fchmodSync(file.fd, file.entry.mode) // After the owner: its change takes set-user-ID away.
+      this.#setXattrs(file.at, file.entry) // So does it with file capabilities.
+      setFileTimes(file.fd, file.entry.mtime.seconds, file.entry.mtime.nanoseconds)
+      this.#file = undefined
+      closeSync(file.fd)
+    })
+  }
+
+  symlink(names: readonly string[], entry: TarEntry): void {
+    this.#guard(entry.path, () => {
+      const at = this.#at(names)
+      this.#clear(at, false)
+      symlinkSync(Buffer.from(entry.linkTarget, 'latin1'), at)
+      this.#setOwner(at, entry)
+      this.#setXattrs(at, entry)
+      setTimes(at, entry.mtime.seconds, entry.mtime.nanoseconds)
+    })
+  }
+
+  /** Another name for a file of this tree; a link among the last names is linked itself. */
+  hardlink(names: readonly string[], target: readonly string[], entry: TarEntry): void {
+    this.#guard(entry.path, () => {
+      if (names.join('/') === target.join('/')) throw this.#invalid('links to itself')
+      const folder = this.#open(target.slice(0, -1).join('/'))
+      try {
+        const from = below(folder, target.at(-1))
+        if (!statOf(from)) throw this.#invalid('links to a file that did not come before it')
+        const at = this.#at(names)
+        this.#clear(at, false)
+        linkSync(from, at)
+      } finally {
+        closeSync(folder)
+      }
+    })
+  }
+
+  /** A device or FIFO. */
+  node(names: readonly string[], entry: TarEntry): void {
+    this.#guard(entry.path, () => {
+      const at = this.#at(names)
+      this.#clear(at, false)
+      const type = entry.type === 'fifo' ? S_IFIFO : entry.type === 'block' ? S_IFBLK : S_IFCHR
+      mknod(at, type | 0o600, entry.major, entry.minor)
+      this.#setOwner(at, entry)
+      chmodSync(at, entry.mode)
+      this.#setXattrs(at, entry)
+      setTimes(at, entry.mtime.seconds, entry.mtime.nanoseconds)
+    })
+  }
+
+  /** Hides what lower layers have of this name. What this layer itself has of it stays. */
+  whiteout(names: readonly string[], path: string): void {
+    this.#guard(path, () => {
+      const at = this.#at(names)
+      const there = statOf(at)
+      if (!there) mknod(at, S_IFCHR, 0, 0)
+      else if (there.isDirectory()) lsetxattr(at, OPAQUE, YES)
+    })
+  }
+
+  /** Hides what lower layers have in this folder. */
+  opaque(names: readonly string[], path: string): void {
+    this.#guard(path, () => lsetxattr(below(this.#openParent(names.join('/')), undefined), OPAQUE, YES))
+  }
+
+  /** Opens what a path leads to without ever leaving the tree; the caller closes it. Throws with errno `EXDEV` if it would. */
+  openBeneath(path: string): number {
+    return openat2(this.#root, Buffer.from(path, 'latin1'), O_PATH, RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS)
+  }
+
+  /** After the last entry. */
+  finish(): void {
+    for (const [path, time] of this.#folderTimes) {
+      this.#guard(path, () => {
+        const fd = this.#openIfFolder(path)
+        if (fd === undefined) return // Something else took its place later in the tar.
+        setTimes(below(fd, undefined), time.seconds, time.nanoseconds)
+        closeSync(fd)
+      })
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#forgetParent()
+    if (this.#file) closeSync(this.#file.fd)
+    this.#file = undefined
+    closeSync(this.#root)
+  }
+
+  /** Where a name is made: its parent, made if it is missing, by its open file, and the name. */
+  #at(names: readonly string[]): Buffer {
+    return below(this.#openParent(names.slice(0, -1).join('/')), names.at(-1))
+  }
+
+  #openParent(path: string): number {
+    if (this.#parent?.path === path) return this.#parent.fd
+    this.#forgetParent()
+    this.#parent = { path, fd: this.#ensureFolder(path, 0) }
+    return this.#parent.fd
+  }
+
+  #forgetParent(): void {
+    if (this.#parent) closeSync(this.#parent.fd)
+    this.#parent = undefined
+  }
+
+  #open(path: string): number {
+    const flags = O_PATH | constants.O_DIRECTORY
+    return openat2(this.#root, Buffer.from(path || '.', 'latin1'), flags, this.#resolve | RESOLVE.NO_MAGICLINKS)
+  }
+
+  #openIfFolder(path: string): number | undefined {
+    try {
+      return this.#open(path)
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) return undefined
+      throw error
+    }
+  }
+
+  /** Opens a folder; parts of the path that are missing are made, also where a link leads to. */
+  #ensureFolder(path: string, links: number): number {
+    try {
+      return this.#open(path)
+    } catch (error) {
+      if (!['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '') || path === '') throw error
+    }
+    const cut = path.lastIndexOf('/')
+    const name = path.slice(cut + 1)
+    const parentPath = path.slice(0, Math.max(cut, 0))
+    const parent = this.#ensureFolder(parentPath, links)
+    try {
+      if (name !== '' && name !== '.' && name !== '..') this.#ensureName(below(parent, name), parentPath, links)
+    } finally {
+      closeSync(parent)
+    }
+    return this.#open(path)
+  }
+
+  #ensureName(at: Buffer, parentPath: string, links: number): void {
+    const there = statOf(at)
+    if (!there?.isSymbolicLink()) {
+      if (there?.isDirectory()) return
+      if (there && !isWhiteout(there)) throw this.#invalid('lies below a file')
+      if (there) unlinkSync(at)
+      this.#makeFolder(at, there)
+      chmodSync(at, 0o755)
+      return
+    }
+    if (links >= MAX_LINKS) throw this.#invalid('leads through too many links')
+    const target = readlinkSync(at, 'latin1')
+    closeSync(this.#ensureFolder(target.startsWith('/') ? target : `${parentPath}/${target}`, links + 1))
+  }
+
+  /** Makes way for an entry. Returns what was there; a folder stays when `keepsFolder`. */
+  #clear(at: Buffer, keepsFolder: boolean): Stats | undefined {
+    const there = statOf(at)
+    if (!there || (keepsFolder && there.isDirectory())) return there
+    removeAll(at, there)
+    // The open parent may lie below what is gone, or behind a link that is gone. This name's own parent does not.
+    if (this.#parent && (there.isDirectory() || there.isSymbolicLink())) this.#parent.path = '\0'
+    return there
+  }
+
+  /** A folder in place of a whiteout of the same layer must go on hiding what lower layers have. */
+  #makeFolder(at: Buffer, before: Stats | undefined): void {
+    if (before?.isDirectory()) return
+    mkdirSync(at, 0o700)
+    if (before && isWhiteout(before)) lsetxattr(at, OPAQUE, YES)
+  }
+
+  #setOwner(at: Buffer, entry: TarEntry): void {
+    if (this.#policy.keepsOwners) lchownSync(at, entry.uid, entry.gid)
+  }
+
+  #setXattrs(at: Buffer, entry: TarEntry): void {
+    if (!this.#policy.keepsOwners) return
+    for (const [name, value] of entry.xattrs) {
+      if (isKeptXattr(name)) lsetxattr(at, Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1'))
+    }
+  }
+
+  #invalid(why: string): SlipwayError {
+    return invalidTar(this.#policy.errors, why, this.#entryPath)
+  }
+
+  /** Does one entry's work; what the kernel refuses becomes an error that names it. */
+  #guard(path: string, make: () => void): void {
+    this.#entryPath = path
+    try {
+      make()
+    } catch (error) {
+      throw this.#asEntryError(error, path)
+    }
+  }
+
+  #asEntryError(error: unknown, path: string): unknown {
+    const { errors } = this.#policy
+    const errno = errnoOf(error) ?? ''
+    if (errno === 'ELOOP') {
+      return invalidTar({ invalid: errors.unsafe }, 'leads through a link: give it the path the link leads to', path)
+    }
+    if (ENTRY_FAULTS.has(errno)) return invalidTar(errors, `cannot be made (${errno})`, path)
+    return asKernelError(error, `make ${path}`)
+  }
+}
+
+/**
+ * Attributes that belong to the file: the user's own, capabilities, access lists. Others are the host's policy
+ * (`security.selinux`) or overlay's private marks, with which a layer could show other files than its own.
+ */
+export function isKeptXattr(name: string): boolean {
+  return name.startsWith('user.') || name === 'security.capability' || name.startsWith('system.posix_acl_')
+}
+
+export function isWhiteout(stat: Stats): boolean {
+  return stat.isCharacterDevice() && stat.rdev === 0
+}
+
+function below(fd: number, name: string | undefined): Buffer {
+  return Buffer.from(`/proc/self/fd/${fd}/${name ?? '.'}`, 'latin1')
+}
+
+function statOf(at: Buffer): Stats | undefined {
+  return lstatSync(at, { throwIfNoEntry: false })
+}
+
+function removeAll(at: Buffer, stat: Stats): void {
+  if (!stat.isDirectory()) {
+    unlinkSync(at)
+    return
+  }
+  for (const name of readdirSync(at, 'latin1')) {
+    const child = Buffer.concat([at, Buffer.from(`/${name}`, 'latin1')])
+    removeAll(child, lstatSync(child))
+  }
+  rmdirSync(at)
+}

@@ -1,0 +1,19 @@
+import { extract } from './extract.ts'
+import type { TarLimits } from './layer-writer.ts'
+
+/** Far above real layers; what is beyond is an attack on the disk. */
+export const LAYER_LIMITS: TarLimits = { maxBytes: 64 * 1024 ** 3, maxEntries: 1_000_000 }
+
+/**
+ * Unpacks a layer's uncompressed tar into an empty folder in overlay's form (see `LayerWriter`), with owners, modes,
+ * times to the nanosecond, extended attributes, hard links, holes and devices. Needs root. Errors: `layer.invalid`
+ * naming the entry, `host.disk-full`, `host.kernel-refused`, and what the stream throws. The caller removes the folder
+ * after an error, and makes what is written durable.
+ */
+export async function unpackLayer(
+  tar: AsyncIterable<Uint8Array>,
+  folder: string,
+  limits: TarLimits = LAYER_LIMITS,
+): Promise<void> {
+  await extract({ kind: 'layer', folder, limits }, tar)
+}
