@@ -1,0 +1,33 @@
+import { SlipwayError } from '#shared/errors.ts'
+
+/** Cursors are opaque to clients: where the page before ended, in URL-safe base64. */
+export function encodeCursor(position: unknown): string {
+  return btoa(JSON.stringify(position)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+}
+
+export function decodeCursor<T>(cursor: string | undefined, first: T, isPosition: (value: unknown) => value is T): T {
+  if (cursor === undefined) return first
+  try {
+    const value: unknown = JSON.parse(atob(cursor.replaceAll('-', '+').replaceAll('_', '/')))
+    if (isPosition(value)) return value
+  } catch {
+    // Falls through to the one answer for all bad cursors.
+  }
+  throw new SlipwayError(
+    'cursor.invalid',
+    'This cursor is not one of ours: take `nextCursor` of the page before as it is.',
+  )
+}
+
+/** Asks for one more than the page holds, to know whether another page follows. */
+export async function page<Row, View>(
+  limit: number,
+  fetch: (limit: number) => Promise<Row[]>,
+  view: (row: Row) => View,
+  positionOf: (row: Row) => unknown,
+): Promise<{ items: View[]; nextCursor?: string }> {
+  const rows = await fetch(limit + 1)
+  const last = rows.length > limit ? rows[limit - 1] : undefined
+  const items = rows.slice(0, limit).map(view)
+  return last === undefined ? { items } : { items, nextCursor: encodeCursor(positionOf(last)) }
+}

@@ -1,0 +1,47 @@
+import { SlipwayError } from '#shared/errors.ts'
+
+/** A host that has not been heard of for this long reads `unknown` and gets nothing new. */
+export const HOST_SILENT_MS = 30_000
+
+export interface Candidate {
+  id: string
+  name: string
+  architecture: string | undefined
+  lastSeenAt: number | undefined
+  load: number
+}
+
+export interface Placement {
+  /** Id or name; left out: any. */
+  host: string | undefined
+  /** Undefined when it does not matter, as for a build. */
+  architecture: string | undefined
+  now: number
+}
+
+export function isReady(lastSeenAt: number | null | undefined, now: number): boolean {
+  return typeof lastSeenAt === 'number' && now - lastSeenAt < HOST_SILENT_MS
+}
+
+/** The ready host of the right architecture with the fewest containers; ties go by name. Pure. */
+export function chooseHost<T extends Candidate>(candidates: readonly T[], wanted: Placement): T {
+  const asked = candidates.filter(({ id, name }) => !wanted.host || wanted.host === id || wanted.host === name)
+  if (wanted.host && asked.length === 0) {
+    throw new SlipwayError('host.not-found', `There is no host ${wanted.host}. GET /v1/hosts lists them.`)
+  }
+  const ready = asked.filter(({ lastSeenAt }) => isReady(lastSeenAt, wanted.now))
+  if (ready.length === 0) {
+    throw new SlipwayError(
+      'host.none-ready',
+      `${wanted.host ? `Host ${wanted.host} is` : 'No host is'} ready: see that an agent runs and reaches this API.`,
+    )
+  }
+  const fitting = ready.filter(({ architecture }) => !wanted.architecture || architecture === wanted.architecture)
+  const best = fitting.sort((a, b) => a.load - b.load || a.name.localeCompare(b.name))[0]
+  if (best) return best
+  const have = [...new Set(ready.map(({ architecture }) => architecture))].join(', ')
+  throw new SlipwayError(
+    'image.wrong-architecture',
+    `The image is for ${wanted.architecture}, and the hosts are ${have}: build it for them, or add such a host.`,
+  )
+}
