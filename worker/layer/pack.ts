@@ -1,0 +1,75 @@
+import { createHash } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
+import { type Digest, digestFromHex } from '#shared/digest.ts'
+import { asKernelError, errnoOf } from '#worker/host/kernel-error.ts'
+import { tarOfUpper } from './upper-tar.ts'
+
+export interface PackOptions {
+  /** The file to write; it is removed again when packing fails. */
+  path: string
+  /** zlib's, 1 to 9. */
+  level?: number | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface PackedLayer {
+  /** Of the tar. */
+  diffId: Digest
+  /** Of the gzip file, with its size in bytes. */
+  digest: Digest
+  size: number
+  path: string
+  /** Nothing was changed: such a layer need not be part of an image. */
+  isEmpty: boolean
+}
+
+/** Measured on a Python library of 47 MB: level 6 takes 50% longer than 4 and saves 3%; below 4 no time is won. */
+const DEFAULT_LEVEL = 4
+const ZIP_CHUNK = 256 * 1024
+
+/**
+ * Writes an overlay upper folder that nobody changes meanwhile as a gzipped OCI layer, in one pass. The same folder
+ * gives the same bytes: names in order, no time of packing. Errors: `layer.invalid` (a file that a layer cannot hold),
+ * `host.disk-full`, `host.kernel-refused`.
+ */
+export async function packLayer(upper: string, options: PackOptions): Promise<PackedLayer> {
+  const { path, level = DEFAULT_LEVEL, signal } = options
+  const plain = new Measured()
+  const zipped = new Measured()
+  const tar = tarOfUpper(upper)
+  try {
+    await pipeline(
+      Readable.from(plain.pass(tar.chunks), { objectMode: false, highWaterMark: ZIP_CHUNK }),
+      createGzip({ level, chunkSize: ZIP_CHUNK }),
+      (chunks: AsyncIterable<Uint8Array>) => zipped.pass(chunks),
+      createWriteStream(path, { flags: 'wx', mode: 0o600 }),
+      { ...(signal && { signal }) },
+    )
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') await rm(path, { force: true })
+    throw asKernelError(error, `pack a layer into ${path}`)
+  }
+  return { diffId: plain.digest(), digest: zipped.digest(), size: zipped.size, path, isEmpty: tar.entries() === 0 }
+}
+
+/** Bytes on their way through, hashed and counted. */
+class Measured {
+  size = 0
+  readonly #hash = createHash('sha256')
+
+  async *pass(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      this.#hash.update(chunk)
+      this.size += chunk.length
+      yield chunk
+    }
+  }
+
+  digest(): Digest {
+    return digestFromHex(this.#hash.digest('hex'))
+  }
+}

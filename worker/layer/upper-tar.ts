@@ -1,0 +1,182 @@
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+} from 'node:fs'
+import { lgetxattr, llistxattr } from '#worker/host/syscalls.ts'
+import { LAYER_ERRORS, OPAQUE_WHITEOUT, WHITEOUT } from './layer-writer.ts'
+import { invalidTar, type TarEntry, type TarEntryType } from './tar-format.ts'
+import { encodeHeader, paddingOf, TAR_END } from './tar-writer.ts'
+import { isKeptXattr, OPAQUE } from './tree-writer.ts'
+
+const BATCH_BYTES = 256 * 1024
+const READ_BYTES = 256 * 1024
+
+export interface UpperTar {
+  chunks: AsyncIterable<Buffer>
+  /** How many entries were written so far, the root not counted. */
+  entries(): number
+}
+
+/**
+ * The tar of an overlay upper folder, entries in order of their names' bytes, a folder before what is in it. Read
+ * synchronously a batch at a time: small files come faster so than any other way, and each batch ends in a pause.
+ */
+export function tarOfUpper(upper: string): UpperTar {
+  let entries = 0
+  const count = () => {
+    entries++
+  }
+  return { chunks: batched(walk(upper, count)), entries: () => entries }
+}
+
+async function* batched(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
+  let held: Buffer[] = []
+  let size = 0
+  for (const piece of pieces) {
+    held.push(piece)
+    size += piece.length
+    if (size < BATCH_BYTES) continue
+    yield Buffer.concat(held, size)
+    held = []
+    size = 0
+  }
+  held.push(TAR_END)
+  yield Buffer.concat(held)
+}
+
+function* walk(upper: string, count: () => void): Generator<Buffer> {
+  const firstNames = new Map<bigint, string>()
+  const root = Buffer.from(upper)
+  yield* rootHeader(root)
+  // Folders still to be written, the next one last; each brings its children in the same order.
+  const left = childrenOf(root, '').reverse()
+  for (let path = left.pop(); path !== undefined; path = left.pop()) {
+    const at = Buffer.concat([root, Buffer.from(`/${path}`, 'latin1')])
+    const stat = lstatSync(at, { bigint: true })
+    if (stat.isSocket()) continue // Tars have none, and nobody listens any more.
+    count()
+    if (isWhiteout(stat)) {
+      yield hiding(path, WHITEOUT)
+      continue
+    }
+    yield* contents(at, describe(at, path, stat, firstNames))
+    if (!stat.isDirectory()) continue
+    if (lgetxattr(at, OPAQUE)?.toString() === 'y') yield hiding(`${path}/`, OPAQUE_WHITEOUT)
+    left.push(...childrenOf(at, `${path}/`).reverse())
+  }
+}
+
+function childrenOf(at: Buffer, prefix: string): string[] {
+  return readdirSync(at, 'latin1')
+    .sort()
+    .map(name => {
+      if (name.startsWith(WHITEOUT)) {
+        throw invalidTar(LAYER_ERRORS, 'has a name that layers use to hide files: rename it', `${prefix}${name}`)
+      }
+      return `${prefix}${name}`
+    })
+}
+
+/** The root folder itself is an entry only where it is not as every root is: most layers leave it alone. */
+function* rootHeader(at: Buffer): Generator<Buffer> {
+  const stat = lstatSync(at, { bigint: true })
+  const root = describe(at, './', stat, new Map())
+  if (root.mode === 0o755 && root.uid === 0 && root.gid === 0 && root.xattrs.size === 0) return
+  yield encodeHeader(root)
+}
+
+function isWhiteout(stat: BigIntStats): boolean {
+  return stat.isCharacterDevice() && stat.rdev === 0n
+}
+
+/** A whiteout of `path`, or of all that is in the folder `path`. */
+function hiding(path: string, mark: string): Buffer {
+  const cut = path.lastIndexOf('/') + 1
+  const name = mark === OPAQUE_WHITEOUT ? `${path}${mark}` : `${path.slice(0, cut)}${mark}${path.slice(cut)}`
+  return encodeHeader({ ...PLAIN, type: 'file', path: name })
+}
+
+const PLAIN: Omit<TarEntry, 'type' | 'path'> = {
+  mode: 0,
+  uid: 0,
+  gid: 0,
+  size: 0,
+  mtime: { seconds: 0, nanoseconds: 0 },
+  linkTarget: '',
+  major: 0,
+  minor: 0,
+  xattrs: new Map(),
+}
+
+function describe(at: Buffer, path: string, stat: BigIntStats, firstNames: Map<bigint, string>): TarEntry {
+  const seconds = stat.mtimeNs >= 0n ? stat.mtimeNs / BILLION : -((-stat.mtimeNs + BILLION - 1n) / BILLION)
+  const entry: TarEntry = {
+    ...PLAIN,
+    type: typeOf(stat, path),
+    path: stat.isDirectory() && !path.endsWith('/') ? `${path}/` : path,
+    mode: Number(stat.mode & 0o7777n),
+    uid: Number(stat.uid),
+    gid: Number(stat.gid),
+    mtime: { seconds: Number(seconds), nanoseconds: Number(stat.mtimeNs - seconds * BILLION) },
+  }
+  if (!stat.isDirectory() && stat.nlink > 1n) {
+    const first = firstNames.get(stat.ino)
+    if (first !== undefined) return { ...entry, type: 'hardlink', linkTarget: first }
+    firstNames.set(stat.ino, path)
+  }
+  return {
+    ...entry,
+    size: stat.isFile() ? Number(stat.size) : 0,
+    linkTarget: stat.isSymbolicLink() ? readlinkSync(at, 'latin1') : '',
+    ...deviceOf(stat),
+    xattrs: xattrsOf(at),
+  }
+}
+
+const BILLION = 1_000_000_000n
+
+function typeOf(stat: BigIntStats, path: string): TarEntryType {
+  if (stat.isFile()) return 'file'
+  if (stat.isDirectory()) return 'folder'
+  if (stat.isSymbolicLink()) return 'symlink'
+  if (stat.isCharacterDevice()) return 'character'
+  if (stat.isBlockDevice()) return 'block'
+  if (stat.isFIFO()) return 'fifo'
+  throw invalidTar(LAYER_ERRORS, 'is of a kind that a layer cannot hold', path)
+}
+
+/** The reverse of what `mknod` of host/syscalls.ts does. */
+function deviceOf({ rdev }: BigIntStats): { major: number; minor: number } {
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)
+  return { major: Number(major), minor: Number(minor) }
+}
+
+function xattrsOf(at: Buffer): ReadonlyMap<string, string> {
+  const names = llistxattr(at).filter(isKeptXattr)
+  return new Map(names.map(name => [name, lgetxattr(at, Buffer.from(name, 'latin1'))?.toString('latin1') ?? '']))
+}
+
+function* contents(at: Buffer, entry: TarEntry): Generator<Buffer> {
+  yield encodeHeader(entry)
+  if (entry.size === 0) return
+  const fd = openSync(at, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    for (let left = entry.size; left > 0; ) {
+      const bytes = Buffer.allocUnsafe(Math.min(left, READ_BYTES))
+      const count = readSync(fd, bytes)
+      if (count === 0) throw invalidTar(LAYER_ERRORS, 'became shorter while it was read', entry.path)
+      yield bytes.subarray(0, count)
+      left -= count
+    }
+  } finally {
+    closeSync(fd)
+  }
+  yield paddingOf(entry.size)
+}
