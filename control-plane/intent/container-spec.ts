@@ -1,0 +1,70 @@
+import type { Digest } from '#shared/digest.ts'
+import type { ContainerSpec, RestartPolicy } from '#shared/domain/container.ts'
+import type { ImageConfig } from '#shared/domain/image.ts'
+import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
+import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { CreateContainer } from '#shared/protocol/containers.ts'
+
+const UNITS: Record<string, number> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
+const MEMORY_MINIMUM = 6 * 1024 ** 2
+
+/** What was asked for, against the image it names, as a spec that never changes again. Pure. */
+export function containerSpec(asked: CreateContainer, image: { digest: Digest; config: ImageConfig }): ContainerSpec {
+  const defaults = image.config.config
+  const isCommandKnown = [
+    ...(asked.entrypoint ?? defaults?.Entrypoint ?? []),
+    ...(asked.command ?? (asked.entrypoint ? [] : (defaults?.Cmd ?? []))),
+  ]
+  if (isCommandKnown.length === 0) {
+    throw new SlipwayError('container.command-missing', `Image ${asked.image} names no command: give one as "command".`)
+  }
+  return {
+    image: formatImageReference(parseImageReference(asked.image)),
+    imageDigest: image.digest,
+    entrypoint: asked.entrypoint,
+    command: asked.command,
+    env: Array.isArray(asked.env)
+      ? asked.env
+      : Object.entries(asked.env ?? {}).map(([key, value]) => `${key}=${value}`),
+    workdir: asked.workdir,
+    user: asked.user,
+    hostname: asked.hostname,
+    labels: asked.labels ?? {},
+    ports: publishedPorts(asked.ports ?? []),
+    restart: restartPolicy(asked.restart ?? 'no'),
+    resources: { memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
+    isReadOnly: asked.readOnly ?? false,
+  }
+}
+
+function publishedPorts(texts: readonly string[]): PublishedPort[] {
+  const ports = texts.map(parsePublishedPort)
+  const seen = new Set<string>()
+  for (const { protocol, hostPort } of ports) {
+    const key = `${hostPort}/${protocol}`
+    if (seen.has(key)) throw new SlipwayError('request.invalid', `Host port ${key} is published twice: name it once.`)
+    seen.add(key)
+  }
+  return ports
+}
+
+export function restartPolicy(text: string): RestartPolicy {
+  const [kind, count] = text.split(':')
+  if (kind === 'on-failure') return { kind, maxRetries: count === undefined ? undefined : Number(count) }
+  if (kind === 'always' || kind === 'unless-stopped') return { kind }
+  return { kind: 'no' }
+}
+
+export function formatRestartPolicy(policy: RestartPolicy): string {
+  if (policy.kind !== 'on-failure' || policy.maxRetries === undefined) return policy.kind
+  return `on-failure:${policy.maxRetries}`
+}
+
+function memoryBytes(size: string | number | undefined): number | undefined {
+  if (size === undefined) return undefined
+  const [, amount, unit = ''] = /^([\d.]+)([bkmg]?)$/i.exec(String(size)) ?? []
+  const bytes = Math.floor(Number(amount) * (UNITS[unit.toLowerCase()] ?? Number.NaN))
+  if (bytes >= MEMORY_MINIMUM) return bytes
+  throw new SlipwayError('request.invalid', 'memory must be at least 6m: a smaller container cannot start.')
+}

@@ -1,0 +1,60 @@
+import type { ObservedState } from '#shared/domain/container.ts'
+import { formatPublishedPort } from '#shared/domain/port.ts'
+import type { ContainerView } from '#shared/protocol/containers.ts'
+import type { Ports } from '../ports.ts'
+import type { ContainerOnHost, ContainerRow } from '../store/containers.ts'
+import { endpointOf } from './addresses.ts'
+import { formatRestartPolicy } from './container-spec.ts'
+import { isReady } from './place.ts'
+
+/** A container as the API shows it. */
+export function viewContainer(
+  ports: Pick<Ports, 'clock' | 'config'>,
+  { container, host }: ContainerOnHost,
+): ContainerView {
+  const { spec, goal, observed } = container
+  const isHostReady = isReady(host.observedAt, ports.clock.now())
+  return {
+    id: container.id,
+    name: container.name,
+    image: spec.image,
+    imageDigest: spec.imageDigest,
+    host: { id: host.id, name: host.name, state: isHostReady ? 'ready' : 'unknown' },
+    state: stateOf(container, isHostReady),
+    desired: goal.kind,
+    ...timesAndEnd(observed),
+    restarts: container.observedRestarts,
+    createdAt: iso(container.createdAt),
+    address: endpointOf(ports.config.addressPool, host.subnetIndex, container.addressIndex).address,
+    ports: spec.ports.map(formatPublishedPort),
+    entrypoint: spec.entrypoint,
+    command: spec.command,
+    env: spec.env,
+    workdir: spec.workdir,
+    user: spec.user,
+    labels: spec.labels,
+    restart: formatRestartPolicy(spec.restart),
+  }
+}
+
+/** What the agent saw, but for live containers of a host nobody heard of: nobody knows about those. */
+export function stateOf({ observed, goal }: Pick<ContainerRow, 'observed' | 'goal'>, isHostReady: boolean): string {
+  const isLive = observed && ['running', 'paused', 'restarting'].includes(observed.state)
+  if (isLive && !isHostReady) return 'unknown'
+  if (goal.kind === 'removed') return 'removing'
+  return observed?.state ?? 'created'
+}
+
+function timesAndEnd(observed: ObservedState | null) {
+  if (!observed) return {}
+  return {
+    exitCode: 'exitCode' in observed ? observed.exitCode : undefined,
+    error: 'error' in observed ? observed.error : undefined,
+    startedAt: 'startedAt' in observed && observed.startedAt ? iso(observed.startedAt) : undefined,
+    finishedAt: 'finishedAt' in observed ? iso(observed.finishedAt) : undefined,
+  }
+}
+
+export function iso(milliseconds: number): string {
+  return new Date(milliseconds).toISOString()
+}

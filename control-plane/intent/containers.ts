@@ -1,0 +1,165 @@
+import type { ContainerId, HostId } from '#shared/domain/ids.ts'
+import { newId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { CreateContainer } from '#shared/protocol/containers.ts'
+import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
+import type { Ports } from '../ports.ts'
+import { resolveImage } from '../registry/resolve.ts'
+import {
+  type ContainerOnHost,
+  findContainer,
+  insertContainer,
+  insertPorts,
+  type NewContainer,
+  portHolders,
+  takenAddresses,
+  updateGoal,
+} from '../store/containers.ts'
+import { insertEvents } from '../store/events.ts'
+import { bumpGeneration, hostsWithLoad } from '../store/hosts.ts'
+import { uniqueViolation } from '../store/violations.ts'
+import { freeAddress } from './addresses.ts'
+import { containerSpec } from './container-spec.ts'
+import { nextGoal, type Order } from './goals.ts'
+import { type Created, type Creation, createOnce } from './idempotency.ts'
+import { chooseHost } from './place.ts'
+
+const RACES = 5
+
+/** Errors: `container.not-found`. */
+export async function requireContainer(ports: Ports, idOrName: string): Promise<ContainerOnHost> {
+  const found = await findContainer(ports.db, idOrName)
+  if (found) return found
+  throw new SlipwayError('container.not-found', `There is no container ${idOrName}. GET /v1/containers lists them.`)
+}
+
+/**
+ * Makes a container's desired state: host, addresses and spec in one atomic batch, then rings its host. Errors: those
+ * of the image, placement and spec; `container.name-taken`, `port.taken`, `host.addresses-exhausted`.
+ */
+export async function createContainer(
+  ports: Ports,
+  asked: CreateContainer,
+  creation: Creation,
+): Promise<Created<ContainerId>> {
+  const id = newId<ContainerId>(ports.random)
+  return createOnce(ports, creation, id, async record => {
+    const image = await resolveImage(ports, asked.image)
+    const spec = containerSpec(asked, image)
+    const host = chooseHost(await candidates(ports), {
+      host: asked.host,
+      architecture: image.config.architecture,
+      now: ports.clock.now(),
+    })
+    const hostId = host.id as HostId
+    const row = {
+      id,
+      name:
+        asked.name ??
+        `${spec.image
+          .replace(/[:@].*$/, '')
+          .split('/')
+          .at(-1)}-${id.slice(0, 6)}`,
+      hostId,
+      spec,
+      goal: asked.start === false ? ({ kind: 'created' } as const) : ({ kind: 'running', run: 1 } as const),
+      createdAt: ports.clock.now(),
+    }
+    await insertWithAddress(ports, row, record)
+  })
+}
+
+/** Hosts as placement sees them. Costs a row a host. */
+export async function candidates(ports: Ports) {
+  return (await hostsWithLoad(ports.db)).map(({ host, load }) => ({
+    id: host.id,
+    name: host.name,
+    architecture: host.observedFacts?.architecture,
+    lastSeenAt: host.observedAt ?? undefined,
+    load,
+  }))
+}
+
+/** The address is chosen from what is free now; another create at the same moment may win it, so it is tried again. */
+async function insertWithAddress(
+  ports: Ports,
+  row: Omit<NewContainer, 'addressIndex'>,
+  record: Parameters<Parameters<typeof createOnce>[3]>[0],
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const addressIndex = freeAddress(await takenAddresses(ports.db, row.hostId))
+    if (addressIndex === undefined) {
+      throw new SlipwayError(
+        'host.addresses-exhausted',
+        'This host has no free address: remove containers or choose another host.',
+      )
+    }
+    try {
+      return await insertAll(ports, { ...row, addressIndex }, record)
+    } catch (error) {
+      const violated = uniqueViolation(error) ?? ''
+      const isAddressRace = violated.includes('containers.address_index') && attempt < RACES
+      if (!isAddressRace) throw (await clash(ports, row, violated)) ?? error
+    }
+  }
+}
+
+async function insertAll(
+  ports: Ports,
+  row: NewContainer,
+  record: Parameters<Parameters<typeof createOnce>[3]>[0],
+): Promise<void> {
+  const { db } = ports
+  const event = { at: row.createdAt, type: 'container.create', subjectId: row.id, data: { name: row.name } }
+  await db.batch([
+    bumpGeneration(db, row.hostId),
+    insertContainer(db, row),
+    insertPorts(db, row),
+    insertEvents(db, [event]),
+    ...record,
+  ])
+  await announce(ports, row.hostId, row.id)
+}
+
+async function announce(ports: Ports, hostId: HostId, id: ContainerId): Promise<void> {
+  await Promise.all([ringHost(ports, hostId, 0), ringChanged(ports, 'container', [id]), ringEvents(ports)])
+}
+
+/** What a unique index refused, in a person's words. */
+async function clash(ports: Ports, row: Omit<NewContainer, 'addressIndex'>, violated: string) {
+  if (violated.includes('containers.name')) {
+    return new SlipwayError(
+      'container.name-taken',
+      `A container is called ${row.name} already: choose another name, or remove that one.`,
+    )
+  }
+  if (violated.includes('published_ports')) {
+    const [holder] = await portHolders(ports.db, row.hostId, row.spec.ports)
+    const port = holder ? `${holder.hostPort}/${holder.protocol}` : 'of those'
+    return new SlipwayError(
+      'port.taken',
+      `Host port ${port} is held by container ${holder?.name ?? 'another'}: choose another port, or remove that container.`,
+      {
+        facts: holder ? { hostPort: holder.hostPort, protocol: holder.protocol, heldBy: holder.name } : {},
+      },
+    )
+  }
+  return undefined
+}
+
+/** Changes what a container should be. Someone else's change at the same moment makes us look and decide again. */
+export async function orderContainer(ports: Ports, idOrName: string, order: Order): Promise<ContainerOnHost> {
+  for (let attempt = 1; attempt <= RACES; attempt++) {
+    const found = await requireContainer(ports, idOrName)
+    const { container } = found
+    const wanted = nextGoal(container, order)
+    if (!wanted) return found
+    const [, changed] = await ports.db.batch([
+      bumpGeneration(ports.db, container.hostId),
+      updateGoal(ports.db, container, wanted),
+    ])
+    await announce(ports, container.hostId, container.id)
+    if (changed.length > 0) return (await findContainer(ports.db, container.id)) ?? found
+  }
+  throw new SlipwayError('store.unavailable', 'This container is being changed by many at once: try again.')
+}

@@ -1,0 +1,106 @@
+import type { ContainerGoal, ObservedState, SignalOrder } from '#shared/domain/container.ts'
+import { SlipwayError, unreachable } from '#shared/errors.ts'
+
+/** What a person asks of a container that exists. */
+export type Order =
+  | { kind: 'start' }
+  | { kind: 'stop'; signal: string | undefined; timeoutMs: number }
+  | { kind: 'kill'; signal: string }
+  | { kind: 'pause' }
+  | { kind: 'unpause' }
+  | { kind: 'remove'; isForced: boolean }
+
+export interface Wanted {
+  goal: ContainerGoal
+  signal: SignalOrder | null
+}
+
+export interface Current extends Wanted {
+  name: string
+  observed: ObservedState | null
+}
+
+/** The goal after an order, or undefined when the container is to be that already. Pure; throws why an order is refused. */
+export function nextGoal(current: Current, order: Order): Wanted | undefined {
+  if (current.goal.kind === 'removed') {
+    if (order.kind === 'remove') return undefined
+    throw new SlipwayError('container.removing', `Container ${current.name} is being removed.`)
+  }
+  switch (order.kind) {
+    case 'start':
+      return start(current)
+    case 'stop':
+      return stop(current, order.signal, order.timeoutMs)
+    case 'kill':
+      return kill(current, order.signal)
+    case 'pause':
+      return pause(current)
+    case 'unpause':
+      return unpause(current)
+    case 'remove':
+      return remove(current, order.isForced)
+    default:
+      return unreachable(order)
+  }
+}
+
+function runOf(goal: ContainerGoal): number {
+  return 'run' in goal ? goal.run : 0
+}
+
+/** Live as far as anyone knows: asked to be, and not seen to have ended at this run. */
+function isLive({ goal, observed }: Current): boolean {
+  if (goal.kind !== 'running' && goal.kind !== 'paused')
+    return observed?.state === 'running' || observed?.state === 'paused'
+  return !(observed?.state === 'exited' && observed.run >= goal.run)
+}
+
+function start(current: Current): Wanted | undefined {
+  const { goal } = current
+  if (goal.kind === 'paused' && isLive(current)) {
+    throw new SlipwayError('container.not-running', `Container ${current.name} is paused: unpause it instead.`)
+  }
+  if (goal.kind === 'running' && isLive(current)) return undefined
+  return { goal: { kind: 'running', run: runOf(goal) + 1 }, signal: null }
+}
+
+function stop(current: Current, signal: string | undefined, timeoutMs: number): Wanted | undefined {
+  const { goal } = current
+  if (goal.kind === 'created' || goal.kind === 'stopped') return undefined
+  return { goal: { kind: 'stopped', run: runOf(goal), signal, timeoutMs }, signal: null }
+}
+
+/** SIGKILL ends it for good, as `docker kill` does; another signal is delivered once and changes no goal. */
+function kill(current: Current, signal: string): Wanted {
+  refuseUnlessLive(current)
+  if (signal === 'SIGKILL')
+    return { goal: { kind: 'stopped', run: runOf(current.goal), signal, timeoutMs: 0 }, signal: null }
+  return { goal: current.goal, signal: { seq: (current.signal?.seq ?? 0) + 1, signal } }
+}
+
+function pause(current: Current): Wanted | undefined {
+  if (current.goal.kind === 'paused') return undefined
+  refuseUnlessLive(current)
+  return { goal: { kind: 'paused', run: runOf(current.goal) }, signal: current.signal }
+}
+
+function unpause(current: Current): Wanted | undefined {
+  if (current.goal.kind === 'running') return undefined
+  if (current.goal.kind !== 'paused') refuseUnlessLive(current)
+  return { goal: { kind: 'running', run: runOf(current.goal) }, signal: current.signal }
+}
+
+function remove(current: Current, isForced: boolean): Wanted {
+  if (!isForced && current.goal.kind !== 'created' && isLive(current)) {
+    throw new SlipwayError(
+      'container.running',
+      `Container ${current.name} runs: stop it first, or remove it with ?force=true.`,
+    )
+  }
+  return { goal: { kind: 'removed', isForced }, signal: null }
+}
+
+function refuseUnlessLive(current: Current): void {
+  if (current.goal.kind !== 'created' && current.goal.kind !== 'stopped' && isLive(current)) return
+  throw new SlipwayError('container.not-running', `Container ${current.name} does not run: start it first.`)
+}

@@ -1,0 +1,29 @@
+import type { HostId } from '#shared/domain/ids.ts'
+import { SUBJECTS } from '#shared/protocol/bus.ts'
+import type { Ports } from '../ports.ts'
+
+/** Rings are best effort: whoever misses one polls. A bus that is down never fails or delays a request. */
+
+export function ringHost(ports: Ports, id: HostId, generation: number): Promise<void> {
+  return ring(ports, SUBJECTS.hostDoorbell(id), JSON.stringify({ generation }))
+}
+
+export async function ringChanged(
+  ports: Ports,
+  kind: 'container' | 'build' | 'host',
+  ids: readonly string[],
+): Promise<void> {
+  await Promise.all(ids.map(id => ring(ports, SUBJECTS.changed(kind, id), '')))
+}
+
+export function ringEvents(ports: Ports): Promise<void> {
+  return ring(ports, SUBJECTS.events, '')
+}
+
+async function ring(ports: Ports, subject: string, text: string): Promise<void> {
+  try {
+    await ports.bus.publish(subject, new TextEncoder().encode(text))
+  } catch {
+    // Not heard: the agent's next poll or the reader's next look finds it.
+  }
+}

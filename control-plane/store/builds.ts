@@ -1,0 +1,95 @@
+import { and, asc, eq, gt, inArray, or, sql } from 'drizzle-orm'
+import type { BuildState } from '#shared/domain/build.ts'
+import type { BuildId, HostId } from '#shared/domain/ids.ts'
+import type { BuildLogLine } from '#shared/protocol/agent.ts'
+import type { Database } from './database.ts'
+import { generationOf } from './hosts.ts'
+import { buildLogs, builds, hosts } from './schema.ts'
+
+export type BuildRow = typeof builds.$inferSelect
+export interface BuildOnHost {
+  build: BuildRow
+  host: typeof hosts.$inferSelect
+}
+
+const isOpen = inArray(builds.state, ['queued', 'running'])
+const joined = (db: Database) =>
+  db.select({ build: builds, host: hosts }).from(builds).innerJoin(hosts, eq(hosts.id, builds.hostId))
+
+export function findBuild(db: Database, id: string): Promise<BuildOnHost | undefined> {
+  return joined(db)
+    .where(eq(builds.id, id as BuildId))
+    .get()
+}
+
+export function listBuilds(
+  db: Database,
+  after: { createdAt: number; id: string },
+  limit: number,
+  state: BuildState | undefined,
+): Promise<BuildOnHost[]> {
+  const isLater = or(
+    gt(builds.createdAt, after.createdAt),
+    and(eq(builds.createdAt, after.createdAt), gt(builds.id, after.id as BuildId)),
+  )
+  return joined(db)
+    .where(and(isLater, state ? eq(builds.state, state) : undefined))
+    .orderBy(asc(builds.createdAt), asc(builds.id))
+    .limit(limit)
+}
+
+/** Unfinished builds of a host that changed after a generation. */
+export function changedBuilds(db: Database, hostId: HostId, since: number): Promise<BuildRow[]> {
+  return db
+    .select()
+    .from(builds)
+    .where(and(eq(builds.hostId, hostId), gt(builds.generation, since), isOpen))
+}
+
+export function insertBuild(db: Database, row: Pick<BuildRow, 'id' | 'hostId' | 'spec' | 'createdAt'>) {
+  return db.insert(builds).values({ ...row, goal: 'built', generation: generationOf(row.hostId) })
+}
+
+export function cancelBuild(db: Database, row: BuildRow) {
+  return db
+    .update(builds)
+    .set({ goal: 'canceled', generation: generationOf(row.hostId) })
+    .where(and(eq(builds.id, row.id), isOpen))
+}
+
+export function setImageOfBuild(db: Database, id: BuildId, imageDigest: BuildRow['imageDigest']) {
+  return db.update(builds).set({ imageDigest }).where(eq(builds.id, id))
+}
+
+/** Whether a host has an unfinished build of this context. */
+export async function hasBuildOfContext(db: Database, hostId: HostId, contextId: string): Promise<boolean> {
+  const found = await db
+    .select({ id: builds.id })
+    .from(builds)
+    .where(and(eq(builds.hostId, hostId), isOpen, sql`${builds.spec} ->> 'contextId' = ${contextId}`))
+    .limit(1)
+  return found.length > 0
+}
+
+/** Appends lines at `logLines`; the primary key and the count make a repeat add nothing. */
+export function appendBuildLog(db: Database, id: BuildId, firstLine: number, lines: BuildLogLine[]) {
+  return db.batch([
+    db.insert(buildLogs).values({ buildId: id, firstLine, lines }).onConflictDoNothing(),
+    db
+      .update(builds)
+      .set({ logLines: firstLine + lines.length })
+      .where(and(eq(builds.id, id), eq(builds.logLines, firstLine))),
+  ])
+}
+
+/** Log chunks that hold lines from `fromLine` on. */
+export function buildLogFrom(db: Database, id: BuildId, fromLine: number, limit: number) {
+  return db
+    .select({ firstLine: buildLogs.firstLine, lines: buildLogs.lines })
+    .from(buildLogs)
+    .where(
+      and(eq(buildLogs.buildId, id), sql`${buildLogs.firstLine} + json_array_length(${buildLogs.lines}) > ${fromLine}`),
+    )
+    .orderBy(asc(buildLogs.firstLine))
+    .limit(limit)
+}
