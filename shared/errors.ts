@@ -20,10 +20,12 @@ export const ERRORS = {
   'auth.token-missing': { status: 401, retry: false },
   'auth.token-invalid': { status: 401, retry: false },
   'auth.forbidden': { status: 403, retry: false },
+  'token.not-found': { status: 404, retry: false },
   'cursor.invalid': { status: 400, retry: false },
   // hosts
   'host.not-found': { status: 404, retry: false },
   'host.name-taken': { status: 409, retry: false },
+  'host.in-use': { status: 409, retry: false },
   'host.none-ready': { status: 503, retry: true },
   'host.unreachable': { status: 503, retry: true },
   'host.addresses-exhausted': { status: 507, retry: false },

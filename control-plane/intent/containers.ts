@@ -10,6 +10,7 @@ import {
   findContainer,
   insertContainer,
   insertPorts,
+  listContainers,
   type NewContainer,
   portHolders,
   takenAddresses,
@@ -20,8 +21,11 @@ import { bumpGeneration, hostsWithLoad } from '../store/hosts.ts'
 import { uniqueViolation } from '../store/violations.ts'
 import { freeAddress } from './addresses.ts'
 import { containerSpec } from './container-spec.ts'
+import { viewContainer } from './container-view.ts'
 import { nextGoal, type Order } from './goals.ts'
+import { requireHost } from './hosts.ts'
 import { type Created, type Creation, createOnce } from './idempotency.ts'
+import { decodeCursor, page } from './page-position.ts'
 import { chooseHost } from './place.ts'
 
 const RACES = 5
@@ -67,6 +71,22 @@ export async function createContainer(
     }
     await insertWithAddress(ports, row, record)
   })
+}
+
+const FIRST = { createdAt: -1, id: '' }
+const isPosition = (value: unknown): value is typeof FIRST =>
+  typeof value === 'object' && value !== null && 'createdAt' in value && 'id' in value
+
+/** Errors: `cursor.invalid`, `host.not-found`. */
+export async function listContainerPage(ports: Ports, limit: number, cursor: string | undefined, host?: string) {
+  const after = decodeCursor(cursor, FIRST, isPosition)
+  const hostId = host === undefined ? undefined : (await requireHost(ports, host)).id
+  return page(
+    limit,
+    count => listContainers(ports.db, after, count, hostId),
+    row => viewContainer(ports, row),
+    ({ container }) => ({ createdAt: container.createdAt, id: container.id }),
+  )
 }
 
 /** Hosts as placement sees them. Costs a row a host. */

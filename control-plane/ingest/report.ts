@@ -1,0 +1,76 @@
+import type { HostId } from '#shared/domain/ids.ts'
+import type { Report } from '#shared/protocol/agent.ts'
+import { ringChanged, ringEvents } from '../notify/doorbell.ts'
+import type { Ports } from '../ports.ts'
+import { insertEvents, type NewEvent } from '../store/events.ts'
+import { findHost } from '../store/hosts.ts'
+import {
+  buildsByIds,
+  containersByIds,
+  forgetContainers,
+  recordBuilds,
+  recordContainers,
+  recordHost,
+} from '../store/ingest.ts'
+import { containerTransition } from './transitions.ts'
+
+/**
+ * Takes what an agent saw into the observed state, in one batch whatever its size, and tells those who wait. A repeat
+ * or a late report changes nothing and makes no event.
+ */
+export async function ingestReport(ports: Ports, hostId: HostId, report: Report): Promise<void> {
+  const { db, clock } = ports
+  const now = clock.now()
+  const containerIds = report.containers.map(({ id }) => id)
+  const buildIds = report.builds.map(({ id }) => id)
+  const [host, known, knownBuilds] = await Promise.all([
+    findHost(db, hostId),
+    containerIds.length > 0 ? containersByIds(db, hostId, containerIds) : [],
+    buildIds.length > 0 ? buildsByIds(db, hostId, buildIds) : [],
+  ])
+  const events: NewEvent[] = []
+  if (host && host.observedAt === null)
+    events.push({ at: now, type: 'host.join', subjectId: hostId, data: { name: host.name } })
+
+  const rows = new Map(known.map(row => [row.id, row]))
+  const changed: string[] = []
+  const fresh = report.containers.filter(seen => {
+    const row = rows.get(seen.id)
+    return row && seen.generation >= row.observedGeneration && seen.observedAt >= (row.observedAt ?? 0)
+  })
+  for (const seen of fresh) {
+    const row = rows.get(seen.id)
+    const transition = row && containerTransition(row.observed, seen)
+    changed.push(seen.id)
+    if (transition)
+      events.push({
+        at: seen.observedAt,
+        subjectId: seen.id,
+        type: transition.type,
+        data: { name: row.name, ...transition.data },
+      })
+  }
+  const open = new Map(knownBuilds.map(({ id, state }) => [id, state]))
+  const freshBuilds = report.builds.filter(({ id }) => ['queued', 'running'].includes(open.get(id) ?? ''))
+  for (const { id, observed } of freshBuilds) {
+    if (open.get(id) !== observed.state)
+      events.push({ at: now, type: `build.${observed.state}`, subjectId: id, data: {} })
+  }
+  const gone = fresh.filter(({ status }) => status.state === 'absent').map(({ id }) => id)
+  await db.batch([
+    recordHost(db, hostId, report, now),
+    ...(fresh.length > 0 ? [recordContainers(db, hostId, fresh)] : []),
+    ...(gone.length > 0 ? forgetContainers(db, hostId, gone) : []),
+    ...(freshBuilds.length > 0 ? [recordBuilds(db, hostId, freshBuilds)] : []),
+    ...(events.length > 0 ? [insertEvents(db, events)] : []),
+  ])
+  await Promise.all([
+    ringChanged(ports, 'container', changed),
+    ringChanged(
+      ports,
+      'build',
+      freshBuilds.map(({ id }) => id),
+    ),
+    events.length > 0 ? ringEvents(ports) : undefined,
+  ])
+}

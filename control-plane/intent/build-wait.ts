@@ -1,0 +1,51 @@
+import type { BuildState } from '#shared/domain/build.ts'
+import type { BuildId } from '#shared/domain/ids.ts'
+import type { BuildLogLine } from '#shared/protocol/agent.ts'
+import type { BuildView } from '#shared/protocol/builds.ts'
+import type { Ports } from '../ports.ts'
+import { buildLogFrom, listBuilds } from '../store/builds.ts'
+import { isFinished, requireBuild, viewBuild } from './builds.ts'
+import { decodeCursor, page } from './page-position.ts'
+import { waitFor } from './wait.ts'
+
+/** The build once it has ended, however it did. Errors: `request.timeout`. */
+export function awaitBuild(ports: Ports, id: BuildId, timeoutMs: number): Promise<BuildView> {
+  const look = async () => {
+    const view = viewBuild(await requireBuild(ports, id))
+    return isFinished(view.state) ? { done: view } : { now: view.state }
+  }
+  return waitFor<BuildView>(ports, { kind: 'build', id, timeoutMs, look })
+}
+
+export interface BuildLogPiece {
+  lines: BuildLogLine[]
+  /** The number of the first line. */
+  from: number
+  /** Nothing follows: the build has ended and all was read. */
+  isEnd: boolean
+  state: BuildState
+}
+
+const CHUNKS_AT_ONCE = 20
+
+/** The log from a line on. The state is read first, so that an end is only said when all lines were there to read. */
+export async function readBuildLog(ports: Ports, id: string, from: number): Promise<BuildLogPiece> {
+  const { build } = await requireBuild(ports, id)
+  const chunks = await buildLogFrom(ports.db, build.id, from, CHUNKS_AT_ONCE)
+  const lines = chunks.flatMap(({ firstLine, lines }) => lines.slice(Math.max(0, from - firstLine)))
+  return { lines, from, state: build.state, isEnd: isFinished(build.state) && from + lines.length >= build.logLines }
+}
+
+const FIRST = { createdAt: -1, id: '' }
+const isPosition = (value: unknown): value is typeof FIRST =>
+  typeof value === 'object' && value !== null && 'createdAt' in value && 'id' in value
+
+export function listBuildPage(ports: Ports, limit: number, cursor: string | undefined, state: BuildState | undefined) {
+  const after = decodeCursor(cursor, FIRST, isPosition)
+  return page(
+    limit,
+    count => listBuilds(ports.db, after, count, state),
+    viewBuild,
+    ({ build }) => ({ createdAt: build.createdAt, id: build.id }),
+  )
+}

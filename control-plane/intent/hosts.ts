@@ -1,0 +1,101 @@
+import { type HostId, newId, type TokenId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { HostView } from '#shared/protocol/hosts.ts'
+import type { Ports } from '../ports.ts'
+import { insertEvents } from '../store/events.ts'
+import { deleteHost, findHost, type HostRow, hostsWithLoad, insertHost, listHosts } from '../store/hosts.ts'
+import { insertToken } from '../store/tokens.ts'
+import { uniqueViolation } from '../store/violations.ts'
+import { hostSubnet, poolSize } from './addresses.ts'
+import { iso } from './container-view.ts'
+import { type Creation, createOnce } from './idempotency.ts'
+import { decodeCursor, page } from './page-position.ts'
+import { isReady } from './place.ts'
+import { hashToken, newToken } from './principal.ts'
+
+/** A host and its own token, which is in this answer alone. Errors: `host.name-taken`, `idempotency.secret-shown-once`. */
+export async function createHost(
+  ports: Ports,
+  name: string,
+  creation: Creation,
+): Promise<{ host: HostRow; token: string }> {
+  const token = newToken(ports.random)
+  const hash = await hashToken(token)
+  const id = newId<HostId>(ports.random)
+  const created = await createOnce(ports, creation, id, record => insertWhole(ports, { id, name }, hash, record))
+  if (created.isReplayed) {
+    throw new SlipwayError(
+      'idempotency.secret-shown-once',
+      'This host was made by an earlier request, which alone got its token. Remove it and make it anew.',
+    )
+  }
+  const host = await requireHost(ports, name)
+  return { host, token }
+}
+
+async function insertWhole(
+  ports: Ports,
+  { id, name }: { id: HostId; name: string },
+  hash: string,
+  record: Parameters<Parameters<typeof createOnce>[3]>[0],
+) {
+  const { db, clock, random, config } = ports
+  if ((await hostsWithLoad(db)).length >= poolSize(config.addressPool)) {
+    throw new SlipwayError(
+      'host.addresses-exhausted',
+      `The pool ${config.addressPool} has no subnet left: configure a larger one.`,
+    )
+  }
+  const createdAt = clock.now()
+  try {
+    await db.batch([
+      insertHost(db, { id, name, createdAt }),
+      insertToken(db, { id: newId<TokenId>(random), name: `host ${name}`, hash, hostId: id, createdAt }),
+      insertEvents(db, [{ at: createdAt, type: 'host.create', subjectId: id, data: { name } }]),
+      ...record,
+    ])
+  } catch (error) {
+    if (!uniqueViolation(error)?.includes('hosts.name')) throw error
+    throw new SlipwayError('host.name-taken', `A host is called ${name} already: choose another name.`)
+  }
+}
+
+export async function requireHost(ports: Ports, idOrName: string): Promise<HostRow> {
+  const host = await findHost(ports.db, idOrName)
+  if (host) return host
+  throw new SlipwayError('host.not-found', `There is no host ${idOrName}. GET /v1/hosts lists them.`)
+}
+
+/** Errors: `host.not-found`, `host.in-use` while containers are placed on it. */
+export async function removeHost(ports: Ports, idOrName: string): Promise<void> {
+  const host = await requireHost(ports, idOrName)
+  const load = (await hostsWithLoad(ports.db)).find(entry => entry.host.id === host.id)?.load ?? 0
+  if (load > 0) throw new SlipwayError('host.in-use', `Host ${host.name} holds ${load} containers: remove them first.`)
+  await deleteHost(ports.db, host.id)
+}
+
+export function viewHost(ports: Ports, host: HostRow): HostView {
+  return {
+    id: host.id,
+    name: host.name,
+    state: isReady(host.observedAt, ports.clock.now()) ? 'ready' : 'unknown',
+    subnet: hostSubnet(ports.config.addressPool, host.subnetIndex).subnet,
+    generation: host.generation,
+    observedGeneration: host.observedGeneration,
+    createdAt: iso(host.createdAt),
+    lastSeenAt: host.observedAt ? iso(host.observedAt) : undefined,
+    facts: host.observedFacts ?? undefined,
+  }
+}
+
+const isName = (value: unknown): value is string => typeof value === 'string'
+
+export function listHostPage(ports: Ports, limit: number, cursor: string | undefined) {
+  const after = decodeCursor(cursor, '', isName)
+  return page(
+    limit,
+    count => listHosts(ports.db, after, count),
+    host => viewHost(ports, host),
+    ({ name }) => name,
+  )
+}

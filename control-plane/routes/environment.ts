@@ -1,0 +1,82 @@
+import { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { z } from 'zod'
+import type { HostId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { Creation } from '../intent/idempotency.ts'
+import type { Principal } from '../intent/principal.ts'
+import type { Ports } from '../ports.ts'
+
+/** What every route finds in its context. */
+export interface AppEnv {
+  Variables: { ports: Ports; principal: Principal; requestId: string }
+}
+
+/** A router whose failed validation is one of our problems, naming the field. */
+export function router(): OpenAPIHono<AppEnv> {
+  return new OpenAPIHono<AppEnv>({
+    defaultHook: result => {
+      if (result.success) return
+      const [issue] = result.error.issues
+      const field = issue?.path.join('.') || result.target
+      throw new SlipwayError(
+        'request.invalid',
+        `${field}: ${issue?.message ?? 'is not right'}. See /docs for what it takes.`,
+        {
+          facts: {
+            in: result.target,
+            issues: result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })),
+          },
+        },
+      )
+    },
+  })
+}
+
+export const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  content: { 'application/json': { schema } },
+  description,
+})
+
+/** A JSON body that must be there. */
+export const body = <T extends z.ZodType>(schema: T) => ({
+  content: { 'application/json': { schema } },
+  required: true,
+})
+
+/** A JSON body that may be left out. */
+export const optionalBody = <T extends z.ZodType>(schema: T) => ({ content: { 'application/json': { schema } } })
+
+export const problems = {
+  '4XX': {
+    content: { 'application/problem+json': { schema: z.object({ code: z.string(), detail: z.string() }) } },
+    description: 'A problem (RFC 9457) with `code`, a sentence in `detail`, and `retry`.',
+  },
+}
+
+export const idempotencyHeader = z.object({
+  'idempotency-key': z
+    .string()
+    .optional()
+    .meta({ description: 'Repeating a request with its key creates nothing twice.' }),
+})
+
+/** What `createOnce` needs of a request: who, the key, and what must be the same in a repeat. */
+export function creationOf(c: Context<AppEnv>, requestBody: unknown): Creation {
+  return {
+    principal: c.get('principal'),
+    key: c.req.header('idempotency-key'),
+    request: `${c.req.method} ${c.req.path} ${JSON.stringify(requestBody)}`,
+  }
+}
+
+export function markReplay(c: Context<AppEnv>, isReplayed: boolean): void {
+  if (isReplayed) c.header('Idempotency-Replayed', 'true')
+}
+
+/** The host that asks, on routes that only agents reach. */
+export function hostOf(c: Context<AppEnv>): HostId {
+  const { hostId } = c.get('principal')
+  if (hostId) return hostId
+  throw new SlipwayError('auth.forbidden', 'Only the agent of a host may ask this, with its own token.')
+}

@@ -1,0 +1,77 @@
+import { and, eq, sql } from 'drizzle-orm'
+import type { ContainerId, HostId } from '#shared/domain/ids.ts'
+import type { Report } from '#shared/protocol/agent.ts'
+import type { Database } from './database.ts'
+import { builds, containers, hosts, publishedPorts } from './schema.ts'
+
+/** Writes of ingest, the one writer of observed fields. Each takes a whole report's rows in one bound value. */
+
+export function recordHost(db: Database, hostId: HostId, report: Report, at: number) {
+  return db
+    .update(hosts)
+    .set({
+      observedAt: at,
+      observedGeneration: report.generation,
+      ...(report.facts ? { observedFacts: report.facts } : {}),
+    })
+    .where(eq(hosts.id, hostId))
+}
+
+/** An older state than the recorded one changes nothing: reports may come late and twice. */
+export function recordContainers(db: Database, hostId: HostId, observed: Report['containers']) {
+  return db.run(sql`update containers set
+      observed = seen.value -> 'status',
+      observed_generation = seen.value ->> 'generation',
+      observed_at = seen.value ->> 'observedAt',
+      observed_restarts = seen.value ->> 'restarts'
+    from json_each(${JSON.stringify(observed)}) as seen
+    where containers.id = seen.value ->> 'id' and containers.host_id = ${hostId}
+      and containers.observed_generation <= seen.value ->> 'generation'
+      and coalesce(containers.observed_at, 0) <= seen.value ->> 'observedAt'`)
+}
+
+const isGone = (hostId: HostId, ids: readonly ContainerId[]) =>
+  and(
+    eq(containers.hostId, hostId),
+    sql`${containers.goal} ->> 'kind' = 'removed'`,
+    sql`${containers.id} in (select value from json_each(${JSON.stringify(ids)}))`,
+  )
+
+/** Forgets containers that were to be removed and of which nothing is left, with their ports. */
+export function forgetContainers(db: Database, hostId: HostId, ids: readonly ContainerId[]) {
+  const gone = db.select({ id: containers.id }).from(containers).where(isGone(hostId, ids))
+  return [
+    db.delete(publishedPorts).where(sql`${publishedPorts.containerId} in ${gone}`),
+    db.delete(containers).where(isGone(hostId, ids)),
+  ] as const
+}
+
+export function recordBuilds(db: Database, hostId: HostId, seen: Report['builds']) {
+  return db.run(sql`update builds set
+      state = seen.value ->> '$.observed.state',
+      observed_started_at = seen.value ->> '$.observed.startedAt',
+      observed_finished_at = seen.value ->> '$.observed.finishedAt',
+      observed_error = seen.value -> '$.observed.error',
+      image_digest = coalesce(seen.value ->> '$.observed.imageDigest', builds.image_digest)
+    from json_each(${JSON.stringify(seen)}) as seen
+    where builds.id = seen.value ->> 'id' and builds.host_id = ${hostId} and builds.state in ('queued', 'running')`)
+}
+
+export function containersByIds(db: Database, hostId: HostId, ids: readonly ContainerId[]) {
+  return db
+    .select()
+    .from(containers)
+    .where(
+      and(
+        eq(containers.hostId, hostId),
+        sql`${containers.id} in (select value from json_each(${JSON.stringify(ids)}))`,
+      ),
+    )
+}
+
+export function buildsByIds(db: Database, hostId: HostId, ids: readonly string[]) {
+  return db
+    .select({ id: builds.id, state: builds.state })
+    .from(builds)
+    .where(and(eq(builds.hostId, hostId), sql`${builds.id} in (select value from json_each(${JSON.stringify(ids)}))`))
+}
