@@ -4,7 +4,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { BuildView, CreateBuild } from '#shared/protocol/builds.ts'
 import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
-import { type BuildOnHost, cancelBuild, findBuild, insertBuild } from '../store/builds.ts'
+import { type BuildOnHost, cancelBuild, findBuild, hasBuildOfContext, insertBuild } from '../store/builds.ts'
 import { insertEvents } from '../store/events.ts'
 import { bumpGeneration } from '../store/hosts.ts'
 import { iso } from './container-view.ts'
@@ -82,4 +82,9 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
     startedAt: build.observedStartedAt ? iso(build.observedStartedAt) : undefined,
     finishedAt: build.observedFinishedAt ? iso(build.observedFinishedAt) : undefined,
   }
+}
+
+/** A context is for the hosts that build it, and for nobody else. */
+export function isBuildingContext(ports: Ports, hostId: HostId, contextId: string): Promise<boolean> {
+  return hasBuildOfContext(ports.db, hostId, contextId)
 }

@@ -63,8 +63,9 @@ export function insertContainer(db: Database, row: NewContainer) {
 /** One row a published port; the primary key refuses a port that is held already. */
 export function insertPorts(db: Database, row: NewContainer) {
   const ports = row.spec.ports.map(({ protocol, hostPort }) => ({ protocol, hostPort }))
-  return db.run(sql`insert into published_ports (host_id, protocol, host_port, container_id)
-    select ${row.hostId}, value ->> 'protocol', value ->> 'hostPort', ${row.id}
+  return db
+    .insert(publishedPorts)
+    .select(sql`select ${row.hostId}, value ->> 'protocol', value ->> 'hostPort', ${row.id}
     from json_each(${JSON.stringify(ports)})`)
 }
 

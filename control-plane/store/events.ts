@@ -7,8 +7,10 @@ export type NewEvent = Pick<EventRow, 'at' | 'type' | 'subjectId' | 'data'>
 
 /** All in one statement and one bound value, however many they are. */
 export function insertEvents(db: Database, list: readonly NewEvent[]) {
-  return db.run(sql`insert into events (at, type, subject_id, data)
-    select value ->> 'at', value ->> 'type', value ->> 'subjectId', value -> 'data' from json_each(${JSON.stringify(list)})`)
+  return db
+    .insert(events)
+    .select(sql`select null, value ->> 'at', value ->> 'type', value ->> 'subjectId', value -> 'data'
+    from json_each(${JSON.stringify(list)})`)
 }
 
 export interface EventFilter {

@@ -19,15 +19,24 @@ export function recordHost(db: Database, hostId: HostId, report: Report, at: num
 
 /** An older state than the recorded one changes nothing: reports may come late and twice. */
 export function recordContainers(db: Database, hostId: HostId, observed: Report['containers']) {
-  return db.run(sql`update containers set
-      observed = seen.value -> 'status',
-      observed_generation = seen.value ->> 'generation',
-      observed_at = seen.value ->> 'observedAt',
-      observed_restarts = seen.value ->> 'restarts'
-    from json_each(${JSON.stringify(observed)}) as seen
-    where containers.id = seen.value ->> 'id' and containers.host_id = ${hostId}
-      and containers.observed_generation <= seen.value ->> 'generation'
-      and coalesce(containers.observed_at, 0) <= seen.value ->> 'observedAt'`)
+  const seen = (path: string) => sql`seen.value ->> ${sql.raw(`'$.${path}'`)}`
+  return db
+    .update(containers)
+    .set({
+      observed: sql`seen.value -> '$.status'`,
+      observedGeneration: seen('generation'),
+      observedAt: seen('observedAt'),
+      observedRestarts: seen('restarts'),
+    })
+    .from(sql`json_each(${JSON.stringify(observed)}) as seen`)
+    .where(
+      and(
+        eq(containers.hostId, hostId),
+        sql`${containers.id} = ${seen('id')}`,
+        sql`${containers.observedGeneration} <= ${seen('generation')}`,
+        sql`coalesce(${containers.observedAt}, 0) <= ${seen('observedAt')}`,
+      ),
+    )
 }
 
 const isGone = (hostId: HostId, ids: readonly ContainerId[]) =>
@@ -47,14 +56,24 @@ export function forgetContainers(db: Database, hostId: HostId, ids: readonly Con
 }
 
 export function recordBuilds(db: Database, hostId: HostId, seen: Report['builds']) {
-  return db.run(sql`update builds set
-      state = seen.value ->> '$.observed.state',
-      observed_started_at = seen.value ->> '$.observed.startedAt',
-      observed_finished_at = seen.value ->> '$.observed.finishedAt',
-      observed_error = seen.value -> '$.observed.error',
-      image_digest = coalesce(seen.value ->> '$.observed.imageDigest', builds.image_digest)
-    from json_each(${JSON.stringify(seen)}) as seen
-    where builds.id = seen.value ->> 'id' and builds.host_id = ${hostId} and builds.state in ('queued', 'running')`)
+  const observed = (name: string) => sql`seen.value ->> ${sql.raw(`'$.observed.${name}'`)}`
+  return db
+    .update(builds)
+    .set({
+      state: observed('state'),
+      observedStartedAt: observed('startedAt'),
+      observedFinishedAt: observed('finishedAt'),
+      observedError: sql`seen.value -> '$.observed.error'`,
+      imageDigest: sql`coalesce(${observed('imageDigest')}, ${builds.imageDigest})`,
+    })
+    .from(sql`json_each(${JSON.stringify(seen)}) as seen`)
+    .where(
+      and(
+        eq(builds.hostId, hostId),
+        sql`${builds.id} = seen.value ->> '$.id'`,
+        sql`${builds.state} in ('queued', 'running')`,
+      ),
+    )
 }
 
 export function containersByIds(db: Database, hostId: HostId, ids: readonly ContainerId[]) {

@@ -1,11 +1,12 @@
 import { sql } from 'drizzle-orm'
 import type { Database } from './database.ts'
+import { buildLogs, builds } from './schema.ts'
 
 /** Logs and rows of builds that ended long ago. Bounded: at most `limit` builds a run. */
 export function deleteOldBuilds(db: Database, before: number, limit: number) {
   const old = sql`(select id from builds where state not in ('queued', 'running') and created_at < ${before} limit ${limit})`
   return db.batch([
-    db.run(sql`delete from build_logs where build_id in ${old}`),
-    db.run(sql`delete from builds where id in ${old}`),
+    db.delete(buildLogs).where(sql`${buildLogs.buildId} in ${old}`),
+    db.delete(builds).where(sql`${builds.id} in ${old}`),
   ])
 }

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
-import { isErrorCode } from '../errors.ts'
+import { ERROR_CODES } from '../errors.ts'
 import { type ContainerId, idSchema } from './ids.ts'
 import { publishedPortSchema } from './port.ts'
 
 export const faultSchema = z.object({
-  code: z.custom<import('../errors.ts').ErrorCode>(isErrorCode, 'an error code of shared/errors.ts'),
+  code: z.enum(ERROR_CODES),
   message: z.string(),
   facts: z.record(z.string(), z.unknown()).optional(),
 })

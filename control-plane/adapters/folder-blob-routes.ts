@@ -1,0 +1,47 @@
+import { Readable } from 'node:stream'
+import type { ReadableStream as NodeWebStream } from 'node:stream/web'
+import { Hono } from 'hono'
+import type { ByteRange } from '#shared/ports/blob-store.ts'
+import type { FolderBlobs } from './folder-blobs.ts'
+
+/** Answers the signed URLs of a folder store: PUT once, GET with one range (RFC 9110 §14). The signature is the only key. */
+export function folderBlobRoutes(blobs: FolderBlobs): Hono {
+  const routes = new Hono()
+  routes.put('/blobs/:key{.+}', async c => {
+    const key = c.req.param('key')
+    const terms = blobs.verify('PUT', key, new URL(c.req.url).searchParams)
+    const bytes = c.req.raw.body ? Readable.fromWeb(c.req.raw.body as NodeWebStream) : Readable.from([])
+    await blobs.write(key, bytes, terms)
+    return c.body(null, 201)
+  })
+  routes.get('/blobs/:key{.+}', async c => {
+    const key = c.req.param('key')
+    blobs.verify('GET', key, new URL(c.req.url).searchParams)
+    const info = await blobs.head(key)
+    if (!info) return c.body(null, 404)
+    const range = readRange(c.req.header('range'), info.size)
+    if (range === 'unsatisfiable') return c.body(null, 416, { 'content-range': `bytes */${info.size}` })
+    const opened = await blobs.open(key, range)
+    if (!opened) return c.body(null, 404)
+    const length = range ? range.end - range.start + 1 : info.size
+    return new Response(Readable.toWeb(opened.stream) as ReadableStream, {
+      status: range ? 206 : 200,
+      headers: {
+        'accept-ranges': 'bytes',
+        'content-length': String(length),
+        'content-type': 'application/octet-stream',
+        ...(range ? { 'content-range': `bytes ${range.start}-${range.end}/${info.size}` } : {}),
+      },
+    })
+  })
+  return routes
+}
+
+function readRange(header: string | undefined, size: number): ByteRange | 'unsatisfiable' | undefined {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '')
+  if (!match || (match[1] === '' && match[2] === '')) return undefined
+  const isSuffix = match[1] === ''
+  const start = isSuffix ? Math.max(0, size - Number(match[2])) : Number(match[1])
+  const end = isSuffix || match[2] === '' ? size - 1 : Math.min(size - 1, Number(match[2]))
+  return start > end || start >= size ? 'unsatisfiable' : { start, end }
+}

@@ -1,0 +1,58 @@
+import { connect, type NatsConnection } from 'nats'
+import type { MessageBus } from '#shared/ports/message-bus.ts'
+import { busUnavailable, natsBus } from '#shared/ports/nats-bus.ts'
+
+export interface NatsOptions {
+  url: string
+  user: string | undefined
+  password: string | undefined
+  /** Shown in the server's list of connections. */
+  name: string
+}
+
+/**
+ * A bus over TCP that starts without its server and reconnects for ever. `connect` runs in the background until the
+ * first connection; later ones are the client's own, which also restores subscriptions.
+ */
+export function natsTcpBus(options: NatsOptions): MessageBus {
+  let connection: NatsConnection | undefined
+  let isUp = false
+  const closing = new AbortController()
+  const open = async () => {
+    const opened = await connect({
+      servers: options.url,
+      name: options.name,
+      ...(options.user === undefined ? {} : { user: options.user, pass: options.password ?? '' }),
+      waitOnFirstConnect: true,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 200,
+      reconnectJitter: 300,
+      timeout: 2000,
+      pingInterval: 10_000,
+      maxPingOut: 2,
+    })
+    if (closing.signal.aborted) return void opened.close()
+    connection = opened
+    isUp = true
+    watch(opened).catch(() => {})
+  }
+  const watch = async (opened: NatsConnection) => {
+    for await (const { type } of opened.status()) {
+      if (type === 'disconnect' || type === 'reconnecting') isUp = false
+      if (type === 'reconnect') isUp = true
+    }
+  }
+  const opening = open().catch(() => {})
+  return natsBus({
+    isConnected: () => isUp,
+    connection: async () => {
+      if (!connection) await Promise.race([opening, new Promise(resolve => setTimeout(resolve, 2000).unref())])
+      if (connection) return connection
+      throw busUnavailable()
+    },
+    close: async () => {
+      closing.abort()
+      await connection?.close()
+    },
+  })
+}

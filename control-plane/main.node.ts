@@ -1,0 +1,127 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { serve } from '@hono/node-server'
+import { Hono } from 'hono'
+import { pino } from 'pino'
+import { z } from 'zod'
+import { systemClock } from '#shared/ports/clock.ts'
+import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
+import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
+import { migrate } from './adapters/migrate.ts'
+import { natsTcpBus } from './adapters/nats-tcp.ts'
+import { openSqlite } from './adapters/sqlite.ts'
+import { createApp } from './app.ts'
+import { newToken } from './intent/principal.ts'
+import { sweep } from './intent/sweep.ts'
+import { createFirstToken } from './intent/tokens.ts'
+import type { Ports } from './ports.ts'
+import { DOCS_ASSETS } from './routes/docs.ts'
+import { problemOf } from './routes/problems.ts'
+import { openDatabase } from './store/database.ts'
+
+/** The embedded control plane: one Node process, a SQLite file, a blob folder, NATS over TCP. */
+
+const environment = z
+  .object({
+    SLIPWAY_DATA: z.string().default('/var/lib/slipway/control-plane'),
+    SLIPWAY_LISTEN: z
+      .string()
+      .regex(/^[^:]+:\d+$/)
+      .default('127.0.0.1:7117'),
+    SLIPWAY_PUBLIC_URL: z.url().optional(),
+    SLIPWAY_NATS_URL: z.string().default('nats://127.0.0.1:4222'),
+    SLIPWAY_NATS_CREDENTIALS: z.string().optional(),
+    SLIPWAY_ADDRESS_POOL: z.cidrv4().default('10.86.0.0/16'),
+    SLIPWAY_TOKEN_FILE: z.string().optional(),
+    SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  })
+  .parse(process.env)
+
+const SWEEP_MS = 60_000
+const STOP_MS = 5000
+const project = join(import.meta.dirname, '..')
+const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
+
+const data = environment.SLIPWAY_DATA
+mkdirSync(data, { recursive: true, mode: 0o700 })
+const sqlite = openSqlite(join(data, 'slipway.db'))
+await migrate(sqlite, join(import.meta.dirname, 'store/migrations'))
+
+const publicUrl = environment.SLIPWAY_PUBLIC_URL ?? `http://${environment.SLIPWAY_LISTEN}`
+const secret = await readSecret(join(data, 'url-signing.key'))
+const blobs = await openFolderBlobs({ folder: join(data, 'blobs'), secret, publicUrl, clock: systemClock })
+const [user, password] = environment.SLIPWAY_NATS_CREDENTIALS
+  ? readFileSync(environment.SLIPWAY_NATS_CREDENTIALS, 'utf8').trim().split(':')
+  : []
+const ports: Ports = {
+  db: openDatabase(sqlite),
+  blobs,
+  bus: natsTcpBus({ url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
+  clock: systemClock,
+  random: bytes => crypto.getRandomValues(bytes),
+  config: { publicUrl, addressPool: environment.SLIPWAY_ADDRESS_POOL },
+}
+await keepFirstToken()
+
+const app = new Hono()
+app.onError((error, c) => {
+  const problem = problemOf(error, crypto.randomUUID())
+  if (problem.status >= 500) log.error({ err: error }, 'blob request failed')
+  return c.body(JSON.stringify(problem), problem.status as 400, { 'content-type': 'application/problem+json' })
+})
+for (const name of DOCS_ASSETS) {
+  const type = name.endsWith('.css') ? 'text/css' : 'text/javascript'
+  app.get(`/docs/assets/${name}`, async c =>
+    c.body(new Uint8Array(await readFile(join(project, 'node_modules/swagger-ui-dist', name))), 200, {
+      'content-type': `${type}; charset=utf-8`,
+      'cache-control': 'max-age=3600',
+    }),
+  )
+}
+app.route('/', folderBlobRoutes(blobs))
+app.mount(
+  '/',
+  createApp({
+    portsFor: () => ports,
+    onFailure: (error, requestId) => log.error({ err: error, requestId }, 'request failed'),
+  }).fetch,
+)
+
+const [hostname = '', port = ''] = environment.SLIPWAY_LISTEN.split(':')
+const server = serve({ fetch: app.fetch, hostname, port: Number(port) }, () => log.info({ url: publicUrl }, 'ready'))
+server.on('error', (error: NodeJS.ErrnoException) => {
+  const isTaken = error.code === 'EADDRINUSE'
+  log.fatal(
+    isTaken
+      ? `${environment.SLIPWAY_LISTEN} is taken: choose another with SLIPWAY_LISTEN=ADDRESS:PORT.`
+      : error.message,
+  )
+  process.exit(1)
+})
+const sweeping = setInterval(() => {
+  sweep(ports).catch(error => log.error({ err: error }, 'sweep failed'))
+}, SWEEP_MS)
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop)
+
+/** Streams in flight end with us; clients resume them. */
+function stop(): void {
+  clearInterval(sweeping)
+  const exit = () => process.exit(0)
+  setTimeout(exit, STOP_MS).unref()
+  server.close(() => ports.bus.close().finally(exit))
+  if ('closeAllConnections' in server) server.closeAllConnections()
+}
+
+/** The first operator's token is shown once, and kept in a file where one is named. A start killed in between reads that file. */
+async function keepFirstToken(): Promise<void> {
+  const path = environment.SLIPWAY_TOKEN_FILE
+  const kept = path && existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined
+  const token = kept ?? newToken(ports.random)
+  if (path && !kept) {
+    writeFileSync(path, token, { mode: 0o600 })
+    chmodSync(path, 0o600)
+  }
+  if ((await createFirstToken(ports, token)) && !path) console.log(`The operator's token, shown this once: ${token}`)
+}

@@ -1,0 +1,113 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { digestSchema } from '#shared/digest.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import {
+  appendBuildLogSchema,
+  desiredStateSchema,
+  missingBlobsRequestSchema,
+  missingBlobsSchema,
+  publishedImageSchema,
+  publishImageSchema,
+  reportSchema,
+  resolvedImageSchema,
+} from '#shared/protocol/agent.ts'
+import { ingestBuildLog } from '../ingest/build-log.ts'
+import { ingestReport } from '../ingest/report.ts'
+import { isBuildingContext } from '../intent/builds.ts'
+import { contextKey, requireContext } from '../intent/contexts.ts'
+import { desiredState } from '../intent/desired.ts'
+import { blobKey, SIGNED_URL_MS } from '../registry/blob-keys.ts'
+import { missingBlobs, publishImage } from '../registry/publish.ts'
+import { resolveImage } from '../registry/resolve.ts'
+import { body, hostOf, json, problems, router } from './environment.ts'
+
+/** What only agents ask, each with its host's token; see `shared/protocol/agent.ts`. */
+const tags = ['agent']
+const done = { 204: { description: 'Taken' }, ...problems }
+const redirect = { 307: { description: 'To a signed URL' }, ...problems }
+
+const desired = createRoute({
+  ...{ method: 'get', path: '/v1/agent/desired', tags, summary: 'What this host should hold' },
+  request: { query: z.object({ since: z.coerce.number().int().min(0).optional() }) },
+  responses: {
+    200: json(desiredStateSchema, 'All, or what changed'),
+    304: { description: 'Nothing changed' },
+    ...problems,
+  },
+})
+const report = createRoute({
+  ...{ method: 'post', path: '/v1/agent/report', tags, summary: 'What this host holds' },
+  request: { body: body(reportSchema) },
+  responses: done,
+})
+const resolve = createRoute({
+  ...{ method: 'get', path: '/v1/agent/images', tags, summary: 'Manifest and configuration of an image' },
+  request: { query: z.object({ reference: z.string().max(600) }) },
+  responses: { 200: json(resolvedImageSchema, 'The image'), ...problems },
+})
+const publish = createRoute({
+  ...{ method: 'post', path: '/v1/agent/images', tags, summary: 'Record what a build made' },
+  request: { body: body(publishImageSchema) },
+  responses: { 201: json(publishedImageSchema, 'Its digest'), ...problems },
+})
+const missing = createRoute({
+  ...{ method: 'post', path: '/v1/agent/blobs', tags, summary: 'Which blobs are missing, and where to upload them' },
+  request: { body: body(missingBlobsRequestSchema) },
+  responses: { 200: json(missingBlobsSchema, 'The missing ones'), ...problems },
+})
+const blob = createRoute({
+  ...{ method: 'get', path: '/v1/agent/blobs/{digest}', tags, summary: 'A blob' },
+  request: { params: z.object({ digest: digestSchema }) },
+  responses: redirect,
+})
+const context = createRoute({
+  ...{ method: 'get', path: '/v1/agent/contexts/{context}', tags, summary: 'The tar of a build context' },
+  request: { params: z.object({ context: z.string() }) },
+  responses: redirect,
+})
+const log = createRoute({
+  ...{ method: 'post', path: '/v1/agent/builds/{build}/log', tags, summary: "Lines of a build's log" },
+  request: { params: z.object({ build: z.string() }), body: body(appendBuildLogSchema) },
+  responses: done,
+})
+
+export function agentRoutes() {
+  const routes = router()
+  routes.openapi(desired, async c => {
+    const known = /^"(\d+)"$/.exec(c.req.header('if-none-match') ?? '')?.[1]
+    const since = c.req.valid('query').since ?? (known === undefined ? undefined : Number(known))
+    const state = await desiredState(c.get('ports'), hostOf(c), since)
+    if (!state) return c.body(null, 304)
+    c.header('ETag', `"${state.generation}"`)
+    return c.json(state, 200)
+  })
+  routes.openapi(report, async c => {
+    await ingestReport(c.get('ports'), hostOf(c), c.req.valid('json'))
+    return c.body(null, 204)
+  })
+  routes.openapi(resolve, async c => c.json(await resolveImage(c.get('ports'), c.req.valid('query').reference), 200))
+  routes.openapi(publish, async c =>
+    c.json({ digest: await publishImage(c.get('ports'), hostOf(c), c.req.valid('json')) }, 201),
+  )
+  routes.openapi(missing, async c => c.json(await missingBlobs(c.get('ports'), c.req.valid('json').blobs), 200))
+  routes.openapi(blob, async c => {
+    const { blobs } = c.get('ports')
+    const { digest } = c.req.valid('param')
+    if (!(await blobs.head(blobKey(digest))))
+      throw new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
+    return c.redirect(await blobs.signDownload(blobKey(digest), SIGNED_URL_MS), 307)
+  })
+  routes.openapi(context, async c => {
+    const ports = c.get('ports')
+    const { id } = await requireContext(ports, c.req.valid('param').context)
+    if (!(await isBuildingContext(ports, hostOf(c), id))) {
+      throw new SlipwayError('context.not-found', `This host has no build of context ${id}.`)
+    }
+    return c.redirect(await ports.blobs.signDownload(contextKey(id), SIGNED_URL_MS), 307)
+  })
+  routes.openapi(log, async c => {
+    await ingestBuildLog(c.get('ports'), hostOf(c), c.req.valid('param').build, c.req.valid('json'))
+    return c.body(null, 204)
+  })
+  return routes
+}

@@ -1,0 +1,82 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { SlipwayError } from '#shared/errors.ts'
+import type { LogLine } from '#shared/protocol/bus.ts'
+import { logsQuerySchema } from '#shared/protocol/containers.ts'
+import { containerLogs } from '../intent/container-logs.ts'
+import { requireContainer } from '../intent/containers.ts'
+import { problems, router } from './environment.ts'
+
+const logs = createRoute({
+  ...{
+    method: 'get',
+    path: '/v1/containers/{container}/logs',
+    tags: ['containers'],
+    summary: 'What a container wrote',
+  },
+  description:
+    'Text, stdout and stderr as they came; `?stdout=false` or `?stderr=false` leaves one out, `?format=json` tells them apart, one object a line.',
+  request: { params: z.object({ container: z.string() }), query: logsQuerySchema },
+  responses: {
+    200: { content: { 'text/plain': { schema: z.string() } }, description: 'The log' },
+    ...problems,
+  },
+})
+
+export function logRoutes() {
+  const routes = router()
+  routes.openapi(logs, async c => {
+    const query = c.req.valid('query')
+    const { container, host } = await requireContainer(c.get('ports'), c.req.valid('param').container)
+    const gone = new AbortController()
+    c.req.raw.signal.addEventListener('abort', () => gone.abort())
+    const pieces = containerLogs(
+      c.get('ports'),
+      host.id,
+      container.id,
+      {
+        follow: query.follow ?? false,
+        tail: query.tail === 'all' ? undefined : query.tail,
+        sinceMs: sinceMs(query.since),
+        stdout: query.stdout ?? true,
+        stderr: query.stderr ?? true,
+      },
+      gone.signal,
+    )
+    const first = await pieces.next() // Before the answer begins, so that a failure is a problem with its status.
+    const format = query.format === 'json' ? asJson : query.timestamps ? withTime : asText
+    const body = new ReadableStream<Uint8Array>(
+      {
+        start: controller => {
+          if (first.done) controller.close()
+          else controller.enqueue(encode(first.value, format))
+        },
+        pull: async controller => {
+          const { done, value } = await pieces.next()
+          if (done) controller.close()
+          else controller.enqueue(encode(value, format))
+        },
+        cancel: async () => {
+          gone.abort()
+          await pieces.return(undefined)
+        },
+      },
+      { highWaterMark: 0 },
+    )
+    const type = query.format === 'json' ? 'application/x-ndjson' : 'text/plain; charset=utf-8'
+    return c.body(body, 200, { 'content-type': type, 'cache-control': 'no-store' })
+  })
+  return routes
+}
+
+const encode = (lines: LogLine[], format: (line: LogLine) => string) =>
+  new TextEncoder().encode(lines.map(format).join(''))
+const asText = ({ text, isPartial }: LogLine) => (isPartial ? text : `${text}\n`)
+const withTime = (line: LogLine) => `${line.time} ${asText(line)}`
+const asJson = (line: LogLine) => `${JSON.stringify(line)}\n`
+
+function sinceMs(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const time = /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text)
+  if (Number.isFinite(time)) return time
+  throw new SlipwayError('request.invalid', 'since must be RFC 3339 or seconds since 1970.')
+}

@@ -1,0 +1,75 @@
+import { SlipwayError } from '../errors.ts'
+import { MAX_PENDING, type Message, type MessageBus, type Subscription } from './message-bus.ts'
+
+/** The part of a NATS client that a bus needs; the `nats` and `nats.ws` packages both have it. */
+export interface NatsConnection {
+  publish(subject: string, body: Uint8Array): void
+  subscribe(subject: string): NatsSubscription
+  flush(): Promise<void>
+  close(): Promise<void>
+  isClosed(): boolean
+}
+
+export interface NatsSubscription extends AsyncIterable<{ subject: string; data: Uint8Array }> {
+  unsubscribe(): void
+  getPending(): number
+}
+
+export interface NatsLink {
+  /** The connection once there is one; rejects when there is none yet and will not be within two seconds. */
+  connection(): Promise<NatsConnection>
+  isConnected(): boolean
+  close(): Promise<void>
+}
+
+const PUBLISH_MS = 1000
+
+/** A bus over any NATS client. Core NATS alone: no history, no acknowledgement. */
+export function natsBus(link: NatsLink): MessageBus {
+  return {
+    isConnected: () => link.isConnected(),
+    publish: async (subject, body) => {
+      if (!link.isConnected()) {
+        const connection = await withDeadline(link.connection(), PUBLISH_MS)
+        connection.publish(subject, body)
+        return
+      }
+      const connection = await link.connection()
+      connection.publish(subject, body)
+    },
+    subscribe: async subject => {
+      const connection = await link.connection()
+      const inner = connection.subscribe(subject)
+      if (link.isConnected()) await withDeadline(connection.flush(), PUBLISH_MS).catch(() => {}) // Restored on reconnect.
+      return subscription(inner)
+    },
+    close: () => link.close(),
+  }
+}
+
+function subscription(inner: NatsSubscription): Subscription {
+  async function* messages(): AsyncGenerator<Message, void> {
+    for await (const { subject, data } of inner) {
+      if (inner.getPending() > MAX_PENDING) continue // Too many wait: doorbells may be dropped.
+      yield { subject, body: data }
+    }
+  }
+  return {
+    [Symbol.asyncIterator]: messages,
+    [Symbol.asyncDispose]: async () => inner.unsubscribe(),
+  }
+}
+
+export function busUnavailable(cause?: unknown): SlipwayError {
+  return new SlipwayError(
+    'bus.unavailable',
+    'The message bus does not answer: see that nats-server runs and is reached.',
+    { cause },
+  )
+}
+
+function withDeadline<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(busUnavailable()), timeoutMs)
+  return Promise.race([work, promise]).finally(() => clearTimeout(timer))
+}
