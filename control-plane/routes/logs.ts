@@ -5,6 +5,7 @@ import { logsQuerySchema } from '#shared/protocol/containers.ts'
 import { containerLogs } from '../intent/container-logs.ts'
 import { requireContainer } from '../intent/containers.ts'
 import { problems, router } from './environment.ts'
+import { SSE } from './tail.ts'
 
 const logs = createRoute({
   ...{
@@ -17,7 +18,10 @@ const logs = createRoute({
     'Text, stdout and stderr as they came; `?stdout=false` or `?stderr=false` leaves one out, `?format=json` tells them apart, one object a line.',
   request: { params: z.object({ container: z.string() }), query: logsQuerySchema },
   responses: {
-    200: { content: { 'text/plain': { schema: z.string() } }, description: 'The log' },
+    200: {
+      content: { 'text/plain': { schema: z.string() }, 'text/event-stream': { schema: z.string() } },
+      description: 'The log; with `Accept: text/event-stream` as events `stdout` and `stderr`',
+    },
     ...problems,
   },
 })
@@ -43,7 +47,7 @@ export function logRoutes() {
       gone.signal,
     )
     const first = await pieces.next() // Before the answer begins, so that a failure is a problem with its status.
-    const format = query.format === 'json' ? asJson : query.timestamps ? withTime : asText
+    const [type, format] = presentation(c.req.header('accept'), query)
     const body = new ReadableStream<Uint8Array>(
       {
         start: controller => {
@@ -62,8 +66,8 @@ export function logRoutes() {
       },
       { highWaterMark: 0 },
     )
-    const type = query.format === 'json' ? 'application/x-ndjson' : 'text/plain; charset=utf-8'
-    return c.body(body, 200, { 'content-type': type, 'cache-control': 'no-store' })
+    const answer: Response = c.body(body, 200, { 'content-type': type, 'cache-control': 'no-store' })
+    return answer
   })
   return routes
 }
@@ -73,6 +77,16 @@ const encode = (lines: LogLine[], format: (line: LogLine) => string) =>
 const asText = ({ text, isPartial }: LogLine) => (isPartial ? text : `${text}\n`)
 const withTime = (line: LogLine) => `${line.time} ${asText(line)}`
 const asJson = (line: LogLine) => `${JSON.stringify(line)}\n`
+
+const asEvent = (line: LogLine) => `event: ${line.stream}\ndata: ${JSON.stringify(line)}\n\n`
+
+type Presentation = [contentType: string, format: (line: LogLine) => string]
+
+function presentation(accept: string | undefined, query: z.infer<typeof logsQuerySchema>): Presentation {
+  if (accept?.includes('text/event-stream')) return [SSE, asEvent]
+  if (query.format === 'json') return ['application/x-ndjson', asJson]
+  return ['text/plain; charset=utf-8', query.timestamps ? withTime : asText]
+}
 
 function sinceMs(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
