@@ -1,0 +1,26 @@
+import type { DesiredContainer } from '#shared/domain/container.ts'
+import type { BuildId, ContainerId } from '#shared/domain/ids.ts'
+
+/** Everything an agent can do to its host. Each is idempotent; `execute/` has a file for each. */
+export type ContainerAction =
+  /** Begins a run from nothing: image, snapshot, network, process. */
+  | { kind: 'runContainer'; want: DesiredContainer; run: number; attempts: number; restarts: number }
+  /** Makes what a container needs without running it. */
+  | { kind: 'prepareContainer'; want: DesiredContainer }
+  /** Starts a process that a killed agent left created. */
+  | { kind: 'startProcess'; id: ContainerId }
+  | { kind: 'sendStop'; id: ContainerId; signal: string }
+  | { kind: 'sendSignal'; id: ContainerId; signal: string; seq: number }
+  | { kind: 'pauseProcess'; id: ContainerId }
+  | { kind: 'resumeProcess'; id: ContainerId }
+  /** Takes network and mount of an ended run away; log and writable layer stay. */
+  | { kind: 'releaseContainer'; id: ContainerId }
+  | { kind: 'removeContainer'; id: ContainerId }
+
+export type HostAction = { kind: 'removeOrphan'; id: string } | { kind: 'removeBuild'; id: BuildId }
+
+/** What to do now, and when to look again should nothing happen before. */
+export interface ContainerPlan {
+  actions: ContainerAction[]
+  lookAgainAt?: number
+}

@@ -1,0 +1,112 @@
+import type { ContainerSpec } from '#shared/domain/container.ts'
+import type { ImageDefaults } from '#shared/domain/image.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import { DEFAULT_CAPABILITIES, DEVICE_RULES, MASKED_PATHS, READ_ONLY_PATHS, standardMounts } from './isolation.ts'
+import type { OciRuntimeConfig, OciSeccomp } from './oci-config.ts'
+import type { ResolvedUser } from './user.ts'
+
+export type ProcessSpec = Pick<ContainerSpec, 'entrypoint' | 'command' | 'env' | 'workdir'>
+
+export interface RuntimeConfigInput {
+  spec: ProcessSpec & Pick<ContainerSpec, 'resources' | 'isReadOnly'>
+  image: ImageDefaults
+  user: ResolvedUser
+  rootfs: string
+  /** Path of the network namespace; left out, the host's network is not shared but a new, empty one is made. */
+  netns: string | undefined
+  cgroupPath: string
+  hostname: string
+  /** Files of this container that lie over the image's: container path → host path. */
+  files: Record<string, string>
+  seccomp: OciSeccomp
+  /** The host's own limit of open files, which no container may exceed. */
+  maxOpenFiles: number
+}
+
+const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+const DEFAULT_PIDS = 4096
+const CPU_PERIOD_US = 100_000
+
+/** The runtime-spec 1.0 `config.json` of a container: a function of its spec, its image and its host. Pure. */
+export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
+  const { spec, image, user } = input
+  const isRoot = user.uid === 0
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      terminal: false,
+      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask: 0o022 },
+      args: processArgs(spec, image),
+      env: processEnv(spec, image, user, input.hostname),
+      cwd: spec.workdir ?? (image.WorkingDir || '/'),
+      // A user other than root gets none, as with Docker; the bounding set still allows set-user-ID programs theirs.
+      capabilities: {
+        bounding: DEFAULT_CAPABILITIES,
+        effective: isRoot ? DEFAULT_CAPABILITIES : [],
+        permitted: isRoot ? DEFAULT_CAPABILITIES : [],
+      },
+      rlimits: [{ type: 'RLIMIT_NOFILE', hard: input.maxOpenFiles, soft: Math.min(1024 * 1024, input.maxOpenFiles) }],
+      noNewPrivileges: true,
+    },
+    root: { path: input.rootfs, readonly: spec.isReadOnly },
+    hostname: input.hostname,
+    mounts: [
+      ...standardMounts(),
+      ...Object.entries(input.files).map(([destination, source]) => ({
+        destination,
+        source,
+        type: 'bind',
+        options: ['bind', 'rprivate', 'nosuid', 'nodev', 'noexec'],
+      })),
+    ],
+    linux: {
+      cgroupsPath: input.cgroupPath,
+      namespaces: [
+        { type: 'pid' },
+        { type: 'mount' },
+        { type: 'uts' },
+        { type: 'ipc' },
+        { type: 'cgroup' },
+        input.netns === undefined ? { type: 'network' } : { type: 'network', path: input.netns },
+      ],
+      resources: resources(spec.resources),
+      sysctl: { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' },
+      maskedPaths: MASKED_PATHS,
+      readonlyPaths: READ_ONLY_PATHS,
+      seccomp: input.seccomp,
+      rootfsPropagation: 'private',
+    },
+  }
+}
+
+/** As Docker merges them: an entrypoint of one's own takes the image's command away with its entrypoint. */
+export function processArgs(spec: Pick<ProcessSpec, 'entrypoint' | 'command'>, image: ImageDefaults): string[] {
+  const entrypoint = spec.entrypoint ?? image.Entrypoint ?? []
+  const command = spec.command ?? (spec.entrypoint ? [] : (image.Cmd ?? []))
+  const args = [...entrypoint, ...command]
+  if (args.length > 0) return args
+  throw new SlipwayError('container.command-missing', 'The image names no command: give the container one.')
+}
+
+/** Later settings of a name win: defaults, the image's, the container's own. */
+function processEnv(spec: ProcessSpec, image: ImageDefaults, user: ResolvedUser, hostname: string): string[] {
+  const merged = new Map<string, string>()
+  const all = [DEFAULT_PATH, `HOSTNAME=${hostname}`, `HOME=${user.home}`, ...(image.Env ?? []), ...spec.env]
+  for (const entry of all) {
+    const at = entry.indexOf('=')
+    merged.set(at < 0 ? entry : entry.slice(0, at), at < 0 ? '' : entry.slice(at + 1))
+  }
+  return [...merged].map(([name, value]) => `${name}=${value}`)
+}
+
+function resources({ memoryBytes, cpus, pids }: ContainerSpec['resources']) {
+  return {
+    devices: DEVICE_RULES,
+    pids: { limit: pids ?? DEFAULT_PIDS },
+    // Swap counts in: memory that may not be had as memory may not be had as swap either.
+    ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes, swap: memoryBytes } }),
+    ...(cpus === undefined
+      ? {}
+      : { cpu: { period: CPU_PERIOD_US, quota: Math.max(1000, Math.round(cpus * CPU_PERIOD_US)) } }),
+  }
+}
