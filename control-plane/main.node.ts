@@ -3,13 +3,14 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
+import { connect } from 'nats'
 import { pino } from 'pino'
 import { z } from 'zod'
 import { systemClock } from '#shared/ports/clock.ts'
+import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
 import { migrate } from './adapters/migrate.ts'
-import { natsTcpBus } from './adapters/nats-tcp.ts'
 import { openSqlite } from './adapters/sqlite.ts'
 import { createApp } from './app.ts'
 import { newToken } from './intent/principal.ts'
@@ -57,7 +58,7 @@ const [user, password] = environment.SLIPWAY_NATS_CREDENTIALS
 const ports: Ports = {
   db: openDatabase(sqlite),
   blobs,
-  bus: natsTcpBus({ url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
+  bus: natsTcpBus(connect, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
   clock: systemClock,
   random: bytes => crypto.getRandomValues(bytes),
   config: { publicUrl, addressPool: environment.SLIPWAY_ADDRESS_POOL },

@@ -16,6 +16,8 @@ export interface NetworkDriver {
   attach(id: string, endpoint: Endpoint, ports: readonly PublishedPort[]): Promise<Attachment>
   /** Takes ports, interface and namespace away. One that is not there is no error. */
   detach(id: string): Promise<void>
+  /** Whether a namespace of this id is there: one look, no list. */
+  isAttached(id: string): boolean
   /** Every id that owns a namespace, an interface or a published port of ours. */
   list(): Promise<AttachmentInfo[]>
   /** Removes everything of this driver from the host: all attachments, bridge and table. */

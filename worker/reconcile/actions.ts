@@ -1,5 +1,5 @@
 import type { DesiredContainer } from '#shared/domain/container.ts'
-import type { BuildId, ContainerId } from '#shared/domain/ids.ts'
+import type { ContainerId } from '#shared/domain/ids.ts'
 
 /** Everything an agent can do to its host. Each is idempotent; `execute/` has a file for each. */
 export type ContainerAction =
@@ -16,8 +16,6 @@ export type ContainerAction =
   /** Takes network and mount of an ended run away; log and writable layer stay. */
   | { kind: 'releaseContainer'; id: ContainerId }
   | { kind: 'removeContainer'; id: ContainerId }
-
-export type HostAction = { kind: 'removeOrphan'; id: string } | { kind: 'removeBuild'; id: BuildId }
 
 /** What to do now, and when to look again should nothing happen before. */
 export interface ContainerPlan {

@@ -9,6 +9,8 @@ export interface ContainerFacts {
     | { state: 'running'; pid: number; startedAt: number }
     | { state: 'paused'; pid: number; startedAt: number }
     | { state: 'exited'; exitCode: number | undefined; startedAt: number | undefined; finishedAt: number }
+  /** It has a network namespace, and so addresses and published ports. */
+  isAttached: boolean
   /** Anything else of it: folder, snapshot, network. */
   hasRemains: boolean
   record: ContainerRecord

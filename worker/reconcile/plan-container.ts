@@ -31,14 +31,15 @@ export function planContainer(want: DesiredContainer, have: ContainerFacts, now:
 function planStop(
   want: DesiredContainer,
   goal: Extract<ContainerGoal, { kind: 'stopped' }>,
-  { process, record }: ContainerFacts,
+  have: ContainerFacts,
   now: number,
 ): ContainerPlan {
   const { id } = want
+  const { process, record } = have
   switch (process.state) {
     case 'absent':
     case 'exited':
-      return CONVERGED
+      return release(id, have)
     case 'created':
       return act({ kind: 'sendStop', id, signal: 'SIGKILL' })
     case 'paused': // A frozen process gets no signal.
@@ -90,12 +91,13 @@ function planRun(
 function planRestart(
   want: DesiredContainer,
   ended: Ended,
-  { record }: ContainerFacts,
+  have: ContainerFacts,
   now: number,
   begin: (attempts: number, count: number) => ContainerAction,
 ): ContainerPlan {
+  const { record } = have
   const retryAt = restartAt(want, ended, record.attempts)
-  if (retryAt === undefined) return CONVERGED
+  if (retryAt === undefined) return release(want.id, have)
   const attempts = attemptsAfter(record.attempts, ended.startedAt, ended.finishedAt)
   return now >= retryAt ? act(begin(attempts + 1, record.restarts + 1)) : { actions: [], lookAgainAt: retryAt }
 }
@@ -105,6 +107,11 @@ export function restartAt(want: DesiredContainer, ended: Ended, recordedAttempts
   const attempts = attemptsAfter(recordedAttempts, ended.startedAt, ended.finishedAt)
   if (!restarts(want.spec.restart, ended.exitCode, attempts)) return undefined
   return ended.finishedAt + restartDelayMs(attempts)
+}
+
+/** A run that has ended for good needs no network: its ports are free for others. */
+function release(id: DesiredContainer['id'], { isAttached }: ContainerFacts): ContainerPlan {
+  return isAttached ? act({ kind: 'releaseContainer', id }) : CONVERGED
 }
 
 /** Begins what failed before once its back-off is over; what failed for good stays as it is. */

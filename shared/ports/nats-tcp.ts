@@ -1,6 +1,5 @@
-import { connect, type NatsConnection } from 'nats'
-import type { MessageBus } from '#shared/ports/message-bus.ts'
-import { busUnavailable, natsBus } from '#shared/ports/nats-bus.ts'
+import type { MessageBus } from './message-bus.ts'
+import { busUnavailable, type NatsConnection, natsBus } from './nats-bus.ts'
 
 export interface NatsOptions {
   url: string
@@ -10,11 +9,26 @@ export interface NatsOptions {
   name: string
 }
 
+/** `connect` of the `nats` package, as far as it is used here; the two mains hand it in. */
+export type NatsConnect = (options: {
+  servers: string
+  name: string
+  user?: string
+  pass?: string
+  waitOnFirstConnect: boolean
+  maxReconnectAttempts: number
+  reconnectTimeWait: number
+  reconnectJitter: number
+  timeout: number
+  pingInterval: number
+  maxPingOut: number
+}) => Promise<NatsConnection & { status(): AsyncIterable<{ type: string }> }>
+
 /**
  * A bus over TCP that starts without its server and reconnects for ever. `connect` runs in the background until the
  * first connection; later ones are the client's own, which also restores subscriptions.
  */
-export function natsTcpBus(options: NatsOptions): MessageBus {
+export function natsTcpBus(connect: NatsConnect, options: NatsOptions): MessageBus {
   let connection: NatsConnection | undefined
   let isUp = false
   const closing = new AbortController()
@@ -36,7 +50,7 @@ export function natsTcpBus(options: NatsOptions): MessageBus {
     isUp = true
     watch(opened).catch(() => {})
   }
-  const watch = async (opened: NatsConnection) => {
+  const watch = async (opened: Awaited<ReturnType<NatsConnect>>) => {
     for await (const { type } of opened.status()) {
       if (type === 'disconnect' || type === 'reconnecting') isUp = false
       if (type === 'reconnect') isUp = true

@@ -1,0 +1,33 @@
+import type { DesiredContainer } from '#shared/domain/container.ts'
+import { unreachable } from '#shared/errors.ts'
+import type { ContainerAction } from '../reconcile/actions.ts'
+import type { HostPorts } from './ports.ts'
+import { releaseContainer, removeContainer } from './remove-container.ts'
+import { prepareContainer, runContainer } from './run-container.ts'
+import { sendSignal, sendStop } from './signal-container.ts'
+
+/** Carries out one action of a plan. Each is idempotent; a failure leaves what the next plan starts from. */
+export function execute(action: ContainerAction, want: DesiredContainer, ports: HostPorts): Promise<void> {
+  switch (action.kind) {
+    case 'runContainer':
+      return runContainer(action, ports)
+    case 'prepareContainer':
+      return prepareContainer(action.want, ports)
+    case 'startProcess':
+      return ports.runtime.start(action.id)
+    case 'sendStop':
+      return sendStop(ports, action.id, action.signal, want.spec.imageDigest)
+    case 'sendSignal':
+      return sendSignal(ports, action.id, action.signal, action.seq)
+    case 'pauseProcess':
+      return ports.runtime.pause(action.id)
+    case 'resumeProcess':
+      return ports.runtime.resume(action.id)
+    case 'releaseContainer':
+      return releaseContainer(ports, action.id)
+    case 'removeContainer':
+      return removeContainer(ports, action.id)
+    default:
+      return unreachable(action)
+  }
+}

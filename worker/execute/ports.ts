@@ -1,0 +1,25 @@
+import type { Clock } from '#shared/ports/clock.ts'
+import type { ImageStore } from '../image/image-store.ts'
+import type { HostNetwork, NetworkDriver } from '../network/network-driver.ts'
+import type { OciRuntime } from '../runtime/oci-runtime.ts'
+import type { SeccompProfile } from '../runtime/seccomp.ts'
+import type { Snapshotter } from '../snapshot/snapshotter.ts'
+
+/** What executors need of the host. `main.ts` makes it once. */
+export interface HostPorts {
+  runtime: OciRuntime
+  snapshots: Snapshotter
+  images: ImageStore
+  network: NetworkDriver
+  clock: Clock
+  /** Holds a folder for each container. */
+  containersFolder: string
+  instance: string
+  architecture: string
+  seccomp: SeccompProfile
+  maxOpenFiles: number
+  /** Resolvers for containers, read anew at each start: hosts move between networks. */
+  readResolvConf(): Promise<string>
+}
+
+export type { HostNetwork }

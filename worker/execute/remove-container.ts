@@ -1,0 +1,18 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { HostPorts } from './ports.ts'
+
+/** Network and mount of an ended run go; log and writable layer stay. */
+export async function releaseContainer(ports: HostPorts, id: string): Promise<void> {
+  await ports.network.detach(id)
+  await ports.snapshots.unmount(id)
+}
+
+/** Everything of an id, in the order in which one holds the other; each step passes when there is nothing. */
+export async function removeContainer(ports: HostPorts, id: string): Promise<void> {
+  await ports.runtime.delete(id)
+  await ports.network.detach(id)
+  await ports.snapshots.remove(id)
+  // The folder last: while it is there, the container is not gone.
+  await rm(join(ports.containersFolder, id), { recursive: true, force: true })
+}

@@ -1,0 +1,42 @@
+import { existsSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isId } from '#shared/domain/ids.ts'
+import type { NetworkDriver } from '../network/network-driver.ts'
+import type { ContainerFacts } from '../reconcile/facts.ts'
+import type { OciRuntime } from '../runtime/oci-runtime.ts'
+import type { Snapshotter } from '../snapshot/snapshotter.ts'
+import { readRecord } from './container-record.ts'
+
+export interface ObservedPorts {
+  runtime: OciRuntime
+  snapshots: Snapshotter
+  network: NetworkDriver
+  containersFolder: string
+  /** Whether the snapshotter has anything of this id: a look at one folder. */
+  hasSnapshot(id: string): boolean
+}
+
+/** Facts of one container: a few small reads and a look at two folders; no process, no list. */
+export async function observeContainer(ports: ObservedPorts, id: string): Promise<ContainerFacts> {
+  const folder = join(ports.containersFolder, id)
+  const [process, record] = await Promise.all([ports.runtime.inspect(id), readRecord(folder)])
+  const isAttached = ports.network.isAttached(id)
+  return { process, record, isAttached, hasRemains: existsSync(folder) || ports.hasSnapshot(id) || isAttached }
+}
+
+/** Every id that has anything on this host. Costs a listing of each port; for the full pass. */
+export async function observedIds(ports: ObservedPorts): Promise<Set<string>> {
+  const [folders, processes, snapshots, attachments] = await Promise.all([
+    readdir(ports.containersFolder),
+    ports.runtime.list(),
+    ports.snapshots.list(),
+    ports.network.list(),
+  ])
+  return new Set([
+    ...folders.filter(isId),
+    ...processes,
+    ...snapshots.map(({ id }) => id),
+    ...attachments.map(({ id }) => id),
+  ])
+}
