@@ -1,0 +1,54 @@
+import PQueue from 'p-queue'
+import type { DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
+import type { BuildId } from '#shared/domain/ids.ts'
+import type { DesiredCopy } from './desired-copy.ts'
+import type { Reporter } from './reporter.ts'
+
+export interface BuildRunner {
+  /** Begins builds that are asked for and do not run, cancels those that are to be canceled. */
+  look(): void
+  idle(): Promise<void>
+}
+
+export interface BuildRunnerOptions {
+  desired: DesiredCopy
+  reporter: Reporter
+  /** Never throws: how it ended is its result. */
+  build(build: DesiredBuild, signal: AbortSignal): Promise<ObservedBuild>
+  now(): number
+  signal: AbortSignal
+}
+
+const AT_ONCE = 2
+
+/** Builds run in the background, two at a time. One that a dead agent left is begun again: its steps are in the cache. */
+export function createBuildRunner({ desired, reporter, build, now, signal }: BuildRunnerOptions): BuildRunner {
+  const queue = new PQueue({ concurrency: AT_ONCE })
+  const begun = new Map<BuildId, AbortController>()
+  const runOne = async (wanted: DesiredBuild, cancel: AbortController) => {
+    if (signal.aborted) return
+    const startedAt = now()
+    reporter.build(wanted.id, { state: 'running', startedAt })
+    const observed = cancel.signal.aborted
+      ? { state: 'canceled' as const, startedAt, finishedAt: now() }
+      : await build(wanted, AbortSignal.any([signal, cancel.signal]))
+    // An agent that stops leaves the build unfinished, for its next life.
+    if (!signal.aborted) reporter.build(wanted.id, observed)
+  }
+  return {
+    look: () => {
+      for (const wanted of desired.state()?.builds ?? []) {
+        const running = begun.get(wanted.id)
+        if (running) {
+          if (wanted.goal === 'canceled') running.abort()
+          continue
+        }
+        const cancel = new AbortController()
+        if (wanted.goal === 'canceled') cancel.abort()
+        begun.set(wanted.id, cancel)
+        queue.add(() => runOne(wanted, cancel)).catch(() => {})
+      }
+    },
+    idle: () => queue.onIdle(),
+  }
+}
