@@ -1,0 +1,109 @@
+import { existsSync, writeFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Endpoint } from '#shared/domain/container.ts'
+import type { PublishedPort } from '#shared/domain/port.ts'
+import { run, runAny } from '#worker/host/run.ts'
+import { attachmentFiles } from './attachments.ts'
+import { refuseTakenPorts } from './host-ports.ts'
+import type { HostNetwork, NetworkDriver } from './network-driver.ts'
+import { publishStatements, ruleset, unpublishStatements } from './ruleset.ts'
+
+export interface BridgeDriverOptions {
+  instance: string
+  runFolder: string
+}
+
+/** A bridge, a veth pair and a namespace a container, and one nftables table; driven through `ip` and `nft`. */
+export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): NetworkDriver {
+  const bridge = `slw-${instance}`
+  const table = `slipway_${instance}`
+  const folder = join(runFolder, 'attachments')
+  const attachments = attachmentFiles(folder)
+  const netns = (id: string) => `slw-${id}`
+  const netnsPath = (id: string) => `/run/netns/${netns(id)}`
+  const veth = (id: string) => `slw${id.slice(0, 12)}`
+  const nft = (input: string) => run('nft', ['-f', '-'], { input })
+  const hasTable = async () => (await runAny('nft', ['list', 'table', 'inet', table])).exitCode === 0
+
+  const detach = async (id: string) => {
+    const attached = await attachments.read(id)
+    if (attached && attached.ports.length > 0 && (await hasTable())) {
+      await nft(unpublishStatements(table, attached.endpoint.address, attached.ports))
+    }
+    const lines = [
+      ...(existsSync(`/sys/class/net/${veth(id)}`) ? [`link delete ${veth(id)}`] : []),
+      ...(existsSync(netnsPath(id)) ? [`netns delete ${netns(id)}`] : []),
+    ]
+    if (lines.length > 0) await run('ip', ['-batch', '-'], { input: lines.join('\n') })
+    await attachments.remove(id) // Last: until here it says whose the rest is.
+  }
+  const makeNamespace = async (id: string, { address, prefixLength, gateway, mac }: Endpoint) => {
+    const outside = [
+      `netns add ${netns(id)}`,
+      // Made as a port of our bridge in one step: there is no moment at which it has no owner.
+      `link add ${veth(id)} master ${bridge} type veth peer name eth0 address ${mac} netns ${netns(id)}`,
+      `link set ${veth(id)} up`,
+    ]
+    await run('ip', ['-batch', '-'], { input: outside.join('\n') })
+    const inside = [
+      'link set lo up',
+      `address add ${address}/${prefixLength} dev eth0`,
+      'link set eth0 up',
+      `route add default via ${gateway}`,
+    ]
+    await run('ip', ['-n', netns(id), '-batch', '-'], { input: inside.join('\n') })
+  }
+  const publish = async ({ address }: Endpoint, ports: readonly PublishedPort[]) => {
+    if (ports.length === 0) return
+    await refuseTakenPorts(ports)
+    await nft(publishStatements(table, address, ports))
+  }
+
+  return {
+    ensureHost: async network => {
+      if (!existsSync(`/sys/class/net/${bridge}`)) await makeBridge(bridge, network)
+      if (await hasTable()) return
+      const kept = await Promise.all((await attachments.ids()).map(attachments.read))
+      const published = kept.map(item => (item ? publishStatements(table, item.endpoint.address, item.ports) : ''))
+      await nft(ruleset(table, bridge, network) + published.join(''))
+    },
+    attach: async (id, endpoint, ports) => {
+      if ((await attachments.read(id)) || existsSync(netnsPath(id))) await detach(id)
+      await attachments.write(id, { endpoint, ports: [...ports] })
+      const outcomes = await Promise.allSettled([makeNamespace(id, endpoint), publish(endpoint, ports)])
+      const failure = outcomes.find(outcome => outcome.status === 'rejected')
+      if (!failure) return { netns: netnsPath(id) }
+      await detach(id)
+      throw failure.reason
+    },
+    detach,
+    isAttached: id => existsSync(netnsPath(id)) || existsSync(join(folder, id)),
+    list: async () =>
+      Promise.all(
+        (await attachments.ids()).map(async id => {
+          const path = existsSync(netnsPath(id)) ? netnsPath(id) : undefined
+          const isWhole = path !== undefined && existsSync(`/sys/class/net/${veth(id)}`)
+          return { id, netns: path, ports: (await attachments.read(id))?.ports ?? [], isWhole }
+        }),
+      ),
+    removeHost: async () => {
+      for (const id of await attachments.ids()) await detach(id)
+      if (existsSync(`/sys/class/net/${bridge}`)) await run('ip', ['link', 'delete', bridge])
+      if (await hasTable()) await nft(`delete table inet ${table}\n`)
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function makeBridge(bridge: string, { gateway, prefixLength }: HostNetwork): Promise<void> {
+  const lines = [
+    `link add ${bridge} type bridge`,
+    `address add ${gateway}/${prefixLength} dev ${bridge}`,
+    `link set ${bridge} up`,
+  ]
+  await run('ip', ['-batch', '-'], { input: lines.join('\n') })
+  // Forwarding stays on when we go: others on this host may have come to rely on it.
+  writeFileSync('/proc/sys/net/ipv4/ip_forward', '1')
+  writeFileSync(`/proc/sys/net/ipv4/conf/${bridge}/route_localnet`, '1')
+}
