@@ -1,0 +1,195 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { statfs } from 'node:fs/promises'
+import { availableParallelism, hostname, release, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { connect } from 'nats'
+import { pino } from 'pino'
+import { z } from 'zod'
+import type { HostFacts } from '#shared/domain/host.ts'
+import { isId } from '#shared/domain/ids.ts'
+import { systemClock } from '#shared/ports/clock.ts'
+import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
+import { createBuildRunner } from './agent/builds.ts'
+import { openDesiredCopy } from './agent/desired-copy.ts'
+import { httpControlPlane } from './agent/http-control-plane.ts'
+import { runInbox } from './agent/inbox.ts'
+import { answerLogs, noLog } from './agent/logs-inbox.ts'
+import { createReconciler } from './agent/reconciler.ts'
+import { createReporter } from './agent/reporter.ts'
+import { openBuilder } from './build/builder.ts'
+import { logPathOf } from './execute/run-container.ts'
+import { lockFolder } from './host/agent-lock.ts'
+import { cgroupVersion } from './host/cgroup.ts'
+import { openHost } from './main.host.ts'
+import { readLog } from './runtime/logs.ts'
+
+/** The agent of one host: root, outbound connections only. Containers outlive it. */
+
+const environment = z
+  .object({
+    SLIPWAY_URL: z.url(),
+    SLIPWAY_TOKEN_FILE: z.string(),
+    SLIPWAY_NATS_URL: z.string().default('nats://127.0.0.1:4222'),
+    SLIPWAY_NATS_CREDENTIALS: z.string().optional(),
+    SLIPWAY_DATA: z.string().default('/var/lib/slipway/agent'),
+    SLIPWAY_RUN: z.string().default('/run/slipway'),
+    SLIPWAY_INSTANCE: z
+      .string()
+      .regex(/^[a-z0-9]{1,8}$/)
+      .default('main'),
+    SLIPWAY_RUNTIME: z.enum(['crun', 'runc']).default('crun'),
+    SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  })
+  .parse(process.env)
+
+const FULL_PASS_MS = 15_000
+const HEARTBEAT_MS = 10_000
+const STOP_MS = 5000
+const VERSION = '0.1.0'
+const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
+const NEEDED = {
+  conmon: 'conmon',
+  [environment.SLIPWAY_RUNTIME]: environment.SLIPWAY_RUNTIME,
+  nft: 'nftables',
+  ip: 'iproute2',
+}
+
+refuseIfUnable()
+const dataFolder = environment.SLIPWAY_DATA
+const lock = await lockFolder(dataFolder)
+const api = httpControlPlane(environment.SLIPWAY_URL, readFileSync(environment.SLIPWAY_TOKEN_FILE, 'utf8').trim())
+const [user, password] = environment.SLIPWAY_NATS_CREDENTIALS
+  ? readFileSync(environment.SLIPWAY_NATS_CREDENTIALS, 'utf8').trim().split(':')
+  : []
+const bus = natsTcpBus(connect, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-agent' })
+const host = await openHost(
+  {
+    instance: environment.SLIPWAY_INSTANCE,
+    dataFolder,
+    runFolder: environment.SLIPWAY_RUN,
+    runtime: environment.SLIPWAY_RUNTIME,
+  },
+  api,
+)
+const stopping = new AbortController()
+const { signal } = stopping
+const desired = await openDesiredCopy(join(dataFolder, 'desired.json'))
+const reporter = createReporter({
+  api,
+  clock: systemClock,
+  log,
+  generation: () => desired.state()?.generation ?? 0,
+  facts: hostFacts,
+  onTaken: (containers, builds) => {
+    for (const { id, status } of containers) if (status.state === 'absent') desired.forget(id)
+    for (const { id, observed } of builds) if (observed.state !== 'running') desired.forgetBuild(id)
+  },
+})
+const builder = await openBuilder({
+  ...host,
+  api,
+  log,
+  folder: join(dataFolder, 'builds'),
+  network$: () => desired.state()?.network,
+})
+const reconciler = createReconciler({ ports: host, desired, reporter, log, buildOwns: builder.owns })
+const builds = createBuildRunner({ desired, reporter, build: builder.build, now: systemClock.now, signal })
+using _exits = host.runtime.watchExits(reconciler.look)
+
+const loops = [
+  reporter.run(signal),
+  every(FULL_PASS_MS, fullPass),
+  every(HEARTBEAT_MS, async () => reporter.heartbeat()),
+  runInbox({
+    ...{ api, bus, clock: systemClock, log, desired, signal },
+    onChange: (ids, isFull) => {
+      if (isFull) reconciler.sayAgain()
+      ensureNetwork()
+        .then(() => (isFull ? reconciler.lookAtAll() : ids.forEach(reconciler.look)))
+        .catch(error => log.error({ err: error }, 'the host could not be looked at'))
+      builds.look()
+    },
+  }),
+  logStreams(),
+]
+log.info({ instance: environment.SLIPWAY_INSTANCE, api: environment.SLIPWAY_URL }, 'ready')
+for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, stop)
+await Promise.all(loops)
+
+async function fullPass(): Promise<void> {
+  await ensureNetwork()
+  if (desired.state()) await reconciler.lookAtAll()
+  builds.look()
+}
+
+async function ensureNetwork(): Promise<void> {
+  const network = desired.state()?.network
+  if (network) await host.network.ensureHost(network)
+}
+
+async function every(ms: number, work: () => Promise<void>): Promise<void> {
+  while (!signal.aborted) {
+    await work().catch(error => log.error({ err: error }, 'a pass failed; the next one tries again'))
+    await systemClock.sleep(ms, signal)
+  }
+}
+
+/** Requests for logs come over the bus; while there is none, nobody can ask. */
+async function logStreams(): Promise<void> {
+  while (!signal.aborted) {
+    const hostId = desired.state()?.hostId
+    if (hostId && bus.isConnected()) {
+      await answerLogs({
+        ...{ bus, hostId, clock: systemClock, log, signal },
+        read: (request, over) => {
+          const path = logPathOf(host, request.containerId)
+          if (!isId(request.containerId) || !existsSync(path)) throw noLog(request.containerId)
+          const isLive = async () =>
+            ['running', 'paused', 'created'].includes((await host.runtime.inspect(request.containerId)).state)
+          return readLog({ path, clock: systemClock, signal: over, isLive }, request)
+        },
+      }).catch(error => log.warn({ err: error }, 'log requests cannot be heard'))
+    }
+    await systemClock.sleep(500, signal)
+  }
+}
+
+async function hostFacts(): Promise<HostFacts> {
+  const disk = await statfs(dataFolder)
+  return {
+    hostname: hostname(),
+    architecture: host.architecture,
+    os: 'linux',
+    kernel: release(),
+    cpus: availableParallelism(),
+    memoryBytes: totalmem(),
+    diskBytes: disk.blocks * disk.bsize,
+    diskFreeBytes: disk.bavail * disk.bsize,
+    agentVersion: VERSION,
+    snapshotter: host.snapshots.name,
+    runtime: host.runtime.name,
+    cgroup: cgroupVersion(),
+  }
+}
+
+function refuseIfUnable(): void {
+  const fail = (sentence: string) => {
+    log.fatal(sentence)
+    process.exit(1)
+  }
+  if (process.getuid?.() !== 0) fail('The agent makes mounts and namespaces, which takes root: start it as root.')
+  const folders = (process.env.PATH ?? '').split(':')
+  for (const [program, packageName] of Object.entries(NEEDED)) {
+    const isThere = folders.some(folder => existsSync(join(folder, program)))
+    if (!isThere) fail(`The program ${program} is missing: apt-get install ${packageName}.`)
+  }
+}
+
+/** Containers go on. Looks that run are given their time, builds are left for the next agent. */
+function stop(): void {
+  stopping.abort()
+  lock.close()
+  const exit = () => process.exit(0)
+  setTimeout(exit, STOP_MS).unref()
+  Promise.all([reconciler.idle(), bus.close()]).finally(exit)
+}

@@ -1,0 +1,35 @@
+import { type Dirent, readdirSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { llistxattr, lremovexattr } from '#worker/host/syscalls.ts'
+
+const PREFIX = 'trusted.overlay.'
+const OPAQUE = 'trusted.overlay.opaque'
+const FILES_AT_ONCE = 2000
+
+/**
+ * Removes what overlay noted about a writable layer for its own use while it was mounted (`origin`, `impure`, `nlink`
+ * and the like): below other layers, or beside other ones, the notes would be wrong. Opaque folders stay opaque.
+ */
+export async function removePrivateMarks(upper: string): Promise<void> {
+  const folders = [Buffer.from(upper)]
+  clean(Buffer.from(upper))
+  let count = 0
+  for (let folder = folders.pop(); folder; folder = folders.pop()) {
+    for (const entry of readdirSync(folder, { withFileTypes: true, encoding: 'buffer' })) {
+      const path = Buffer.concat([folder, Buffer.from('/'), entry.name])
+      clean(path)
+      if (isFolder(entry)) folders.push(path)
+      if (++count % FILES_AT_ONCE === 0) await setImmediate() // Others want the event loop too.
+    }
+  }
+}
+
+function isFolder(entry: Dirent<Buffer>): boolean {
+  return entry.isDirectory()
+}
+
+function clean(path: Buffer): void {
+  for (const name of llistxattr(path)) {
+    if (name.startsWith(PREFIX) && name !== OPAQUE) lremovexattr(path, name)
+  }
+}
