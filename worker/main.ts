@@ -86,11 +86,12 @@ const reporter = createReporter({
   },
 })
 const builder = await openBuilder({
-  ...host,
+  ports: host,
   api,
   log,
   folder: join(dataFolder, 'builds'),
-  network$: () => desired.state()?.network,
+  random: bytes => crypto.getRandomValues(bytes),
+  network: () => desired.state()?.network,
 })
 const reconciler = createReconciler({ ports: host, desired, reporter, log, buildOwns: builder.owns })
 const builds = createBuildRunner({ desired, reporter, build: builder.build, now: systemClock.now, signal })

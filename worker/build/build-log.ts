@@ -1,0 +1,64 @@
+import type { BuildId } from '#shared/domain/ids.ts'
+import type { Clock } from '#shared/ports/clock.ts'
+import { BUILD_LOG_LINE_LIMIT, type BuildLogLine } from '#shared/protocol/agent.ts'
+import type { ControlPlane } from '../agent/control-plane.ts'
+
+/** A build's log on its way to the API, in batches, in the background: a slow API slows no build. */
+export interface BuildLog {
+  write(stream: BuildLogLine['stream'], text: string): void
+  /** Resolves when everything is sent, or after ten seconds. */
+  close(): Promise<void>
+}
+
+const BATCH_LINES = 500
+const BATCH_MS = 100
+const RETRY_MS = 1000
+const CLOSE_MS = 10_000
+/** Beyond this the API has been away for long and lines are dropped; how many is said. */
+const PENDING_LINES = 50_000
+
+export function openBuildLog(id: BuildId, api: Pick<ControlPlane, 'appendBuildLog'>, clock: Clock): BuildLog {
+  const pending: BuildLogLine[] = []
+  const over = new AbortController()
+  let sent = 0
+  let dropped = 0
+  let isClosing = false
+
+  const sendAll = async () => {
+    while (!over.signal.aborted) {
+      if (pending.length === 0) {
+        if (isClosing) return
+        await clock.sleep(BATCH_MS, over.signal)
+        continue
+      }
+      const lines = pending.slice(0, BATCH_LINES)
+      const isSent = await api.appendBuildLog(id, { offset: sent, lines }).then(
+        () => true,
+        () => false,
+      )
+      if (isSent) {
+        pending.splice(0, lines.length)
+        sent += lines.length
+      }
+      await clock.sleep(isSent ? (isClosing ? 0 : BATCH_MS) : RETRY_MS, over.signal)
+    }
+  }
+  const sending = sendAll()
+
+  return {
+    write: (stream, text) => {
+      if (pending.length >= PENDING_LINES) {
+        dropped++
+        return
+      }
+      const said = text.slice(0, BUILD_LOG_LINE_LIMIT)
+      pending.push({ at: clock.now(), stream, text: said })
+    },
+    close: async () => {
+      if (dropped > 0) pending.push({ at: clock.now(), stream: 'stderr', text: `(${dropped} lines were dropped here)` })
+      isClosing = true
+      await Promise.race([sending, clock.sleep(CLOSE_MS, over.signal)])
+      over.abort()
+    },
+  }
+}

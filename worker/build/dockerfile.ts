@@ -1,0 +1,144 @@
+import { DockerfileParser } from 'dockerfile-ast'
+import { ValidationCode, validate } from 'dockerfile-utils'
+import { SlipwayError } from '#shared/errors.ts'
+import { splitWords } from './words.ts'
+
+/** One instruction with its continuation lines joined; nothing is expanded yet. Lines and columns count from 1. */
+export interface Instruction {
+  keyword: string
+  flags: { name: string; value: string }[]
+  /** Everything behind keyword and flags. */
+  text: string
+  /** Set when `text` is a JSON array of strings (the exec form). */
+  json: string[] | undefined
+  line: number
+  column: number
+}
+
+export interface StageSource {
+  name: string | undefined
+  from: Instruction
+  /** The image or earlier stage, unexpanded. */
+  base: string
+  instructions: Instruction[]
+}
+
+export interface Dockerfile {
+  /** As the errors name it. */
+  file: string
+  escapeChar: string
+  /** ARG instructions before the first FROM: they are known to FROM alone, until a stage asks for them. */
+  globals: Instruction[]
+  stages: StageSource[]
+}
+
+export interface Place {
+  file: string
+  line: number
+  column: number
+}
+
+/** The code of every fault that a Dockerfile itself can have; `facts` are its place. */
+export function dockerfileFault(
+  place: Place,
+  why: string,
+  code: 'build.dockerfile-invalid' | 'build.instruction-unsupported' = 'build.dockerfile-invalid',
+): SlipwayError {
+  const { file, line, column } = place
+  return new SlipwayError(code, `${file}:${line}:${column}: ${why}.`, { facts: { file, line, column } })
+}
+
+/** DiagnosticSeverity of the language server protocol. */
+const ERROR = 1
+/** Wholly our own judgement, or advice that no build fails for. */
+const NOT_FAULTS: readonly number[] = [
+  ValidationCode.UNKNOWN_ADD_FLAG,
+  ValidationCode.UNKNOWN_COPY_FLAG,
+  ValidationCode.UNKNOWN_FROM_FLAG,
+  ValidationCode.UNKNOWN_HEALTHCHECK_FLAG,
+  ValidationCode.INVALID_SIGNAL,
+]
+
+/**
+ * Parses a Dockerfile (Docker's Dockerfile reference, "Format" and "Parser directives"). Throws
+ * `build.dockerfile-invalid` with file, line and column, and `build.instruction-unsupported`. Pure.
+ */
+export function parseDockerfile(text: string, file: string): Dockerfile {
+  refuseFaults(text, file)
+  const parsed = DockerfileParser.parse(text)
+  const escapeChar = parsed.getEscapeCharacter()
+  const lines = text.split(/\r?\n/)
+  const dockerfile: Dockerfile = { file, escapeChar, globals: [], stages: [] }
+  for (const source of parsed.getInstructions()) {
+    const { start, end } = source.getRange()
+    const place = { file, line: start.line + 1, column: start.character + 1 }
+    const raw = lines.slice(start.line, end.line + 1)
+    addInstruction(dockerfile, readInstruction(joinLines(raw, escapeChar), place), place)
+  }
+  return dockerfile
+}
+
+function refuseFaults(text: string, file: string): void {
+  const fault = validate(text).find(({ severity, code }) => severity === ERROR && !NOT_FAULTS.includes(Number(code)))
+  if (!fault) return
+  const { line, character } = fault.range.start
+  const isUnknown = Number(fault.code) === ValidationCode.UNKNOWN_INSTRUCTION
+  const advice = isUnknown ? ': see the Dockerfile reference for what there is' : ''
+  throw dockerfileFault({ file, line: line + 1, column: character + 1 }, `${fault.message}${advice}`)
+}
+
+/** Comment lines and empty lines inside an instruction are left out, as Docker does. */
+function joinLines(lines: string[], escapeChar: string): string {
+  const kept = lines.filter((line, at) => at === 0 || !/^\s*(#|$)/.test(line))
+  const ends = new RegExp(`${escapeChar === '\\' ? '\\\\' : escapeChar}[ \\t]*$`)
+  return kept.map(line => line.replace(ends, '')).join('')
+}
+
+function readInstruction(joined: string, place: Place): Instruction {
+  const [, keyword = '', behind = ''] = /^\s*(\S+)\s*(.*)$/s.exec(joined) ?? []
+  const flags: Instruction['flags'] = []
+  let text = behind.trim()
+  for (;;) {
+    const flag = /^--([a-z][a-z-]*)(?:=(\S*))?(?:\s+|$)/.exec(text)
+    if (!flag || !/^(ADD|COPY|FROM|RUN|HEALTHCHECK)$/i.test(keyword)) break
+    flags.push({ name: flag[1] ?? '', value: flag[2] ?? 'true' })
+    text = text.slice(flag[0].length)
+  }
+  return {
+    keyword: keyword.toUpperCase(),
+    flags,
+    text,
+    json: jsonStrings(text),
+    line: place.line,
+    column: place.column,
+  }
+}
+
+function jsonStrings(text: string): string[] | undefined {
+  if (!text.startsWith('[')) return undefined
+  try {
+    const value: unknown = JSON.parse(text)
+    return Array.isArray(value) && value.every(item => typeof item === 'string') ? value : undefined
+  } catch {
+    return undefined // Not JSON: the shell form, as Docker reads it.
+  }
+}
+
+function addInstruction(dockerfile: Dockerfile, instruction: Instruction, place: Place): void {
+  const { keyword, text } = instruction
+  if (['HEALTHCHECK', 'ONBUILD'].includes(keyword)) {
+    throw dockerfileFault(place, `${keyword} is not supported yet: leave it out`, 'build.instruction-unsupported')
+  }
+  if (['RUN', 'COPY', 'ADD'].includes(keyword) && /(^|\s)<<-?["']?[A-Za-z_]/.test(text)) {
+    throw dockerfileFault(place, 'Here-documents are not supported yet: use a file', 'build.instruction-unsupported')
+  }
+  if (keyword === 'FROM') return void dockerfile.stages.push(stageOf(instruction))
+  const stage = dockerfile.stages.at(-1)
+  if (stage) stage.instructions.push(instruction)
+  else dockerfile.globals.push(instruction)
+}
+
+function stageOf(from: Instruction): StageSource {
+  const [base = '', , name] = splitWords(from.text)
+  return { name: name?.toLowerCase(), from, base, instructions: [] }
+}

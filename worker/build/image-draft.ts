@@ -1,0 +1,93 @@
+import { digestOf } from '#shared/digest.ts'
+import {
+  type Descriptor,
+  type HistoryEntry,
+  type ImageConfig,
+  type ImageManifest,
+  MEDIA_TYPES,
+} from '#shared/domain/image.ts'
+import type { ResolvedImage } from '#shared/protocol/agent.ts'
+import { firstState, type StageState } from './stage-state.ts'
+import type { StepResult } from './step-cache.ts'
+
+/** An image as far as a stage has come. Never mutated. */
+export interface Draft {
+  state: StageState
+  layers: Descriptor[]
+  diffIds: ImageConfig['rootfs']['diff_ids']
+  history: HistoryEntry[]
+  created: string | undefined
+}
+
+export const EMPTY_DRAFT: Draft = {
+  state: firstState(undefined),
+  layers: [],
+  diffIds: [],
+  history: [],
+  created: undefined,
+}
+
+export function draftOf({ manifest, config }: ResolvedImage): Draft {
+  return {
+    state: firstState(config.config, config.author),
+    layers: manifest.layers,
+    diffIds: config.rootfs.diff_ids,
+    history: config.history ?? [],
+    created: config.created,
+  }
+}
+
+/** After an instruction that only the configuration shows. */
+export function withState(draft: Draft, state: StageState, said: string): Draft {
+  return { ...draft, state, history: [...draft.history, entry(said, draft.created, true)] }
+}
+
+/** After an instruction that worked on files, whether it changed any or not. */
+export function withStep(draft: Draft, result: StepResult, said: string, state = draft.state): Draft {
+  const { created, layer } = result
+  const history = [...draft.history, entry(said, created, layer === undefined)]
+  if (!layer) return { ...draft, state, history, created }
+  const descriptor = { mediaType: MEDIA_TYPES.layerGzip, digest: layer.digest, size: layer.size }
+  return { state, history, created, layers: [...draft.layers, descriptor], diffIds: [...draft.diffIds, layer.diffId] }
+}
+
+function entry(said: string, created: string | undefined, isEmpty: boolean): HistoryEntry {
+  return { ...(created === undefined ? {} : { created }), created_by: said, ...(isEmpty ? { empty_layer: true } : {}) }
+}
+
+/** Manifest and configuration as the exact bytes that their digests are of (OCI image-spec 1.1). */
+export async function imageOf(draft: Draft, architecture: string): Promise<ResolvedImage & { texts: Texts }> {
+  const { state, created } = draft
+  const config: ImageConfig = {
+    ...(created === undefined ? {} : { created }),
+    ...(state.author === undefined ? {} : { author: state.author }),
+    architecture,
+    os: 'linux',
+    config: state.config,
+    rootfs: { type: 'layers', diff_ids: draft.diffIds },
+    history: draft.history,
+  }
+  const configText = JSON.stringify(config)
+  const manifest: ImageManifest = {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPES.manifest,
+    config: {
+      mediaType: MEDIA_TYPES.config,
+      digest: await digestOf(configText),
+      size: Buffer.byteLength(configText),
+    },
+    layers: draft.layers,
+  }
+  const manifestText = JSON.stringify(manifest)
+  return {
+    digest: await digestOf(manifestText),
+    manifest,
+    config,
+    texts: { manifest: manifestText, config: configText },
+  }
+}
+
+export interface Texts {
+  manifest: string
+  config: string
+}

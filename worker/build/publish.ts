@@ -1,0 +1,39 @@
+import PQueue from 'p-queue'
+import type { Digest } from '#shared/digest.ts'
+import type { DesiredBuild } from '#shared/domain/build.ts'
+import type { ControlPlane } from '../agent/control-plane.ts'
+import type { HostPorts } from '../execute/ports.ts'
+import type { BuildLog } from './build-log.ts'
+import { type Draft, imageOf } from './image-draft.ts'
+import type { StepCache } from './step-cache.ts'
+
+export interface PublishOptions {
+  ports: HostPorts
+  api: ControlPlane
+  cache: StepCache
+  log: BuildLog
+}
+
+const UPLOADS_AT_ONCE = 3
+
+/**
+ * Layers that the store lacks are uploaded, then the image appears under its tags, whole. This host has it from then
+ * on without fetching anything.
+ */
+export async function publishDraft(draft: Draft, { id, spec }: DesiredBuild, options: PublishOptions): Promise<Digest> {
+  const { api, cache, log, ports } = options
+  const { texts, ...image } = await imageOf(draft, ports.architecture)
+  const missing = draft.layers.length > 0 ? await api.missingBlobs(draft.layers) : []
+  const uploads = new PQueue({ concurrency: UPLOADS_AT_ONCE })
+  await Promise.all(
+    missing.map(blob =>
+      uploads.add(async () => {
+        log.write('step', `pushing layer ${blob.digest}`)
+        await api.upload(blob, cache.blobPath(blob.digest))
+      }),
+    ),
+  )
+  await ports.images.add(image)
+  await api.publishImage({ buildId: id, tags: spec.tags, ...texts })
+  return image.digest
+}

@@ -1,0 +1,141 @@
+import { lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Endpoint } from '#shared/domain/container.ts'
+import type { ImageDefaults } from '#shared/domain/image.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { Clock } from '#shared/ports/clock.ts'
+import type { LogLine } from '#shared/protocol/bus.ts'
+import { cgroupRoot } from '#worker/host/cgroup.ts'
+import { readFileInRoot, resolveInRootSync } from '#worker/host/rooted-fs.ts'
+import { hostsFile } from '../execute/identity-files.ts'
+import type { HostPorts } from '../execute/ports.ts'
+import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
+import { readLog } from '../runtime/logs.ts'
+import { runtimeConfig } from '../runtime/runtime-config.ts'
+import { seccompFor } from '../runtime/seccomp.ts'
+import { resolveUser } from '../runtime/user.ts'
+
+export interface Command {
+  id: string
+  args: string[]
+  env: string[]
+  image: ImageDefaults
+  rootfs: string
+  endpoint: Endpoint
+  /** For the bundle and the log; removed by the caller. */
+  folder: string
+}
+
+const RUN_MS = 2 * 60 * 60_000
+const LOOK_MS = 200
+const ACCOUNT_FILE_LIMIT = 1024 * 1024
+const HOSTNAME = 'buildstep'
+/** What the runtime makes in a root filesystem to mount over. */
+const MOUNT_POINTS = ['proc', 'sys', 'dev', 'etc/hosts', 'etc/resolv.conf', 'etc']
+
+/**
+ * Runs a command of a RUN step under the isolation of containers and returns its exit code. What the runtime made in
+ * the root filesystem to mount over is taken away again: it is no change of the command's. Deadline: two hours.
+ */
+export async function runCommand(
+  command: Command,
+  ports: HostPorts,
+  onLine: (line: LogLine) => void,
+  signal: AbortSignal,
+): Promise<number> {
+  const { id, folder, rootfs, endpoint } = command
+  const over = AbortSignal.any([signal, AbortSignal.timeout(RUN_MS)])
+  const missing = MOUNT_POINTS.filter(
+    path => !lstatSync(resolveInRootSync(rootfs, path, false), { throwIfNoEntry: false }),
+  )
+  const logPath = join(folder, 'log')
+  await using undo = new AsyncDisposableStack()
+  undo.defer(async () => removeMountPoints(rootfs, missing))
+  undo.defer(() => ports.network.detach(id))
+  const { netns } = await ports.network.attach(id, endpoint, [])
+  await writeBundle(command, netns, ports)
+  undo.defer(() => ports.runtime.delete(id))
+  await ports.runtime.create(id, { path: folder, logPath, statePath: folder })
+  await ports.runtime.start(id)
+  await followLog(logPath, id, ports, onLine, over)
+  over.throwIfAborted()
+  return exitCodeOf(id, ports, over)
+}
+
+async function writeBundle(command: Command, netns: string, ports: HostPorts): Promise<void> {
+  const { folder, rootfs, image } = command
+  const files = {
+    'resolv.conf': await ports.readResolvConf(),
+    hosts: hostsFile(command.endpoint.address, HOSTNAME),
+  }
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o644 })
+  const accounts = async (path: string) => (await readFileInRoot(rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
+  const config = runtimeConfig({
+    spec: { entrypoint: command.args, command: [], env: [], resources: {}, isReadOnly: false },
+    // The image's settings come last: they win over ARGs of the same name.
+    image: { ...image, Env: [...command.env, ...(image.Env ?? [])] },
+    user: resolveUser(image.User ?? '', await accounts('/etc/passwd'), await accounts('/etc/group')),
+    rootfs,
+    netns,
+    cgroupPath: `${cgroupRoot(ports.instance)}/${command.id}`,
+    hostname: HOSTNAME,
+    files: Object.fromEntries(Object.keys(files).map(name => [`/etc/${name}`, join(folder, name)])),
+    seccomp: seccompFor(ports.seccomp, ports.architecture, DEFAULT_CAPABILITIES),
+    maxOpenFiles: ports.maxOpenFiles,
+  })
+  await writeFile(join(folder, 'config.json'), JSON.stringify(config), { mode: 0o600 })
+}
+
+/** Until the command has ended and every line was read. */
+async function followLog(
+  path: string,
+  id: string,
+  ports: HostPorts,
+  onLine: (line: LogLine) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  using ended = exitBell(id, ports)
+  const clock: Clock = {
+    now: ports.clock.now,
+    sleep: (ms, more) => ports.clock.sleep(ms, AbortSignal.any([ended.signal, ...(more ? [more] : [])])),
+  }
+  const isLive = async () => (await ports.runtime.inspect(id)).state !== 'exited'
+  const query = { follow: true, stdout: true, stderr: true }
+  for await (const lines of readLog({ path, clock, signal, isLive }, query)) lines.forEach(onLine)
+}
+
+/** The exit may be seen a moment before its file is: then the log's reader goes on at its own pace. */
+function exitBell(id: string, ports: HostPorts) {
+  const ringing = new AbortController()
+  const watching = ports.runtime.watchExits(ended => {
+    if (ended === id) ringing.abort()
+  })
+  return { signal: ringing.signal, [Symbol.dispose]: () => watching[Symbol.dispose]() }
+}
+
+async function exitCodeOf(id: string, ports: HostPorts, signal: AbortSignal): Promise<number> {
+  for (;;) {
+    const state = await ports.runtime.inspect(id)
+    if (state.state === 'exited' && state.exitCode !== undefined) return state.exitCode
+    if (state.state === 'exited' || state.state === 'absent') {
+      throw new SlipwayError(
+        'host.command-failed',
+        "The step's monitor was killed, so its exit code is lost: build again.",
+      )
+    }
+    signal.throwIfAborted()
+    await ports.clock.sleep(LOOK_MS, signal)
+  }
+}
+
+/** Empty folders and files only: what the command put there stays. */
+function removeMountPoints(rootfs: string, paths: readonly string[]): void {
+  for (const path of paths) {
+    const at = resolveInRootSync(rootfs, path, false)
+    const stat = lstatSync(at, { throwIfNoEntry: false })
+    if (stat?.isFile() && stat.size === 0) rmSync(at)
+    else if (stat?.isDirectory() && readdirSync(at).length === 0) rmdirSync(at)
+  }
+}
