@@ -71,6 +71,8 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     if (problem.status >= 500) options.onFailure(error, requestId)
     const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'x-request-id': requestId }
     if (problem.status === 401) headers['www-authenticate'] = 'Bearer'
+    // The rest of the body is not read, so the connection cannot carry another request.
+    if (problem.status === 413) headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
     return c.body(JSON.stringify(problem), problem.status as 400, headers)
   })

@@ -73,6 +73,7 @@ function controlPlaneProcess(layout: Layout) {
       SLIPWAY_NATS_URL: `nats://127.0.0.1:${layout.natsPort}`,
       SLIPWAY_NATS_CREDENTIALS: paths.natsApiCredentials,
       SLIPWAY_TOKEN_FILE: paths.operatorToken,
+      SLIPWAY_ADDRESS_POOL: layout.addressPool,
     },
     logPath: join(paths.logs, 'control-plane.log'),
   }

@@ -5,6 +5,7 @@ import { buildBusybox, hasImage } from './base-images.ts'
 import { isFree } from './boot.ts'
 import { buildContext } from './builds.ts'
 import { uploadFolder } from './contexts.ts'
+import { waitUntil } from './processes.ts'
 
 export interface DemoOptions {
   api: ApiClient
@@ -24,6 +25,7 @@ interface ContainerView {
 }
 
 const NAME = 'hello'
+const LOG_MS = 3000
 const example = join(import.meta.dirname, '../../examples/hello')
 
 /** The main job, through the HTTP API alone: context, build, container, and a page fetched over the published port. */
@@ -113,8 +115,13 @@ export async function containerTable(api: ApiClient): Promise<string> {
     .join('\n')
 }
 
+/** Its last lines; a line may come a moment after the request that it tells of, so an empty log is read again. */
 export async function containerLogs(api: ApiClient): Promise<string> {
   let text = ''
-  for await (const piece of api.text(`/v1/containers/${NAME}/logs?tail=20`)) text += piece
+  const read = async () => {
+    for await (const piece of api.text(`/v1/containers/${NAME}/logs?tail=20`)) text += piece
+    return text !== ''
+  }
+  await waitUntil(read, LOG_MS)
   return text.trimEnd()
 }

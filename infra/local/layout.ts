@@ -8,6 +8,8 @@ export interface Layout {
   runFolder: string
   apiPort: number
   natsPort: number
+  /** IPv4 pool that hosts' /24 subnets are cut from. */
+  addressPool: string
 }
 
 const environmentSchema = z.object({
@@ -19,6 +21,7 @@ const environmentSchema = z.object({
   SLIPWAY_RUN: z.string().default('/run/slipway'),
   SLIPWAY_API_PORT: z.coerce.number().int().min(1).max(65535).default(7117),
   SLIPWAY_NATS_PORT: z.coerce.number().int().min(1).max(65535).default(7118),
+  SLIPWAY_ADDRESS_POOL: z.cidrv4().default('10.86.0.0/16'),
 })
 
 export function layoutFromEnvironment(environment: NodeJS.ProcessEnv): Layout {
@@ -29,6 +32,7 @@ export function layoutFromEnvironment(environment: NodeJS.ProcessEnv): Layout {
     runFolder: read.SLIPWAY_RUN,
     apiPort: read.SLIPWAY_API_PORT,
     natsPort: read.SLIPWAY_NATS_PORT,
+    addressPool: read.SLIPWAY_ADDRESS_POOL,
   }
 }
 

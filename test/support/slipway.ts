@@ -25,6 +25,7 @@ export async function bootForTest(instance: string, dataFolder = makeDataFolder(
     runFolder: `/run/slipway-${instance}`,
     apiPort: await freePort(),
     natsPort: await freePort(),
+    addressPool: poolOf(instance),
   }
   const progress: string[] = []
   try {
@@ -38,6 +39,12 @@ export async function bootForTest(instance: string, dataFolder = makeDataFolder(
     removeInstance(layout)
     throw error
   }
+}
+
+/** Two instances of one machine must not route the same subnets. */
+function poolOf(instance: string): string {
+  const sum = [...instance].reduce((hash, char) => (hash * 31 + char.charCodeAt(0)) % 100, 0)
+  return `10.${100 + sum}.0.0/16`
 }
 
 function makeDataFolder(instance: string): string {

@@ -1,5 +1,6 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import type { Endpoint } from '#shared/domain/container.ts'
 import type { PublishedPort } from '#shared/domain/port.ts'
@@ -62,7 +63,8 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
 
   return {
     ensureHost: async network => {
-      if (!existsSync(`/sys/class/net/${bridge}`)) await makeBridge(bridge, network)
+      const isWhole = networkInterfaces()[bridge]?.some(({ address }) => address === network.gateway)
+      if (!isWhole) await makeBridge(bridge, network)
       if (await hasTable()) return
       const kept = await Promise.all((await attachments.ids()).map(attachments.read))
       const published = kept.map(item => (item ? publishStatements(table, item.endpoint.address, item.ports) : ''))
@@ -97,9 +99,10 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
 }
 
 async function makeBridge(bridge: string, { gateway, prefixLength }: HostNetwork): Promise<void> {
+  const isThere = existsSync(`/sys/class/net/${bridge}`) // Perhaps half made by a killed agent.
   const lines = [
-    `link add ${bridge} type bridge`,
-    `address add ${gateway}/${prefixLength} dev ${bridge}`,
+    ...(isThere ? [] : [`link add ${bridge} type bridge`]),
+    `address replace ${gateway}/${prefixLength} dev ${bridge}`,
     `link set ${bridge} up`,
   ]
   await run('ip', ['-batch', '-'], { input: lines.join('\n') })
