@@ -58,7 +58,12 @@ const ALLOWED: Record<string, string[]> = {
     'control-plane/store',
     'control-plane/notify',
   ],
-  'control-plane/intent': ['control-plane/store', 'control-plane/notify', 'control-plane/ports.ts'],
+  'control-plane/intent': [
+    'control-plane/registry',
+    'control-plane/store',
+    'control-plane/notify',
+    'control-plane/ports.ts',
+  ],
   'control-plane/ingest': ['control-plane/store', 'control-plane/notify', 'control-plane/ports.ts'],
   'control-plane/registry': ['control-plane/store', 'control-plane/notify', 'control-plane/ports.ts'],
   'control-plane/notify': ['control-plane/store', 'control-plane/ports.ts'],
@@ -69,6 +74,12 @@ const ALLOWED: Record<string, string[]> = {
   'worker/agent': ['worker/observe', 'worker/reconcile', 'worker/execute', 'worker/host', ...PORTS],
   'worker/host': [],
   'worker/layer': ['worker/host'],
+  'worker/snapshot': ['worker/host', 'worker/layer'],
+  'worker/image': ['worker/host', ...PORTS],
+  'worker/network': ['worker/host'],
+  'worker/runtime': ['worker/host'],
+  'worker/execute': ['worker/host', 'worker/observe', 'worker/reconcile', 'worker/runtime', ...PORTS],
+  'worker/build': ['worker/host', 'worker/layer', 'worker/runtime', 'worker/execute', ...PORTS],
 }
 const folderOf = (path: string) => path.split('/').slice(0, 2).join('/')
 

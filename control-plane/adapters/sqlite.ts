@@ -1,4 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { SlipwayError } from '#shared/errors.ts'
 
 /**
  * D1's client API, as far as drizzle uses it, over one SQLite file. Everything runs synchronously below, so a batch is
@@ -27,6 +28,8 @@ export interface SqliteResult {
 
 const CACHED_STATEMENTS = 256
 const BUSY_TIMEOUT_MS = 5000
+/** https://www.sqlite.org/rescode.html */
+const SQLITE_FULL = 13
 
 /** Opens (or makes) the file; `:memory:` for tests. WAL with `synchronous=FULL`: what was answered survives a power cut. */
 export function openSqlite(path: string): SqliteClient {
@@ -50,7 +53,7 @@ export function openSqlite(path: string): SqliteClient {
         database.exec('COMMIT')
         return results
       } catch (error) {
-        database.exec('ROLLBACK')
+        if (database.isTransaction) database.exec('ROLLBACK') // A full disk has ended it already.
         throw asD1Error(error)
       }
     },
@@ -118,5 +121,9 @@ function toSqlite(value: unknown): SQLInputValue {
 
 /** D1 puts SQLite's own words behind a prefix; what reads them must not care which of the two it talks to. */
 function asD1Error(error: unknown): Error {
+  if (error instanceof Error && 'errcode' in error && error.errcode === SQLITE_FULL) {
+    const message = "The disk of the API's database is full: free some space, then send the request again."
+    return new SlipwayError('host.disk-full', message, { cause: error })
+  }
   return new Error(`D1_ERROR: ${error instanceof Error ? error.message : error}`, { cause: error })
 }

@@ -20,6 +20,8 @@ export function problemOf(error: unknown, requestId: string): Problem {
 
 function asSlipwayError(error: unknown): SlipwayError {
   if (error instanceof SlipwayError) return error
+  // drizzle puts its own error around what the database threw.
+  if (error instanceof Error && error.cause instanceof SlipwayError) return error.cause
   if (error instanceof HTTPException && error.status === 413) return tooLarge()
   if (error instanceof HTTPException && error.status < 500) {
     return new SlipwayError(

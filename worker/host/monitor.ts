@@ -1,5 +1,8 @@
 import { spawn } from 'node:child_process'
 
+/** Where Debian has its programs; nothing else of our environment reaches a monitor. */
+const PROGRAMS = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
 export interface MonitorResult {
   /** Process id of the container's first process. */
   pid: number | undefined
@@ -19,7 +22,7 @@ export function launchMonitor(program: string, args: readonly string[]): Promise
   const { promise, resolve } = Promise.withResolvers<MonitorResult>()
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env.PATH ?? '', _OCI_SYNCPIPE: String(SYNC_FD) },
+    env: { PATH: PROGRAMS, _OCI_SYNCPIPE: String(SYNC_FD) },
     detached: true,
     cwd: '/',
   })
