@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type ApiClient, ApiError, apiClient } from './api-client.ts'
 import { apiUrl, type Layout, pathsOf } from './layout.ts'
 import { writeNatsConfig } from './nats.ts'
-import { type Supervised, supervise, waitUntil } from './processes.ts'
+import { type ProcessOptions, type Supervised, supervise, waitUntil } from './processes.ts'
 
 /** A whole Slipway on this machine: nats-server, the control plane and one agent, each started again when it dies. */
 export interface Booted extends AsyncDisposable {
@@ -24,7 +24,11 @@ const READY_MS = 30_000
 const project = join(import.meta.dirname, '../..')
 
 /** Throws an Error whose message says what to do: a port is taken, or a part did not come up (with its log's path). */
-export async function bootSlipway(layout: Layout, progress: Progress): Promise<Booted> {
+export async function bootSlipway(
+  layout: Layout,
+  progress: Progress,
+  controlPlaneProcess: (layout: Layout) => ProcessOptions = nodeControlPlane,
+): Promise<Booted> {
   const paths = pathsOf(layout)
   await refuseTakenPorts(layout)
   mkdirSync(paths.secrets, { recursive: true, mode: 0o700 })
@@ -61,7 +65,7 @@ function natsProcess(layout: Layout) {
   return { name: 'nats-server', command: 'nats-server', args: ['-c', writeNatsConfig(layout)], logPath }
 }
 
-function controlPlaneProcess(layout: Layout) {
+function nodeControlPlane(layout: Layout): ProcessOptions {
   const paths = pathsOf(layout)
   return {
     name: 'the control plane',

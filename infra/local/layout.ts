@@ -8,6 +8,8 @@ export interface Layout {
   runFolder: string
   apiPort: number
   natsPort: number
+  /** Where nats-server takes WebSockets too: a control plane on workerd needs that. */
+  natsWebSocketPort?: number
   /** IPv4 pool that hosts' /24 subnets are cut from. */
   addressPool: string
 }

@@ -12,7 +12,7 @@ export function writeNatsConfig(layout: Layout): string {
   const agent = credentials(paths.natsAgentCredentials, 'agent')
   const config = `listen: "127.0.0.1:${layout.natsPort}"
 max_payload: 1048576
-authorization {
+${webSocket(layout.natsWebSocketPort)}authorization {
   users: [
     { user: "${api.user}", password: "${api.password}", permissions: { publish: "slipway.>", subscribe: "slipway.>" } }
     { user: "${agent.user}", password: "${agent.password}", permissions: {
@@ -22,6 +22,11 @@ authorization {
 `
   writeFileSync(paths.natsConfig, config, { mode: 0o600 })
   return paths.natsConfig
+}
+
+/** Without TLS, which is why it listens on loopback alone. */
+function webSocket(port: number | undefined): string {
+  return port === undefined ? '' : `websocket { listen: "127.0.0.1:${port}", no_tls: true }\n`
 }
 
 function credentials(path: string, user: string) {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { buildBusybox } from '#infra/local/base-images.ts'
-import { type Booted, bootSlipway } from '#infra/local/boot.ts'
+import { type Booted, bootSlipway, type Progress } from '#infra/local/boot.ts'
 import type { Layout } from '#infra/local/layout.ts'
 import { leftoversOf } from './leftovers.ts'
 
@@ -18,18 +18,23 @@ export interface TestSlipway extends Booted {
 const project = join(import.meta.dirname, '../..')
 
 /** Boots a whole Slipway of its own beside whatever else runs here. `instance`: up to 8 of a-z and 0-9, one a test file. */
-export async function bootForTest(instance: string, dataFolder = makeDataFolder(instance)): Promise<TestSlipway> {
+export async function bootForTest(
+  instance: string,
+  dataFolder = makeDataFolder(instance),
+  boot: (layout: Layout, progress: Progress) => Promise<Booted> = bootSlipway,
+): Promise<TestSlipway> {
   const layout: Layout = {
     instance,
     dataFolder,
     runFolder: `/run/slipway-${instance}`,
     apiPort: await freePort(),
     natsPort: await freePort(),
+    natsWebSocketPort: await freePort(),
     addressPool: poolOf(instance),
   }
   const progress: string[] = []
   try {
-    const booted = await bootSlipway(layout, line => progress.push(line))
+    const booted = await boot(layout, line => progress.push(line))
     const remove = async () => {
       await booted[Symbol.asyncDispose]()
       return removeInstance(layout)
@@ -47,7 +52,7 @@ function poolOf(instance: string): string {
   return `10.${100 + sum}.0.0/16`
 }
 
-function makeDataFolder(instance: string): string {
+export function makeDataFolder(instance: string): string {
   return mkdtempSync(`/var/tmp/slipway-${instance}-`)
 }
 

@@ -1,0 +1,108 @@
+import { connect } from 'nats.ws'
+import { z } from 'zod'
+import { systemClock } from '#shared/ports/clock.ts'
+import { natsWsBus } from '#shared/ports/nats-ws.ts'
+import { s3Blobs } from './adapters/s3-blobs.ts'
+import { createApp } from './app.ts'
+import { sweep } from './intent/sweep.ts'
+import { createFirstToken } from './intent/tokens.ts'
+import type { Ports } from './ports.ts'
+import { DOCS_ASSETS } from './routes/docs.ts'
+import { type D1Like, openDatabase } from './store/database.ts'
+
+/** The control plane on workerd: D1, object storage by its S3 API, NATS over WebSocket. One world a request. */
+
+interface Bindings extends Record<string, unknown> {
+  DB: D1Like
+  ASSETS: { fetch(request: Request): Promise<Response> }
+}
+
+interface Execution {
+  waitUntil(work: Promise<unknown>): void
+}
+
+const environmentSchema = z.object({
+  PUBLIC_URL: z.url(),
+  ADDRESS_POOL: z.cidrv4().default('10.86.0.0/16'),
+  S3_ENDPOINT: z.url(),
+  S3_REGION: z.string().default('auto'),
+  S3_BUCKET: z.string(),
+  S3_ACCESS_KEY_ID: z.string(),
+  S3_SECRET_ACCESS_KEY: z.string(),
+  NATS_URL: z.url(),
+  /** `user:password`. */
+  NATS_CREDENTIALS: z.string().optional(),
+  /** An operator's token to begin with: taken in when the store has none yet. */
+  FIRST_TOKEN: z
+    .string()
+    .regex(/^slw_[a-z2-7]{32}$/)
+    .optional(),
+})
+type Environment = z.infer<typeof environmentSchema>
+
+export default {
+  async fetch(request: Request, bindings: Bindings, execution: Execution): Promise<Response> {
+    const { pathname } = new URL(request.url)
+    const asset = DOCS_ASSETS.find(name => pathname === `/docs/assets/${name}`)
+    if (asset) return bindings.ASSETS.fetch(new Request(new URL(`/${asset}`, request.url)))
+    const environment = environmentSchema.parse(bindings)
+    const ports = openPorts(bindings, environment)
+    const app = createApp({
+      portsFor: async () => {
+        if (environment.FIRST_TOKEN) await createFirstToken(ports, environment.FIRST_TOKEN)
+        return ports
+      },
+      onFailure: (error, requestId) => console.error(JSON.stringify({ requestId, error: describe(error) })),
+    })
+    return closedAtItsEnd(await app.fetch(request), ports, execution)
+  },
+
+  async scheduled(_event: unknown, bindings: Bindings): Promise<void> {
+    const ports = openPorts(bindings, environmentSchema.parse(bindings))
+    try {
+      await sweep(ports)
+    } finally {
+      await ports.bus.close()
+    }
+  },
+}
+
+function openPorts(bindings: Bindings, environment: Environment): Ports {
+  const [user, password] = environment.NATS_CREDENTIALS?.split(':') ?? []
+  return {
+    db: openDatabase(bindings.DB),
+    blobs: s3Blobs({
+      endpoint: environment.S3_ENDPOINT,
+      region: environment.S3_REGION,
+      bucket: environment.S3_BUCKET,
+      accessKeyId: environment.S3_ACCESS_KEY_ID,
+      secretAccessKey: environment.S3_SECRET_ACCESS_KEY,
+    }),
+    bus: natsWsBus(connect, { url: environment.NATS_URL, user, password }),
+    clock: systemClock,
+    random: bytes => crypto.getRandomValues(bytes),
+    config: { publicUrl: environment.PUBLIC_URL, addressPool: environment.ADDRESS_POOL },
+  }
+}
+
+/** A stream may use the bus until its last byte; without a connection closing costs nothing. */
+function closedAtItsEnd(response: Response, ports: Ports, execution: Execution): Response {
+  const close = () => ports.bus.close()
+  if (!response.body) {
+    execution.waitUntil(close())
+    return response
+  }
+  const { readable, writable } = new TransformStream()
+  execution.waitUntil(
+    response.body
+      .pipeTo(writable)
+      .catch(() => {})
+      .finally(close),
+  )
+  return new Response(readable, response)
+}
+
+function describe(error: unknown): unknown {
+  if (!(error instanceof Error)) return String(error)
+  return { message: error.message, stack: error.stack, ...(error.cause ? { cause: describe(error.cause) } : {}) }
+}

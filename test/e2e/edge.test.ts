@@ -1,0 +1,85 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { containerLogs, containerTable, runDemo } from '#infra/local/demo.ts'
+import { bootEdge, runWrangler } from '#test/support/edge.ts'
+import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/support/slipway.ts'
+
+/** The whole main job with the control plane on workerd. */
+
+describe('on workerd', () => {
+  let slipway: TestSlipway
+  let port: number
+
+  beforeAll(async () => {
+    slipway = await bootForTest('e2eedge', makeDataFolder('e2eedge'), bootEdge)
+  })
+  afterAll(async () => {
+    expect(await slipway?.remove()).toEqual([])
+  })
+
+  test('a Dockerfile becomes a page served over a published port', async () => {
+    port = await freePort('0.0.0.0')
+    let log = ''
+    const { page } = await runDemo({ api: slipway.api, port, say: () => {}, print: text => (log += text) })
+    expect(page).toContain('Slipway')
+    expect(log).toContain('COPY')
+  })
+
+  test('tables and logs, which come over the bus', async () => {
+    expect(await containerTable(slipway.api)).toMatch(/hello +hello:latest +running/)
+    expect(await containerLogs(slipway.api)).toContain('url:/')
+  })
+
+  test('the doorbell rings: a stop is done long before an agent would poll', async () => {
+    const stopped = await slipway.api.call<{ state: string }>(
+      'POST',
+      '/v1/containers/hello/stop?wait=exited&timeout=20',
+      {},
+    )
+    expect(stopped.state).toBe('exited')
+  })
+
+  test('events are streamed, and go on where a reader left off', async () => {
+    const { items } = await slipway.api.call<{ items: { state: string }[] }>('GET', '/v1/hosts')
+    expect(items[0]?.state).toBe('ready')
+    const response = await fetch(`${slipway.api.url}/v1/events`, {
+      headers: { authorization: `Bearer ${slipway.operatorToken}`, 'last-event-id': '0' },
+      signal: AbortSignal.timeout(10_000),
+    })
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+    const first = await reader?.read()
+    await reader?.cancel()
+    expect(first?.value).toMatch(/^id: ?\d+/m)
+  })
+
+  test('removing the container leaves the host without it', async () => {
+    await slipway.api.call('DELETE', '/v1/containers/hello?force=true&wait=removed')
+    expect(await containerTable(slipway.api)).not.toContain('hello')
+    expect(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })).not.toContain('e2eedge')
+  })
+
+  test('the page to read the API has its assets here', async () => {
+    const page = await (await fetch(`${slipway.api.url}/docs`)).text()
+    for (const [, path = ''] of page.matchAll(/(?:src|href)="([^"]+)"/g)) {
+      expect(path).toMatch(/^\//)
+      expect((await fetch(slipway.api.url + path)).status, path).toBe(200)
+    }
+  })
+})
+
+test('the bundle deploys (dry run), under 1 MB gzipped', () => {
+  const out = mkdtempSync(join(tmpdir(), 'slipway-bundle-'))
+  try {
+    runWrangler(['deploy', '--dry-run', '--outdir', out])
+    const scripts = readdirSync(out).filter(name => name.endsWith('.js') && statSync(join(out, name)).isFile())
+    expect(scripts.length).toBeGreaterThan(0)
+    const sizes = scripts.map(name => gzipSync(readFileSync(join(out, name))).length)
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(1_000_000)
+  } finally {
+    rmSync(out, { recursive: true, force: true })
+  }
+})
