@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { bootWithBusybox } from '#test/support/slipway.ts'
+import { openAgentSide } from './agent-side.ts'
 import { startDocker } from './docker-peer.ts'
 import { interleave, table } from './measure.ts'
 
@@ -14,7 +15,9 @@ const ROUNDS = 30
 export async function startBench(): Promise<void> {
   await using slipway = await bootWithBusybox('bench')
   await using peer = await startDocker()
-  await importBusybox(peer.docker)
+  await using files = await busyboxTar()
+  await peer.docker('import', files.tar, 'busybox:latest')
+  await using agent = await openAgentSide(files.tar)
   const { api } = slipway
   const ids = new Map<string, string>()
   const remember = async (key: string, id: Promise<string>) => void ids.set(key, (await id).trim())
@@ -34,6 +37,11 @@ export async function startBench(): Promise<void> {
         },
       },
       {
+        name: "slipway: the agent's side alone",
+        run: round => remember(`agent ${round}`, agent.start()),
+        undo: round => agent.remove(ids.get(`agent ${round}`) ?? ''),
+      },
+      {
         name: 'docker run -d',
         run: round => remember(`docker ${round}`, peer.docker('run', '-d', 'busybox', 'sleep', '1000')),
         undo: async round => {
@@ -46,13 +54,9 @@ export async function startBench(): Promise<void> {
   console.log(table(results, 'docker run -d'))
 }
 
-async function importBusybox(docker: (...args: string[]) => Promise<string>): Promise<void> {
+async function busyboxTar(): Promise<{ tar: string } & AsyncDisposable> {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-bench-'))
-  try {
-    const tar = join(folder, 'busybox.tar.gz')
-    await execute('sh', [join(import.meta.dirname, '../../infra/local/busybox-base.sh'), tar])
-    await docker('import', tar, 'busybox:latest')
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  const tar = join(folder, 'busybox.tar.gz')
+  await execute('sh', [join(import.meta.dirname, '../../infra/local/busybox-base.sh'), tar])
+  return { tar, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) }
 }

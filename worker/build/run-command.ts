@@ -12,6 +12,7 @@ import { hostsFile } from '../execute/identity-files.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import { readLog } from '../runtime/logs.ts'
+import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
 import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
@@ -54,16 +55,16 @@ export async function runCommand(
   undo.defer(async () => removeMountPoints(rootfs, missing))
   undo.defer(() => ports.network.detach(id))
   const { netns } = await ports.network.attach(id, endpoint, [])
-  await writeBundle(command, netns, ports)
+  const config = await makeConfig(command, netns, ports)
   undo.defer(() => ports.runtime.delete(id))
-  await ports.runtime.create(id, { path: folder, logPath, statePath: folder })
+  await ports.runtime.create(id, { config, path: folder, logPath, statePath: folder })
   await ports.runtime.start(id)
   await followLog(logPath, id, ports, onLine, over)
   over.throwIfAborted()
   return exitCodeOf(id, ports, over)
 }
 
-async function writeBundle(command: Command, netns: string, ports: HostPorts): Promise<void> {
+async function makeConfig(command: Command, netns: string, ports: HostPorts): Promise<OciRuntimeConfig> {
   const { folder, rootfs, image } = command
   const files = {
     'resolv.conf': await ports.readResolvConf(),
@@ -72,7 +73,7 @@ async function writeBundle(command: Command, netns: string, ports: HostPorts): P
   await mkdir(folder, { recursive: true, mode: 0o700 })
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o644 })
   const accounts = async (path: string) => (await readFileInRoot(rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
-  const config = runtimeConfig({
+  return runtimeConfig({
     spec: { entrypoint: command.args, command: [], env: [], resources: {}, isReadOnly: false },
     // The image's settings come last: they win over ARGs of the same name.
     image: { ...image, Env: [...command.env, ...(image.Env ?? [])] },
@@ -85,7 +86,6 @@ async function writeBundle(command: Command, netns: string, ports: HostPorts): P
     seccomp: seccompFor(ports.seccomp, ports.architecture, DEFAULT_CAPABILITIES),
     maxOpenFiles: ports.maxOpenFiles,
   })
-  await writeFile(join(folder, 'config.json'), JSON.stringify(config), { mode: 0o600 })
 }
 
 /** Until the command has ended and every line was read. */

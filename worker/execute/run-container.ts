@@ -10,6 +10,7 @@ import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
 import { restartDelayMs } from '../reconcile/restart.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
+import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
 import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
@@ -31,9 +32,9 @@ export async function runContainer(
   await writeRecord(folder, record)
   try {
     await using undo = new AsyncDisposableStack()
-    await makeReady(want, folder, ports, undo)
+    const config = await makeReady(want, folder, ports, undo)
     undo.defer(() => ports.runtime.delete(want.id))
-    await ports.runtime.create(want.id, { path: folder, logPath: logPathOf(ports, want.id), statePath: folder })
+    await ports.runtime.create(want.id, { config, path: folder, logPath: logPathOf(ports, want.id), statePath: folder })
     await ports.runtime.start(want.id)
     undo.move() // It runs: everything belongs to it now.
   } catch (error) {
@@ -68,7 +69,7 @@ async function makeReady(
   folder: string,
   ports: HostPorts,
   undo: AsyncDisposableStack,
-): Promise<void> {
+): Promise<OciRuntimeConfig> {
   const { id, spec, endpoint } = want
   const image = await imageOf(want, ports)
   undo.defer(() => ports.network.detach(id))
@@ -97,10 +98,8 @@ async function makeReady(
     maxOpenFiles: ports.maxOpenFiles,
   })
   await mkdir(folder, { recursive: true, mode: 0o700 })
-  await Promise.all([
-    ...Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text, { mode: 0o644 })),
-    writeFile(join(folder, 'config.json'), JSON.stringify(config), { mode: 0o600 }),
-  ])
+  await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text, { mode: 0o644 })))
+  return config
 }
 
 /** The very image that the API resolved, by digest: a tag may have moved since. */

@@ -4,25 +4,29 @@ import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import type { Endpoint } from '#shared/domain/container.ts'
 import type { PublishedPort } from '#shared/domain/port.ts'
+import { makeNetns, prepareNetnsFolder, removeNetns } from '#worker/host/netns.ts'
 import { run, runAny } from '#worker/host/run.ts'
 import { attachmentFiles } from './attachments.ts'
 import { refuseTakenPorts } from './host-ports.ts'
+import { configureInside, makeVethPair, removeLink } from './links.ts'
 import type { HostNetwork, NetworkDriver } from './network-driver.ts'
 import { publishStatements, ruleset, unpublishStatements } from './ruleset.ts'
+
+/** Where `ip netns` has them too, so that operators can look inside. */
+const NETNS_FOLDER = '/run/netns'
 
 export interface BridgeDriverOptions {
   instance: string
   runFolder: string
 }
 
-/** A bridge, a veth pair and a namespace a container, and one nftables table; driven through `ip` and `nft`. */
+/** A bridge, a veth pair and a namespace a container, and one nftables table; driven through netlink and `nft`. */
 export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): NetworkDriver {
   const bridge = `slw-${instance}`
   const table = `slipway_${instance}`
   const folder = join(runFolder, 'attachments')
   const attachments = attachmentFiles(folder)
-  const netns = (id: string) => `slw-${id}`
-  const netnsPath = (id: string) => `/run/netns/${netns(id)}`
+  const netnsPath = (id: string) => join(NETNS_FOLDER, `slw-${id}`)
   const veth = (id: string) => `slw${id.slice(0, 12)}`
   const nft = (input: string) => run('nft', ['-f', '-'], { input })
   const hasTable = async () => (await runAny('nft', ['list', 'table', 'inet', table])).exitCode === 0
@@ -32,28 +36,14 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
     if (attached && attached.ports.length > 0 && (await hasTable())) {
       await nft(unpublishStatements(table, attached.endpoint.address, attached.ports))
     }
-    const lines = [
-      ...(existsSync(`/sys/class/net/${veth(id)}`) ? [`link delete ${veth(id)}`] : []),
-      ...(existsSync(netnsPath(id)) ? [`netns delete ${netns(id)}`] : []),
-    ]
-    if (lines.length > 0) await run('ip', ['-batch', '-'], { input: lines.join('\n') })
+    if (existsSync(`/sys/class/net/${veth(id)}`)) await removeLink(veth(id))
+    await removeNetns(netnsPath(id))
     await attachments.remove(id) // Last: until here it says whose the rest is.
   }
-  const makeNamespace = async (id: string, { address, prefixLength, gateway, mac }: Endpoint) => {
-    const outside = [
-      `netns add ${netns(id)}`,
-      // Made as a port of our bridge in one step: there is no moment at which it has no owner.
-      `link add ${veth(id)} master ${bridge} type veth peer name eth0 address ${mac} netns ${netns(id)}`,
-      `link set ${veth(id)} up`,
-    ]
-    await run('ip', ['-batch', '-'], { input: outside.join('\n') })
-    const inside = [
-      'link set lo up',
-      `address add ${address}/${prefixLength} dev eth0`,
-      'link set eth0 up',
-      `route add default via ${gateway}`,
-    ]
-    await run('ip', ['-n', netns(id), '-batch', '-'], { input: inside.join('\n') })
+  const makeNamespace = async (id: string, endpoint: Endpoint) => {
+    makeNetns(netnsPath(id), () => {})
+    await makeVethPair({ name: veth(id), bridge, netns: netnsPath(id), mac: endpoint.mac })
+    await configureInside(netnsPath(id), endpoint)
   }
   const publish = async ({ address }: Endpoint, ports: readonly PublishedPort[]) => {
     if (ports.length === 0) return
@@ -63,6 +53,7 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
 
   return {
     ensureHost: async network => {
+      prepareNetnsFolder(NETNS_FOLDER)
       const isWhole = networkInterfaces()[bridge]?.some(({ address }) => address === network.gateway)
       if (!isWhole) await makeBridge(bridge, network)
       if (await hasTable()) return

@@ -1,5 +1,5 @@
 import { existsSync, watch } from 'node:fs'
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
@@ -7,6 +7,7 @@ import { cgroupRoot, isFrozen, listCgroups, removeCgroup } from '#worker/host/cg
 import { launchMonitor } from '#worker/host/monitor.ts'
 import { commandLine, processFacts, signalProcess } from '#worker/host/process.ts'
 import { run, runAny } from '#worker/host/run.ts'
+import { crunFilters, NO_FILTERS } from './crun-filters.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
 
 export interface ConmonRuntimeOptions {
@@ -32,6 +33,7 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
   const monitorFile = (id: string) => join(pids, `${id}.monitor`)
   const exitFile = (id: string) => join(exits, id)
   const cgroupOf = (id: string) => `${cgroupRoot(instance)}/${id}`
+  const filters = program === 'crun' ? crunFilters() : NO_FILTERS
   const command = (...args: string[]) => runAny(program, ['--root', root, ...args], { timeoutMs: COMMAND_MS })
 
   const forget = async (id: string) => {
@@ -52,8 +54,10 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     create: async (id, bundle) => {
       await remove(id) // What an earlier run or a killed attempt left would stand in the way.
       await mkdir(bundle.statePath, { recursive: true, mode: 0o700 })
+      const { config, path } = bundle
+      await writeFile(join(path, 'config.json'), JSON.stringify(filters.compiled(config)), { mode: 0o600 })
       const result = await launchMonitor('conmon', monitorArgs(id, bundle))
-      if (result.pid !== undefined) return
+      if (result.pid !== undefined) return filters.keep(config, join(root, id))
       await remove(id)
       throw startFailure(result.message)
     },

@@ -13,6 +13,7 @@ export interface OciRuntimeConfig {
   }
   root: { path: string; readonly: boolean }
   hostname: string
+  annotations?: Record<string, string>
   mounts: readonly OciMount[]
   linux: {
     cgroupsPath: string

@@ -1,3 +1,5 @@
+import type { OciRuntimeConfig } from './oci-config.ts'
+
 /**
  * An OCI runtime (runtime-spec 1.0) with a monitor process per container that keeps stdio, log and exit code while
  * the agent is away. Containers are found again from the disk and from /proc: no state in memory.
@@ -23,7 +25,8 @@ export interface OciRuntime {
 }
 
 export interface Bundle {
-  /** The folder with `config.json`. */
+  /** The adapter writes it as `config.json` into `path`. */
+  config: OciRuntimeConfig
   path: string
   /** Where stdout and stderr are kept (CRI log format); appended to. */
   logPath: string
