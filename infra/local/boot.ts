@@ -22,6 +22,10 @@ export type Progress = (what: string) => void
 
 const READY_MS = 30_000
 const project = join(import.meta.dirname, '../..')
+/** Little room for young objects: halves the memory at rest, and nothing here makes many of them. */
+const LEAN = ['--max-semi-space-size=1']
+/** Types stripped once: without it each start loads the compiler, 30 MB that stay. */
+const COMPILE_CACHE = join(project, 'node_modules/.cache/node-compile')
 
 /** Throws an Error whose message says what to do: a port is taken, or a part did not come up (with its log's path). */
 export async function bootSlipway(
@@ -70,8 +74,9 @@ function nodeControlPlane(layout: Layout): ProcessOptions {
   return {
     name: 'the control plane',
     command: process.execPath,
-    args: [join(project, 'control-plane/main.node.ts')],
+    args: [...LEAN, join(project, 'control-plane/main.node.ts')],
     env: {
+      NODE_COMPILE_CACHE: COMPILE_CACHE,
       SLIPWAY_DATA: paths.controlPlane,
       SLIPWAY_LISTEN: `127.0.0.1:${layout.apiPort}`,
       SLIPWAY_NATS_URL: `nats://127.0.0.1:${layout.natsPort}`,
@@ -88,8 +93,9 @@ export function agentProcess(layout: Layout) {
   return {
     name: 'the agent',
     command: process.execPath,
-    args: [join(project, 'worker/main.ts')],
+    args: [...LEAN, join(project, 'worker/main.ts')],
     env: {
+      NODE_COMPILE_CACHE: COMPILE_CACHE,
       SLIPWAY_URL: apiUrl(layout),
       SLIPWAY_TOKEN_FILE: paths.hostToken,
       SLIPWAY_NATS_URL: `nats://127.0.0.1:${layout.natsPort}`,
