@@ -30,9 +30,9 @@ export function natsBus(link: NatsLink): MessageBus {
     isConnected: () => link.isConnected(),
     publish: async (subject, body) => {
       if (!link.isConnected()) {
-        const connection = await withDeadline(link.connection(), PUBLISH_MS)
-        connection.publish(subject, body)
-        return
+        await withDeadline(link.connection(), PUBLISH_MS)
+        // A client that reconnects would keep the message for later: a ring that comes too late is none.
+        if (!link.isConnected()) throw busUnavailable()
       }
       const connection = await link.connection()
       connection.publish(subject, body)

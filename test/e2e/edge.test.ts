@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { containerLogs, containerTable, runDemo } from '#infra/local/demo.ts'
 import { bootEdge, runWrangler } from '#test/support/edge.ts'
 import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/support/slipway.ts'
+import { describeApi } from './api.contract.ts'
 
 /** The whole main job with the control plane on workerd. */
 
@@ -43,24 +44,13 @@ describe('on workerd', () => {
     expect(stopped.state).toBe('exited')
   })
 
-  test('events are streamed, and go on where a reader left off', async () => {
-    const { items } = await slipway.api.call<{ items: { state: string }[] }>('GET', '/v1/hosts')
-    expect(items[0]?.state).toBe('ready')
-    const response = await fetch(`${slipway.api.url}/v1/events`, {
-      headers: { authorization: `Bearer ${slipway.operatorToken}`, 'last-event-id': '0' },
-      signal: AbortSignal.timeout(10_000),
-    })
-    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
-    const first = await reader?.read()
-    await reader?.cancel()
-    expect(first?.value).toMatch(/^id: ?\d+/m)
-  })
-
   test('removing the container leaves the host without it', async () => {
     await slipway.api.call('DELETE', '/v1/containers/hello?force=true&wait=removed')
     expect(await containerTable(slipway.api)).not.toContain('hello')
     expect(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })).not.toContain('e2eedge')
   })
+
+  describeApi(() => slipway)
 
   test('the page to read the API has its assets here', async () => {
     const page = await (await fetch(`${slipway.api.url}/docs`)).text()

@@ -1,0 +1,256 @@
+import { createParser } from 'eventsource-parser'
+import { describe, expect, test } from 'vitest'
+import { type ApiClient, ApiError } from '#infra/local/api-client.ts'
+import { buildContext } from '#infra/local/builds.ts'
+import { waitUntil } from '#infra/local/processes.ts'
+import { uploadFiles } from '#test/support/contexts.ts'
+import type { TestSlipway } from '#test/support/slipway.ts'
+
+interface Container {
+  id: string
+  name: string
+  state: string
+  exitCode?: number
+  address: string
+}
+
+const SHELL = ['sh', '-c']
+
+export async function logOf(api: ApiClient, id: string, query = ''): Promise<string> {
+  let text = ''
+  for await (const piece of api.text(`/v1/containers/${id}/logs${query}`)) text += piece
+  return text
+}
+
+/** Runs a shell script to its end and returns what it printed and its exit code; the container is removed. */
+export async function runScript(api: ApiClient, script: string, extra: object = {}) {
+  const body = { image: 'busybox', command: [...SHELL, script], ...extra }
+  const { id } = await api.call<Container>('POST', '/v1/containers?wait=exited&timeout=60', body)
+  const { exitCode } = await api.call<Container>('GET', `/v1/containers/${id}`)
+  const output = await logOf(api, id)
+  await api.call('DELETE', `/v1/containers/${id}?wait=removed`)
+  return { exitCode, output }
+}
+
+/** What the API promises, on Node and on workerd alike. `get` gives a Slipway that has the image `busybox`. */
+export function describeApi(get: () => TestSlipway): void {
+  const call = <T>(...args: Parameters<ApiClient['call']>) => get().api.call<T>(...args)
+  const codeOf = async (attempt: Promise<unknown>) => {
+    const error = await attempt.then(
+      () => undefined,
+      reason => reason,
+    )
+    return error instanceof ApiError ? error.problem.code : 'no problem'
+  }
+
+  describe('a container', () => {
+    test('lives: start, pause, unpause, stop, start, kill, remove', async () => {
+      const script = 'trap "exit 7" TERM; while :; do sleep 0.1; done'
+      const made = await call<Container>('POST', '/v1/containers?wait=running', {
+        ...{ image: 'busybox', name: 'life', command: [...SHELL, script] },
+      })
+      expect(made.state).toBe('running')
+      expect((await call<Container>('POST', '/v1/containers/life/pause?wait=paused', {})).state).toBe('paused')
+      expect((await call<Container>('POST', '/v1/containers/life/unpause?wait=running', {})).state).toBe('running')
+      const stopped = await call<Container>('POST', '/v1/containers/life/stop?wait=exited', { timeout: 5 })
+      expect(stopped).toMatchObject({ state: 'exited', exitCode: 7 })
+      expect(await codeOf(call('POST', '/v1/containers/life/kill', {}))).toBe('container.not-running')
+      expect((await call<Container>('POST', '/v1/containers/life/start?wait=running', {})).state).toBe('running')
+      expect(await codeOf(call('DELETE', '/v1/containers/life'))).toBe('container.running')
+      expect(await call('POST', '/v1/containers/life/kill?wait=exited', {})).toMatchObject({ exitCode: 137 })
+      expect(await call('POST', '/v1/containers/life/wait', {})).toMatchObject({ exitCode: 137 })
+      await call('DELETE', '/v1/containers/life?wait=removed')
+      expect(await codeOf(call('GET', '/v1/containers/life'))).toBe('container.not-found')
+    })
+
+    test('keeps stdout and stderr apart, and its log can be cut by tail, since and time', async () => {
+      const script = 'echo one; echo two >&2; sleep 0.2; echo three'
+      const { id } = await call<Container>('POST', '/v1/containers?wait=exited', {
+        ...{ image: 'busybox', command: [...SHELL, script] },
+      })
+      const { api } = get()
+      expect(await logOf(api, id, '?stderr=false')).toBe('one\nthree\n')
+      expect(await logOf(api, id, '?stdout=false')).toBe('two\n')
+      expect(await logOf(api, id, '?tail=1')).toBe('three\n')
+      const stamped = (await logOf(api, id, '?timestamps=true&tail=1')).split(' ')
+      expect(Date.parse(stamped[0] ?? '')).toBeGreaterThan(0)
+      expect(await logOf(api, id, `?since=${encodeURIComponent(stamped[0] ?? '')}`)).toBe('three\n')
+      expect(await logOf(api, id, '?follow=true')).toContain('three') // It has ended, so that following it ends too.
+      await call('DELETE', `/v1/containers/${id}`)
+    })
+
+    test('is restarted by its policy, and no more often than that says', async () => {
+      const { id } = await call<Container>('POST', '/v1/containers?wait=exited&timeout=60', {
+        ...{ image: 'busybox', command: [...SHELL, 'echo run; exit 3'], restart: 'on-failure:2' },
+      })
+      expect(await call('GET', `/v1/containers/${id}`)).toMatchObject({ state: 'exited', exitCode: 3, restarts: 2 })
+      expect(await logOf(get().api, id)).toBe('run\nrun\nrun\n')
+      await call('DELETE', `/v1/containers/${id}`)
+    })
+
+    test('gets what it was asked for: env, workdir, user, hostname, labels', async () => {
+      const { output } = await runScript(get().api, 'echo "$A $PWD $(id -u):$(id -g) $(hostname)"', {
+        ...{ env: { A: 'b' }, workdir: '/var', user: '12:34', hostname: 'own', labels: { team: 'x' } },
+      })
+      expect(output).toBe('b /var 12:34 own\n')
+    })
+
+    test('a wait has a deadline', async () => {
+      const { id } = await call<Container>('POST', '/v1/containers?wait=running', {
+        ...{ image: 'busybox', command: ['sleep', '100'] },
+      })
+      expect(await codeOf(call('POST', `/v1/containers/${id}/wait?timeout=0.3`, {}))).toBe('request.timeout')
+      await call('DELETE', `/v1/containers/${id}?force=true&wait=removed`)
+    })
+  })
+
+  describe('requests', () => {
+    test('a repeated key gets the first answer, another body is refused', async () => {
+      const headers = { 'idempotency-key': crypto.randomUUID() }
+      const body = { image: 'busybox', command: ['true'], start: false }
+      const first = await call<Container>('POST', '/v1/containers', body, headers)
+      expect((await call<Container>('POST', '/v1/containers', body, headers)).id).toBe(first.id)
+      expect(await codeOf(call('POST', '/v1/containers', { ...body, name: 'other' }, headers))).toBe(
+        'idempotency.key-reused',
+      )
+      await call('DELETE', `/v1/containers/${first.id}?wait=removed`)
+    })
+
+    test('lists come in pages', async () => {
+      const made = await Promise.all(
+        [1, 2, 3].map(() => call<Container>('POST', '/v1/containers', { image: 'busybox', start: false })),
+      )
+      const seen: string[] = []
+      let cursor: string | undefined
+      do {
+        const query: string = cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''
+        const page = await call<{ items: Container[]; nextCursor?: string }>('GET', `/v1/containers?limit=2${query}`)
+        expect(page.items.length).toBeLessThanOrEqual(2)
+        seen.push(...page.items.map(({ id }) => id))
+        cursor = page.nextCursor
+      } while (cursor)
+      for (const { id } of made) expect(seen.filter(found => found === id)).toEqual([id])
+      expect(await codeOf(call('GET', '/v1/containers?cursor=nonsense'))).toBe('cursor.invalid')
+      for (const { id } of made) await call('DELETE', `/v1/containers/${id}?wait=removed`)
+    })
+
+    test('events are resumed after the last one that was read', async () => {
+      await runScript(get().api, 'true')
+      const read = async (lastEventId: string, count: number) => {
+        const events: { id: string; type: string }[] = []
+        const over = new AbortController()
+        const response = await fetch(`${get().api.url}/v1/events`, {
+          headers: { authorization: `Bearer ${get().operatorToken}`, 'last-event-id': lastEventId },
+          signal: AbortSignal.any([over.signal, AbortSignal.timeout(20_000)]),
+        })
+        const parser = createParser({ onEvent: ({ id = '', event = '' }) => events.push({ id, type: event }) })
+        for await (const piece of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+          parser.feed(piece)
+          if (events.length >= count) break
+        }
+        over.abort()
+        return events.slice(0, count)
+      }
+      const four = await read('0', 4)
+      expect(four).toHaveLength(4)
+      expect(await read(four[1]?.id ?? '', 2)).toEqual(four.slice(2))
+    })
+
+    test('every route is described, and the document is OpenAPI 3.1', async () => {
+      const document = await call<{ openapi: string; paths: Record<string, object> }>('GET', '/openapi.json')
+      expect(document.openapi).toMatch(/^3\.1/)
+      for (const path of ['/v1/contexts', '/v1/builds', '/v1/images', '/v1/containers', '/v1/hosts', '/v1/events']) {
+        expect(Object.keys(document.paths)).toContain(path)
+      }
+    })
+  })
+
+  describe('images', () => {
+    const dockerfile = `ARG BASE=busybox
+FROM \${BASE} AS made
+ARG GREETING=hello
+ENV WHO="the world" KEPT=1
+WORKDIR /work
+COPY --chown=5:6 --chmod=640 data/ ./data/
+ADD archive.txt /tmp/
+RUN echo "$GREETING, $WHO" > greeting && rm -rf data/gone && ln -s greeting link
+RUN ["touch", "/exec form"]
+SHELL ["/bin/sh", "-ec"]
+FROM made AS unused
+RUN exit 1
+FROM made
+LABEL one="1" two=2
+EXPOSE 80 90-91/udp
+VOLUME /data
+STOPSIGNAL SIGINT
+USER 5
+ENTRYPOINT ["cat"]
+CMD ["greeting"]
+`
+    test('a Dockerfile with most of what there is', async () => {
+      const context = await uploadFiles(get().api, {
+        Dockerfile: dockerfile,
+        'data/kept': 'kept',
+        'data/gone/file': 'gone',
+        'data/secret': 'ignored',
+        'archive.txt': 'no archive',
+        '.dockerignore': '**/secret\n',
+      })
+      const request = { context, tags: ['most:1', 'most:latest'], args: { GREETING: 'hi' } }
+      let log = ''
+      await buildContext(get().api, request, text => (log += text))
+      expect(log).not.toContain('exit 1')
+      const image = await call<{ config: Record<string, unknown>; layers: { size: number }[] }>(
+        'GET',
+        '/v1/images/most:1',
+      )
+      expect(image.config).toMatchObject({
+        ...{ User: '5', Entrypoint: ['cat'], Cmd: ['greeting'], WorkingDir: '/work', StopSignal: 'SIGINT' },
+        ...{ Labels: { one: '1', two: '2' }, Volumes: { '/data': {} } },
+        ExposedPorts: { '80/tcp': {}, '90/udp': {}, '91/udp': {} },
+      })
+      expect(image.layers.length).toBe(6)
+      const { output } = await runScript(get().api, '', { image: 'most:1', command: ['link'] })
+      expect(output).toBe('hi, the world\n')
+      const listing = { image: 'most:1', user: '0', entrypoint: SHELL, command: ['stat -c "%n %u:%g %a" data/* data'] }
+      const { output: tree } = await runScript(get().api, '', listing)
+      expect(tree).toBe('data/kept 5:6 640\ndata 5:6 755\n')
+    })
+
+    test('history names every instruction; a tag is another name', async () => {
+      const { items } = await call<{ items: { createdBy: string }[] }>('GET', '/v1/images/most:1/history')
+      expect(items[0]?.createdBy).toBe('CMD ["greeting"]')
+      await call('POST', '/v1/images/most:1/tag', { tag: 'renamed:2' })
+      expect(await call('GET', '/v1/images/renamed:2')).toMatchObject({ layers: expect.any(Array) })
+      await call('DELETE', '/v1/images/renamed:2')
+      expect(await codeOf(call('GET', '/v1/images/renamed:2'))).toBe('image.not-found')
+    })
+
+    test('layers that the store has are not uploaded again, unchanged steps are not done again', async () => {
+      const files = { Dockerfile: 'FROM busybox\nCOPY a /a\nRUN date > /date\nCOPY b /b\n', a: 'a', b: 'b' }
+      const build = async (changed: object) => {
+        let log = ''
+        const context = await uploadFiles(get().api, { ...files, ...changed })
+        const { imageDigest } = await buildContext(get().api, { context, tags: ['cached:1'] }, text => (log += text))
+        return { imageDigest, cached: log.split('CACHED').length - 1, pushed: log.split('pushing').length - 1 }
+      }
+      const first = await build({})
+      expect(first).toMatchObject({ cached: 0, pushed: 3 })
+      expect(await build({})).toEqual({ imageDigest: first.imageDigest, cached: 3, pushed: 0 })
+      expect(await build({ b: 'other' })).toMatchObject({ cached: 2, pushed: 1 })
+    })
+
+    test('a build can be canceled', async () => {
+      const context = await uploadFiles(get().api, { Dockerfile: 'FROM busybox\nRUN echo begun; sleep 100\n' })
+      const { id } = await call<{ id: string }>('POST', '/v1/builds', { context, tags: ['never:1'] })
+      const log = async () => {
+        let text = ''
+        for await (const piece of get().api.text(`/v1/builds/${id}/logs`)) text += piece
+        return text
+      }
+      await waitUntil(async () => (await log()).includes('begun'), 20_000)
+      await call('POST', `/v1/builds/${id}/cancel?wait=finished`, {})
+      expect(await call('GET', `/v1/builds/${id}`)).toMatchObject({ state: 'canceled' })
+    })
+  })
+}
