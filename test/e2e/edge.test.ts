@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { containerLogs, containerTable, runDemo } from '#infra/local/demo.ts'
-import { bootEdge, runWrangler } from '#test/support/edge.ts'
+import { describeBlobStore } from '#shared/ports/blob-store.contract.ts'
+import { bootEdge, localR2, runWrangler } from '#test/support/edge.ts'
 import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi } from './api.contract.ts'
 
@@ -51,6 +52,7 @@ describe('on workerd', () => {
   })
 
   describeApi(() => slipway)
+  describeBlobStore('S3 (the local R2)', () => localR2(slipway.layout))
 
   test('the page to read the API has its assets here', async () => {
     const page = await (await fetch(`${slipway.api.url}/docs`)).text()
