@@ -1,0 +1,58 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { expandWord, splitWords, WordError } from './words.ts'
+
+const variables = new Map([
+  ['a', 'A'],
+  ['empty', ''],
+  ['spaced', 'x y'],
+])
+
+describe('words', () => {
+  test.each([
+    ['$a', 'A'],
+    ['${a}b', 'Ab'],
+    ['x$a.y', 'xA.y'],
+    ['$unset', ''],
+    ['${unset:-d}', 'd'],
+    ['${unset-d}', 'd'],
+    ['${empty:-d}', 'd'],
+    ['${empty-d}', ''],
+    ['${a:+yes}', 'yes'],
+    ['${empty:+yes}', ''],
+    ['${empty+yes}', 'yes'],
+    ['${unset:-${a}}', 'A'],
+    ['${unset:-"q $a"}', 'q A'],
+    ["'$a'", '$a'],
+    ['"$a b"', 'A b'],
+    ['"\\$a"', '$a'],
+    ['\\$a', '$a'],
+    ['a\\ b', 'a b'],
+    ['$', '$'],
+    ['"a\\nb"', 'a\\nb'],
+  ])('%s becomes %j', (text, expected) => {
+    expect(expandWord(text, variables)).toBe(expected)
+  })
+
+  test.each(['${a', '${', "'open", '"open', '${unset:?is needed}', '${a%x}'])('%s is refused', text => {
+    expect(() => expandWord(text, variables)).toThrow(WordError)
+  })
+
+  test('split at blanks outside of quotes', () => {
+    expect(splitWords('a "b c" d\\ e \'f g\'  h')).toEqual(['a', '"b c"', 'd\\ e', "'f g'", 'h'])
+  })
+
+  test('another escape character leaves backslashes alone', () => {
+    expect(expandWord('C:\\x`$a', variables, '`')).toBe('C:\\x$a')
+  })
+
+  test('plain words are their own expansion, and splitting joined words gives them back', () => {
+    const plain = fc.stringMatching(/^[a-zA-Z0-9_./:-]{1,20}$/)
+    fc.assert(
+      fc.property(fc.array(plain), words => {
+        expect(splitWords(words.join(' '))).toEqual(words)
+        for (const word of words) expect(expandWord(word, variables)).toBe(word)
+      }),
+    )
+  })
+})
