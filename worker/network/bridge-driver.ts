@@ -43,6 +43,8 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
   const makeNamespace = async (id: string, endpoint: Endpoint) => {
     makeNetns(netnsPath(id), () => {})
     await makeVethPair({ name: veth(id), bridge, netns: netnsPath(id), mac: endpoint.mac })
+    // Where br_netfilter is loaded (Docker does that), a container's way to its own published port ends at the bridge.
+    writeFileSync(`/sys/class/net/${veth(id)}/brport/hairpin_mode`, '1')
     await configureInside(netnsPath(id), endpoint)
   }
   const publish = async ({ address }: Endpoint, ports: readonly PublishedPort[]) => {
