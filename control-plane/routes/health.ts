@@ -1,4 +1,5 @@
 import { SlipwayError } from '#shared/errors.ts'
+import { SUBJECTS } from '#shared/protocol/bus.ts'
 import { checkStore } from '../store/health.ts'
 import { router } from './environment.ts'
 
@@ -12,7 +13,15 @@ export function healthRoutes() {
     } catch (cause) {
       throw new SlipwayError('store.unavailable', 'The database does not answer: see its log.', { cause })
     }
-    return c.json({ status: 'ok', bus: c.get('ports').bus.isConnected() ? 'connected' : 'disconnected' })
+    // Tried, not asked: on workerd there is no connection until something is said.
+    const isHeard = await c
+      .get('ports')
+      .bus.publish(SUBJECTS.probe, new Uint8Array())
+      .then(
+        () => true,
+        () => false,
+      )
+    return c.json({ status: 'ok', bus: isHeard ? 'connected' : 'disconnected' })
   })
   return routes
 }

@@ -21,6 +21,8 @@ export const SUBJECTS = {
   stream: (nonce: string) => `slipway.stream.${nonce}`,
   /** API → agent: the highest `seq` consumed, as flow control and as a sign of life. */
   streamAck: (nonce: string) => `slipway.stream.${nonce}.ack`,
+  /** API → nobody: does the bus take messages? */
+  probe: 'slipway.probe',
 } as const
 
 export const doorbellSchema = z.object({ generation: z.int() })

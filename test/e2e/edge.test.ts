@@ -51,6 +51,10 @@ describe('on workerd', () => {
     expect(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })).not.toContain('e2eedge')
   })
 
+  test('it is ready, and reaches the bus', async () => {
+    expect(await slipway.api.call('GET', '/readyz')).toEqual({ status: 'ok', bus: 'connected' })
+  })
+
   describeApi(() => slipway)
   describeBlobStore('S3 (the local R2)', () => localR2(slipway.layout))
 
