@@ -20,6 +20,28 @@ export interface BlobStore {
   signUpload(key: string, terms: UploadTerms): Promise<SignedUpload>
   /** A URL that answers GET with the bytes, ranges too, until `expiresMs` from now. */
   signDownload(key: string, expiresMs: number): Promise<string>
+  /** Whether any client reaches the store's signed URLs; else the API passes the bytes on itself (a folder). */
+  readonly isDirect: boolean
+  /**
+   * Begins an object that is written piece by piece, or goes on with one from the `state` that `suspend` returned, in
+   * this process or another. What was written after that state is forgotten. One writer at a time for a key.
+   */
+  openWriter(key: string, state?: WriterState): Promise<BlobWriter>
+}
+
+/** Opaque to callers: what an adapter needs to go on (offset, multipart id, tags of parts). JSON, at most 1 MiB. */
+export type WriterState = string & { readonly __writerState: true }
+
+/** An object on its way: invisible until `complete`. Holds at most 16 MiB in memory, whatever the object's size. */
+export interface BlobWriter {
+  /** Takes the next bytes. Resolves when more may come: waiting for it is the flow control. The buffer may be reused then. */
+  write(bytes: Uint8Array): Promise<void>
+  /** Makes what was written last, and ends this writer: `openWriter` goes on from the state, and `abort` needs it. */
+  suspend(): Promise<WriterState>
+  /** Makes the object visible under its key, whole and durable, and ends this writer. */
+  complete(): Promise<void>
+  /** Removes what was written and ends this writer. Idempotent. */
+  abort(): Promise<void>
 }
 
 export interface BlobInfo {
