@@ -16,6 +16,9 @@ import { hostRoutes } from './routes/hosts.ts'
 import { imageRoutes } from './routes/images.ts'
 import { logRoutes } from './routes/logs.ts'
 import { problemOf, tooLarge } from './routes/problems.ts'
+import { registryRoutes } from './routes/registry.ts'
+import { registryErrors } from './routes/registry-problems.ts'
+import { challengeOf } from './routes/registry-token.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 
 const BODY_LIMIT = 1024 * 1024
@@ -50,7 +53,9 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     return (isAgentPath(c.req.path) ? agentLimit : operatorLimit)(c, next)
   })
   const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes, containerRoutes, logRoutes]
-  for (const routes of [...modules, hostRoutes, eventRoutes, tokenRoutes, agentRoutes]) app.route('/', routes())
+  for (const routes of [...modules, hostRoutes, eventRoutes, tokenRoutes, agentRoutes, registryRoutes]) {
+    app.route('/', routes())
+  }
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'token', { type: 'http', scheme: 'bearer' })
   app.doc31('/openapi.json', {
@@ -69,20 +74,30 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     const requestId = c.get('requestId')
     const problem = problemOf(error, requestId)
     if (problem.status >= 500) options.onFailure(error, requestId)
-    const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'x-request-id': requestId }
-    if (problem.status === 401) headers['www-authenticate'] = 'Bearer'
+    const isRegistry = c.req.path.startsWith('/v2/') || c.req.path === '/v2'
+    const headers: Record<string, string> = {
+      'content-type': isRegistry ? 'application/json' : 'application/problem+json',
+      'x-request-id': requestId,
+    }
+    if (problem.status === 401) headers['www-authenticate'] = isRegistry ? challengeOf(c) : 'Bearer'
+    if (isRegistry) headers['docker-distribution-api-version'] = 'registry/2.0'
+    // distribution-spec 1.1, "Pushing a blob in chunks": a 416 says how far the upload is.
+    if (problem.status === 416) headers.range = `0-${Math.max(0, Number(problem.facts?.size ?? 0) - 1)}`
     // The rest of the body is not read, so the connection cannot carry another request.
     if (problem.status === 413) headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
-    return c.body(JSON.stringify(problem), problem.status as 400, headers)
+    return c.body(JSON.stringify(isRegistry ? registryErrors(problem) : problem), problem.status as 400, headers)
   })
   return app
 }
 
 const isAgentPath = (path: string) => path.startsWith('/v1/agent/')
 
-/** A host's token is good for the agent's own calls, an operator's for everything else. */
+/** A host's token is good for the agent's own calls, a scoped one for the registry, an operator's for everything else. */
 function refuseStrangers(c: Context<AppEnv>): void {
+  if (c.get('principal').scopes !== null) {
+    throw new SlipwayError('auth.forbidden', 'This token has scopes, which are for the registry alone (/v2/).')
+  }
   const isAgent = c.get('principal').hostId !== null
   if (isAgent === isAgentPath(c.req.path)) return
   const who = isAgent ? "A host's token reaches /v1/agent/ only" : "/v1/agent/ is for hosts' own tokens"

@@ -90,7 +90,11 @@ app.mount(
 )
 
 const [hostname = '', port = ''] = environment.SLIPWAY_LISTEN.split(':')
-const server = serve({ fetch: app.fetch, hostname, port: Number(port) }, () => log.info({ url: publicUrl }, 'ready'))
+const server = serve(
+  // A layer may take longer to come than Node's five minutes for a request; a stalled one is given up by who reads it.
+  { fetch: app.fetch, hostname, port: Number(port), serverOptions: { requestTimeout: 0 } },
+  () => log.info({ url: publicUrl }, 'ready'),
+)
 server.on('error', (error: NodeJS.ErrnoException) => {
   const isTaken = error.code === 'EADDRINUSE'
   log.fatal(

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { ReadableStream as NodeWebStream } from 'node:stream/web'
 import { Hono } from 'hono'
-import type { ByteRange } from '#shared/ports/blob-store.ts'
+import { readRange } from '#shared/protocol/byte-range.ts'
 import type { FolderBlobs } from './folder-blobs.ts'
 
 /** Answers the signed URLs of a folder store: PUT once, GET with one range (RFC 9110 §14). The signature is the only key. */
@@ -35,13 +35,4 @@ export function folderBlobRoutes(blobs: FolderBlobs): Hono {
     })
   })
   return routes
-}
-
-function readRange(header: string | undefined, size: number): ByteRange | 'unsatisfiable' | undefined {
-  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '')
-  if (!match || (match[1] === '' && match[2] === '')) return undefined
-  const isSuffix = match[1] === ''
-  const start = isSuffix ? Math.max(0, size - Number(match[2])) : Number(match[1])
-  const end = isSuffix || match[2] === '' ? size - 1 : Math.min(size - 1, Number(match[2]))
-  return start > end || start >= size ? 'unsatisfiable' : { start, end }
 }

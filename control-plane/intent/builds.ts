@@ -1,5 +1,6 @@
 import { type BuildId, type HostId, newId } from '#shared/domain/ids.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
+import { parseRepository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { BuildView, CreateBuild } from '#shared/protocol/builds.ts'
 import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
@@ -43,6 +44,7 @@ export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation
 
 export function wholeTag(text: string): string {
   const reference = parseImageReference(text)
+  parseRepository(reference.repository)
   if (reference.digest === undefined) return formatImageReference(reference)
   throw new SlipwayError('image.reference-invalid', `${text} names a digest: a tag is repository:tag alone.`)
 }

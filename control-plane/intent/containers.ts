@@ -48,9 +48,10 @@ export async function createContainer(
 ): Promise<Created<ContainerId>> {
   const id = newId<ContainerId>(ports.random)
   return createOnce(ports, creation, id, async record => {
-    const image = await resolveImage(ports, asked.image)
+    const hosts = await candidates(ports)
+    const image = await resolveImage(ports, asked.image, architecturesOf(hosts, asked.host))
     const spec = containerSpec(asked, image)
-    const host = chooseHost(await candidates(ports), {
+    const host = chooseHost(hosts, {
       host: asked.host,
       architecture: image.config.architecture,
       now: ports.clock.now(),
@@ -98,6 +99,13 @@ export async function candidates(ports: Ports) {
     lastSeenAt: host.observedAt ?? undefined,
     load,
   }))
+}
+
+/** What an index may be resolved for: the architectures of the hosts in question, those of the emptiest first. */
+function architecturesOf(hosts: Awaited<ReturnType<typeof candidates>>, asked: string | undefined): string[] {
+  const fitting = hosts.filter(({ id, name }) => !asked || asked === id || asked === name)
+  const known = fitting.sort((a, b) => a.load - b.load).flatMap(({ architecture }) => architecture ?? [])
+  return [...new Set(known)]
 }
 
 /** The address is chosen from what is free now; another create at the same moment may win it, so it is tried again. */

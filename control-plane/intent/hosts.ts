@@ -50,7 +50,7 @@ async function insertWhole(
   try {
     await db.batch([
       insertHost(db, { id, name, createdAt }),
-      insertToken(db, { id: newId<TokenId>(random), name: `host ${name}`, hash, hostId: id, createdAt }),
+      insertToken(db, { id: newId<TokenId>(random), name: `host ${name}`, hash, hostId: id, scopes: null, createdAt }),
       insertEvents(db, [{ at: createdAt, type: 'host.create', subjectId: id, data: { name } }]),
       ...record,
     ])

@@ -7,6 +7,8 @@ import { findTokenByHash } from '../store/tokens.ts'
 export interface Principal {
   tokenId: TokenId
   hostId: HostId | null
+  /** What it may do in the registry, and nowhere else; null for everything. */
+  scopes: string[] | null
 }
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
@@ -21,13 +23,24 @@ export async function hashToken(token: string): Promise<string> {
   return Array.from(new Uint8Array(hash), byte => byte.toString(16).padStart(2, '0')).join('')
 }
 
-/** Reads an `Authorization` header. Looking a hash up leaks nothing about the token by its timing. */
+/** Reads an `Authorization` header: a bearer token, or as the password of Basic, where the user is anything. */
+export function tokenOf(header: string | undefined): string | undefined {
+  const [, scheme = '', value = ''] = /^(Bearer|Basic) +(\S+)$/i.exec(header ?? '') ?? []
+  if (scheme.toLowerCase() !== 'basic') return value || undefined
+  try {
+    return atob(value).split(':').slice(1).join(':') || undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Looking a hash up leaks nothing about the token by its timing. Errors: `auth.token-missing`, `auth.token-invalid`. */
 export async function authenticate(ports: Ports, header: string | undefined): Promise<Principal> {
-  const token = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1]
+  const token = tokenOf(header)
   if (!token) {
     throw new SlipwayError('auth.token-missing', 'Send a token with each request: Authorization: Bearer slw_….')
   }
   const row = await findTokenByHash(ports.db, await hashToken(token))
-  if (row) return { tokenId: row.id, hostId: row.hostId }
+  if (row) return { tokenId: row.id, hostId: row.hostId, scopes: row.scopes }
   throw new SlipwayError('auth.token-invalid', 'This token is not known. Ask an operator for one (POST /v1/tokens).')
 }

@@ -1,4 +1,5 @@
 import type { Ports } from '../ports.ts'
+import { sweepObjects } from '../registry/sweep-objects.ts'
 import { deleteContext, expiredContexts } from '../store/contexts.ts'
 import { deleteEventsUpTo, lastEventSeq } from '../store/events.ts'
 import { deleteIdempotencyKeysBefore } from '../store/idempotency.ts'
@@ -21,4 +22,5 @@ export async function sweep(ports: Ports): Promise<void> {
     await blobs.delete(contextKey(id)) // Before the row: a crash in between leaves a row that comes up again.
     await deleteContext(db, id)
   }
+  await sweepObjects(ports, PER_RUN)
 }

@@ -8,12 +8,13 @@ import { decodeCursor, page } from './page-position.ts'
 import { hashToken, newToken } from './principal.ts'
 
 /** An operator's token; it is in the answer alone, the store keeps its hash. */
-export async function createToken(ports: Ports, name: string, token = newToken(ports.random)) {
+export async function createToken(ports: Ports, name: string, scopes: string[] | null, token = newToken(ports.random)) {
   const row = {
     id: newId<TokenId>(ports.random),
     name,
     hash: await hashToken(token),
     hostId: null,
+    scopes,
     createdAt: ports.clock.now(),
   }
   await insertToken(ports.db, row)
@@ -23,7 +24,7 @@ export async function createToken(ports: Ports, name: string, token = newToken(p
 /** The first operator token of a new store; undefined when there is one already. */
 export async function createFirstToken(ports: Ports, token?: string): Promise<string | undefined> {
   if (await hasOperatorToken(ports.db)) return undefined
-  return (await createToken(ports, 'first', token)).token
+  return (await createToken(ports, 'first', null, token)).token
 }
 
 export async function removeToken(ports: Ports, id: string): Promise<void> {
@@ -44,6 +45,6 @@ export function listTokenPage(ports: Ports, limit: number, cursor: string | unde
   )
 }
 
-function viewToken({ id, name, hostId, createdAt }: TokenRow): TokenView {
-  return { id, name, hostId: hostId ?? undefined, createdAt: iso(createdAt) }
+function viewToken({ id, name, hostId, scopes, createdAt }: TokenRow): TokenView {
+  return { id, name, hostId: hostId ?? undefined, scopes: scopes ?? undefined, createdAt: iso(createdAt) }
 }

@@ -1,8 +1,11 @@
-import { type Digest, digestHex } from '#shared/digest.ts'
+import type { Random } from '#shared/domain/ids.ts'
 
-/** Where blobs live in the store: by digest alone, whatever image or repository names them. */
-export function blobKey(digest: Digest): string {
-  return `blobs/sha256/${digestHex(digest)}`
+const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
+
+/** A new object's name. The store's rows say which digest it has: no two objects ever share a name, not even over time. */
+export function newObjectKey(random: Random): string {
+  const name = Array.from(random(new Uint8Array(26)), byte => ALPHABET[byte & 31]).join('')
+  return `blobs/${name.slice(0, 2)}/${name}`
 }
 
 /** For how long a signed URL works: long enough for a big layer on a slow line. */

@@ -1,21 +1,13 @@
 import type { Digest } from '#shared/digest.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
+import { parseRepository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ImageSummary, ImageView } from '#shared/protocol/images.ts'
 import type { Ports } from '../ports.ts'
-import {
-  containersOfImage,
-  deleteImageIfUnused,
-  deleteTag,
-  deleteTagsOf,
-  type ImagePosition,
-  type ImageRow,
-  listImages,
-  setTag,
-  type TagRow,
-  tagsOf,
-} from '../store/images.ts'
-import { findByReference, readImage } from './resolve.ts'
+import { deleteTagsOf, forgetImage, type ImagePosition, listImages } from '../store/images.ts'
+import { containersOfImage, copyIntoRepository, type ManifestRow } from '../store/manifests.ts'
+import { deleteTag, setTag, type TagRow, tagsOf } from '../store/tags.ts'
+import { findByReference, findImage, readImage } from './resolve.ts'
 
 export async function imagePage(ports: Ports, after: ImagePosition, limit: number, repository: string | undefined) {
   const rows = await listImages(ports.db, after, limit, repository)
@@ -27,8 +19,8 @@ export async function imagePage(ports: Ports, after: ImagePosition, limit: numbe
 }
 
 export async function inspectImage(ports: Ports, reference: string): Promise<ImageView> {
-  const row = await findByReference(ports, reference)
-  const { manifest, config } = readImage(row)
+  const row = await findImage(ports, reference, [])
+  const { manifest, config } = await readImage(ports, row)
   return {
     ...summary(row, await tagsOf(ports.db, [row.digest])),
     config: config.config ?? {},
@@ -43,7 +35,7 @@ export async function inspectImage(ports: Ports, reference: string): Promise<Ima
 
 /** Newest first, as `docker history` has it. */
 export async function imageHistory(ports: Ports, reference: string) {
-  const { manifest, config } = readImage(await findByReference(ports, reference))
+  const { manifest, config } = await readImage(ports, await findImage(ports, reference, []))
   let layer = 0
   const items = (config.history ?? []).map(({ created, created_by, comment, empty_layer }) => ({
     createdAt: created,
@@ -55,11 +47,16 @@ export async function imageHistory(ports: Ports, reference: string) {
   return { items: items.reverse() }
 }
 
+/** Another name, in the same repository or another one, for an image or an index. */
 export async function tagImage(ports: Ports, reference: string, newTag: string): Promise<void> {
   const { digest } = await findByReference(ports, reference)
   const { repository, tag } = parseImageReference(newTag)
   if (!tag) throw new SlipwayError('image.reference-invalid', `${newTag} names no tag: write repository:tag.`)
-  await setTag(ports.db, { repository, tag, digest, updatedAt: ports.clock.now() })
+  const now = ports.clock.now()
+  await ports.db.batch([
+    ...copyIntoRepository(ports.db, parseRepository(repository), digest, now),
+    setTag(ports.db, { repository, tag, digest, updatedAt: now }),
+  ])
 }
 
 /**
@@ -71,8 +68,9 @@ export async function removeImage(ports: Ports, reference: string): Promise<void
   const { repository, tag, digest } = parseImageReference(reference)
   const tags = await tagsOf(ports.db, [row.digest])
   if (digest !== undefined || tags.length <= 1) await refuseIfUsed(ports, row.digest, reference)
-  const untag = digest === undefined ? deleteTag(ports.db, repository, tag ?? 'latest') : deleteTagsOf(ports.db, digest)
-  await ports.db.batch([untag, deleteImageIfUnused(ports.db, row.digest)])
+  if (digest === undefined) await deleteTag(ports.db, repository, tag ?? 'latest')
+  else await deleteTagsOf(ports.db, digest)
+  await forgetImage(ports.db, row.digest)
 }
 
 async function refuseIfUsed(ports: Ports, digest: Digest, reference: string): Promise<void> {
@@ -83,8 +81,15 @@ async function refuseIfUsed(ports: Ports, digest: Digest, reference: string): Pr
   })
 }
 
-function summary(row: ImageRow, tags: readonly TagRow[]): ImageSummary {
-  const { digest, size, architecture, os, createdAt } = row
+function summary(row: ManifestRow, tags: readonly TagRow[]): ImageSummary {
+  const { digest, imageSize, architecture, os, createdAt } = row
   const own = tags.filter(tag => tag.digest === digest).map(({ repository, tag }) => `${repository}:${tag}`)
-  return { digest, tags: own, size, architecture, os, createdAt: new Date(createdAt).toISOString() }
+  return {
+    digest,
+    tags: own,
+    size: imageSize,
+    architecture: architecture ?? '',
+    os: os ?? '',
+    createdAt: new Date(createdAt).toISOString(),
+  }
 }

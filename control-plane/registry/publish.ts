@@ -1,36 +1,43 @@
-import { type Digest, digestOf } from '#shared/digest.ts'
-import type { HostId } from '#shared/domain/ids.ts'
+import { type Digest, digestHex, digestOf } from '#shared/digest.ts'
+import { type HostId, newId, type UploadId } from '#shared/domain/ids.ts'
 import { type Descriptor, imageConfigSchema, imageManifestSchema } from '#shared/domain/image.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
+import { parseRepository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { MissingBlobs, PublishImage } from '#shared/protocol/agent.ts'
 import type { Ports } from '../ports.ts'
+import { findBlobs, linkBlobs, touchBlobs, uploadsBecomeBlobs } from '../store/blobs.ts'
 import { type BuildRow, findBuild, setImageOfBuild } from '../store/builds.ts'
-import { insertImage, setTag } from '../store/images.ts'
-import { blobKey, SIGNED_URL_MS } from './blob-keys.ts'
+import { insertUploads, type UploadRow, uploadsOf } from '../store/uploads.ts'
+import { newObjectKey, SIGNED_URL_MS } from './blob-keys.ts'
+import { pushManifest } from './manifests.ts'
+import { UPLOAD_LIFE_MS } from './uploads.ts'
 
 const HEADS_AT_ONCE = 8
 
-/** Which of these blobs the store lacks, each with a URL that takes exactly its bytes. */
-export async function missingBlobs(ports: Ports, blobs: readonly Descriptor[]): Promise<MissingBlobs> {
-  const missing: MissingBlobs['missing'] = []
-  for (let at = 0; at < blobs.length; at += HEADS_AT_ONCE) {
-    const some = blobs.slice(at, at + HEADS_AT_ONCE)
-    const found = await Promise.all(
-      some.map(async blob => ({ blob, info: await ports.blobs.head(blobKey(blob.digest)) })),
-    )
-    for (const { blob, info } of found) {
-      if (info?.size === blob.size) continue
-      const sha256 = blob.digest.slice('sha256:'.length)
-      const upload = await ports.blobs.signUpload(blobKey(blob.digest), {
-        expiresMs: SIGNED_URL_MS,
-        size: blob.size,
-        sha256,
-      })
-      missing.push({ digest: blob.digest, upload })
-    }
-  }
-  return { missing }
+/** Which of these blobs the store lacks, each with a URL that takes exactly its bytes. Those that it has stay for a while. */
+export async function missingBlobs(ports: Ports, wanted: readonly Descriptor[]): Promise<MissingBlobs> {
+  const missing = await lacking(ports, wanted)
+  const expiresAt = ports.clock.now() + UPLOAD_LIFE_MS
+  const rows = missing.map(({ digest, size }) => ({
+    ...{ id: newId<UploadId>(ports.random), repository: null, objectKey: newObjectKey(ports.random) },
+    ...{ digest, size, expiresAt },
+  }))
+  await insertUploads(ports.db, rows)
+  const signed = rows.map(async ({ digest, objectKey, size }) => ({
+    digest,
+    upload: await ports.blobs.signUpload(objectKey, { expiresMs: SIGNED_URL_MS, size, sha256: digestHex(digest) }),
+  }))
+  return { missing: await Promise.all(signed) }
+}
+
+async function lacking(ports: Ports, wanted: readonly Descriptor[]): Promise<Descriptor[]> {
+  const now = ports.clock.now()
+  const digests = wanted.map(({ digest }) => digest)
+  await touchBlobs(ports.db, digests, now, now)
+  const here = new Set((await findBlobs(ports.db, digests)).map(({ digest }) => digest))
+  const byDigest = new Map(wanted.map(blob => [blob.digest, blob]))
+  return [...byDigest.values()].filter(({ digest }) => !here.has(digest))
 }
 
 /**
@@ -45,27 +52,55 @@ export async function publishImage(ports: Ports, hostId: HostId, image: PublishI
     throw invalid(`its configuration has digest ${configDigest}, the manifest says ${manifest.config.digest}`)
   }
   if (config.rootfs.diff_ids.length !== manifest.layers.length) throw invalid('it has not one diff ID for each layer')
-  const { missing } = await missingBlobs(ports, manifest.layers)
-  if (missing[0])
-    throw new SlipwayError('blob.not-found', `Layer ${missing[0].digest} is not in the store: upload it first.`)
+  await takeUploads(ports, manifest.layers)
+  await storeConfig(ports, manifest.config, image.config)
 
-  const digest = await digestOf(image.manifest)
-  const bytes = (text: string) => new TextEncoder().encode(text)
-  await ports.blobs.put(blobKey(configDigest), bytes(image.config))
-  await ports.blobs.put(blobKey(digest), bytes(image.manifest))
   const now = ports.clock.now()
-  const { architecture, os } = config
-  const size = manifest.layers.reduce((sum, layer) => sum + layer.size, manifest.config.size)
-  const row = { digest, manifest: image.manifest, config: image.config, architecture, os, size, createdAt: now }
-  await ports.db.batch([
-    insertImage(ports.db, row),
-    setImageOfBuild(ports.db, build.id, digest),
-    ...build.spec.tags.map(tagged => {
-      const { repository, tag } = parseImageReference(tagged)
-      return setTag(ports.db, { repository, tag: tag ?? 'latest', digest, updatedAt: now })
-    }),
-  ])
+  const digest = await digestOf(image.manifest)
+  const bytes = new TextEncoder().encode(image.manifest)
+  for (const { repository, tag } of build.spec.tags.map(parseImageReference)) {
+    const name = parseRepository(repository)
+    const digests = [manifest.config, ...manifest.layers].map(blob => blob.digest)
+    await linkBlobs(ports.db, name, digests, now)
+    await pushManifest(ports, name, tag ?? 'latest', manifest.mediaType, bytes)
+  }
+  await setImageOfBuild(ports.db, build.id, digest)
   return digest
+}
+
+/** Layers that came by signed URLs become blobs; the store has checked their digest where it can, their size always. */
+async function takeUploads(ports: Ports, layers: readonly Descriptor[]): Promise<void> {
+  const missing = await lacking(ports, layers)
+  const candidates = await uploadsOf(
+    ports.db,
+    missing.map(({ digest }) => digest),
+  )
+  for (let at = 0; at < missing.length; at += HEADS_AT_ONCE) {
+    const some = missing.slice(at, at + HEADS_AT_ONCE)
+    const whole = await Promise.all(some.map(layer => findWhole(ports, layer, candidates)))
+    await ports.db.batch(uploadsBecomeBlobs(ports.db, whole, ports.clock.now()))
+  }
+  const [lost] = await lacking(ports, layers)
+  if (lost) throw new SlipwayError('blob.not-found', `Layer ${lost.digest} is not in the store: upload it again.`)
+}
+
+async function findWhole(ports: Ports, { digest, size }: Descriptor, candidates: readonly UploadRow[]) {
+  for (const { id, objectKey } of candidates.filter(row => row.digest === digest)) {
+    const info = await ports.blobs.head(objectKey)
+    const isOther = info?.sha256 !== undefined && info.sha256 !== digestHex(digest)
+    if (info?.size === size && !isOther) return { id, digest, size }
+  }
+  throw new SlipwayError('blob.not-found', `Layer ${digest} is not in the store: upload it first.`)
+}
+
+async function storeConfig(ports: Ports, { digest, size }: Descriptor, text: string): Promise<void> {
+  if ((await lacking(ports, [{ mediaType: 'config', digest, size }])).length === 0) return
+  const id = newId<UploadId>(ports.random)
+  const objectKey = newObjectKey(ports.random)
+  const expiresAt = ports.clock.now() + UPLOAD_LIFE_MS
+  await insertUploads(ports.db, [{ id, repository: null, objectKey, digest, size, expiresAt }])
+  await ports.blobs.put(objectKey, new TextEncoder().encode(text))
+  await ports.db.batch(uploadsBecomeBlobs(ports.db, [{ id, digest, size }], ports.clock.now()))
 }
 
 /** A host may only touch builds that were given to it. */

@@ -16,7 +16,8 @@ import { ingestReport } from '../ingest/report.ts'
 import { isBuildingContext } from '../intent/builds.ts'
 import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
-import { blobKey, SIGNED_URL_MS } from '../registry/blob-keys.ts'
+import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
+import { requireAnyBlob } from '../registry/blobs.ts'
 import { missingBlobs, publishImage } from '../registry/publish.ts'
 import { resolveImage } from '../registry/resolve.ts'
 import { body, hostOf, json, problems, router } from './environment.ts'
@@ -42,7 +43,7 @@ const report = createRoute({
 })
 const resolve = createRoute({
   ...{ method: 'get', path: '/v1/agent/images', tags, summary: 'Manifest and configuration of an image' },
-  request: { query: z.object({ reference: z.string().max(600) }) },
+  request: { query: z.object({ reference: z.string().max(600), architecture: z.string().max(32).optional() }) },
   responses: { 200: json(resolvedImageSchema, 'The image'), ...problems },
 })
 const publish = createRoute({
@@ -85,17 +86,18 @@ export function agentRoutes() {
     await ingestReport(c.get('ports'), hostOf(c), c.req.valid('json'))
     return c.body(null, 204)
   })
-  routes.openapi(resolve, async c => c.json(await resolveImage(c.get('ports'), c.req.valid('query').reference), 200))
+  routes.openapi(resolve, async c => {
+    const { reference, architecture } = c.req.valid('query')
+    return c.json(await resolveImage(c.get('ports'), reference, architecture ? [architecture] : []), 200)
+  })
   routes.openapi(publish, async c =>
     c.json({ digest: await publishImage(c.get('ports'), hostOf(c), c.req.valid('json')) }, 201),
   )
   routes.openapi(missing, async c => c.json(await missingBlobs(c.get('ports'), c.req.valid('json').blobs), 200))
   routes.openapi(blob, async c => {
-    const { blobs } = c.get('ports')
-    const { digest } = c.req.valid('param')
-    if (!(await blobs.head(blobKey(digest))))
-      throw new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
-    return c.redirect(await blobs.signDownload(blobKey(digest), SIGNED_URL_MS), 307)
+    const ports = c.get('ports')
+    const { objectKey } = await requireAnyBlob(ports, c.req.valid('param').digest)
+    return c.redirect(await ports.blobs.signDownload(objectKey, SIGNED_URL_MS), 307)
   })
   routes.openapi(context, async c => {
     const ports = c.get('ports')

@@ -27,7 +27,10 @@ export function tokenRoutes() {
     const { limit, cursor } = c.req.valid('query')
     return c.json(await listTokenPage(c.get('ports'), limit, cursor), 200)
   })
-  routes.openapi(create, async c => c.json(await createToken(c.get('ports'), c.req.valid('json').name), 201))
+  routes.openapi(create, async c => {
+    const { name, scopes } = c.req.valid('json')
+    return c.json(await createToken(c.get('ports'), name, scopes ?? null), 201)
+  })
   routes.openapi(remove, async c => {
     await removeToken(c.get('ports'), c.req.valid('param').token)
     return c.body(null, 204)

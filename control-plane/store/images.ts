@@ -1,102 +1,51 @@
-import { and, asc, eq, gt, or, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, isNotNull, or, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { Database } from './database.ts'
-import { containers, images, tags } from './schema.ts'
-
-export type ImageRow = typeof images.$inferSelect
-export type TagRow = typeof tags.$inferSelect
-
-export function findImage(db: Database, digest: Digest): Promise<ImageRow | undefined> {
-  return db.select().from(images).where(eq(images.digest, digest)).get()
-}
-
-export async function findTagged(db: Database, repository: string, tag: string): Promise<ImageRow | undefined> {
-  const found = await db
-    .select({ image: images })
-    .from(tags)
-    .innerJoin(images, eq(images.digest, tags.digest))
-    .where(and(eq(tags.repository, repository), eq(tags.tag, tag)))
-    .get()
-  return found?.image
-}
+import type { ManifestRow } from './manifests.ts'
+import { containers, manifests, repositoryManifests, tags } from './schema.ts'
 
 export interface ImagePosition {
   createdAt: number
   digest: string
 }
 
-/** A page in the order of creation; with a repository, only images that have a tag in it. */
+/** Images that can be run and that some repository holds, in the order of creation; a page after a position. */
 export function listImages(
   db: Database,
   after: ImagePosition,
   limit: number,
   repository: string | undefined,
-): Promise<ImageRow[]> {
+): Promise<ManifestRow[]> {
   const isLater = or(
-    gt(images.createdAt, after.createdAt),
-    and(eq(images.createdAt, after.createdAt), gt(images.digest, after.digest as Digest)),
+    gt(manifests.createdAt, after.createdAt),
+    and(eq(manifests.createdAt, after.createdAt), gt(manifests.digest, after.digest as Digest)),
   )
-  const isIn = repository
-    ? sql`exists (select 1 from ${tags} where ${tags.digest} = ${images.digest} and ${tags.repository} = ${repository})`
-    : undefined
+  const isIn = sql`exists (select 1 from ${repositoryManifests} where ${repositoryManifests.digest} = ${manifests.digest}
+    ${repository === undefined ? sql`` : sql`and ${repositoryManifests.repository} = ${repository}`})`
   return db
     .select()
-    .from(images)
-    .where(and(isLater, isIn))
-    .orderBy(asc(images.createdAt), asc(images.digest))
+    .from(manifests)
+    .where(and(isLater, isIn, isNotNull(manifests.config)))
+    .orderBy(asc(manifests.createdAt), asc(manifests.digest))
     .limit(limit)
 }
 
-export function tagsOf(db: Database, digests: readonly Digest[]): Promise<TagRow[]> {
+/**
+ * Takes an image out of every repository, unless a container needs it or (`unlessTagged`) a tag still names it: all is
+ * asked in the statement itself. The documents and blobs are collected later.
+ */
+export function forgetImage(db: Database, digest: Digest) {
   return db
-    .select()
-    .from(tags)
-    .where(sql`${tags.digest} in (select value from json_each(${JSON.stringify(digests)}))`)
-    .orderBy(asc(tags.repository), asc(tags.tag))
-}
-
-export function insertImage(db: Database, row: ImageRow) {
-  return db.insert(images).values(row).onConflictDoNothing()
-}
-
-export function setTag(db: Database, row: TagRow) {
-  return db
-    .insert(tags)
-    .values(row)
-    .onConflictDoUpdate({
-      target: [tags.repository, tags.tag],
-      set: { digest: row.digest, updatedAt: row.updatedAt },
-    })
-}
-
-export function deleteTag(db: Database, repository: string, tag: string) {
-  return db
-    .delete(tags)
-    .where(and(eq(tags.repository, repository), eq(tags.tag, tag)))
-    .returning({ digest: tags.digest })
-}
-
-export function deleteTagsOf(db: Database, digest: Digest) {
-  return db.delete(tags).where(eq(tags.digest, digest))
-}
-
-/** Only while no tag and no container needs it: both are asked in the statement itself. */
-export function deleteImageIfUnused(db: Database, digest: Digest) {
-  return db
-    .delete(images)
+    .delete(repositoryManifests)
     .where(
       and(
-        eq(images.digest, digest),
+        eq(repositoryManifests.digest, digest),
         sql`not exists (select 1 from ${tags} where ${tags.digest} = ${digest})`,
         sql`not exists (select 1 from ${containers} where ${containers.spec} ->> 'imageDigest' = ${digest})`,
       ),
     )
 }
 
-export function containersOfImage(db: Database, digest: Digest): Promise<{ name: string }[]> {
-  return db
-    .select({ name: containers.name })
-    .from(containers)
-    .where(sql`${containers.spec} ->> 'imageDigest' = ${digest}`)
-    .limit(10)
+export function deleteTagsOf(db: Database, digest: Digest) {
+  return db.delete(tags).where(eq(tags.digest, digest))
 }

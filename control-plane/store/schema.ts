@@ -4,8 +4,9 @@ import type { Digest } from '#shared/digest.ts'
 import type { BuildSpec, BuildState } from '#shared/domain/build.ts'
 import type { ContainerGoal, ContainerSpec, ObservedState, SignalOrder } from '#shared/domain/container.ts'
 import type { HostFacts } from '#shared/domain/host.ts'
-import type { BuildId, ContainerId, ContextId, HostId, TokenId } from '#shared/domain/ids.ts'
+import type { BuildId, ContainerId, ContextId, HostId, TokenId, UploadId } from '#shared/domain/ids.ts'
 import type { Fault } from '#shared/errors.ts'
+import type { WriterState } from '#shared/ports/blob-store.ts'
 
 /** Times are milliseconds since 1970. One writer a field (DESIGN §5.2): `observed*` belongs to ingest, the rest to intent. */
 
@@ -18,6 +19,8 @@ export const tokens = sqliteTable(
     hash: text().notNull(),
     /** A host's token reaches `/v1/agent` for that host and nothing else; null is an operator's. */
     hostId: text().$type<HostId>(),
+    /** `repository:PATTERN:pull,push,delete`; a token that has them reaches the registry alone. Null: everything. */
+    scopes: text({ mode: 'json' }).$type<string[]>(),
     createdAt: integer().notNull(),
   },
   table => [uniqueIndex('tokens_hash').on(table.hash)],
@@ -119,20 +122,120 @@ export const buildLogs = sqliteTable(
   table => [primaryKey({ columns: [table.buildId, table.firstLine] })],
 )
 
-export const images = sqliteTable(
-  'images',
+/**
+ * Bytes that are whole and verified. A digest is stored once, whatever repositories link it; the object behind it has a
+ * name of its own, so that removing an old object can never hit one that was pushed again meanwhile.
+ */
+export const blobs = sqliteTable(
+  'blobs',
   {
     digest: text().$type<Digest>().primaryKey(),
-    /** The exact bytes that the digest is of. */
-    manifest: text().notNull(),
-    config: text().notNull(),
-    architecture: text().notNull(),
-    os: text().notNull(),
-    /** Compressed bytes of configuration and layers. */
+    objectKey: text().notNull(),
     size: integer().notNull(),
     createdAt: integer().notNull(),
+    /** When somebody was last told that it is here: what is found this way is not collected for a while. */
+    touchedAt: integer().notNull(),
   },
-  table => [index('images_created').on(table.createdAt, table.digest)],
+  table => [uniqueIndex('blobs_object_key').on(table.objectKey), index('blobs_touched').on(table.touchedAt)],
+)
+
+/** Which repository may hand a blob out. */
+export const repositoryBlobs = sqliteTable(
+  'repository_blobs',
+  {
+    repository: text().notNull(),
+    digest: text().$type<Digest>().notNull(),
+    linkedAt: integer().notNull(),
+  },
+  table => [
+    primaryKey({ columns: [table.repository, table.digest] }),
+    index('repository_blobs_digest').on(table.digest),
+  ],
+)
+
+/** Manifests and indexes, each once. `config` and what follows it are there for images that can be run. */
+export const manifests = sqliteTable(
+  'manifests',
+  {
+    digest: text().$type<Digest>().primaryKey(),
+    mediaType: text().notNull(),
+    /** Bytes of the document itself. */
+    size: integer().notNull(),
+    /** The exact bytes that the digest is of; null for large ones, which are objects: a row of D1 has at most 2 MB. */
+    body: text(),
+    objectKey: text(),
+    artifactType: text(),
+    annotations: text({ mode: 'json' }).$type<Record<string, string>>(),
+    config: text(),
+    architecture: text(),
+    os: text(),
+    variant: text(),
+    /** Compressed bytes of configuration and layers. */
+    imageSize: integer().notNull().default(0),
+    createdAt: integer().notNull(),
+    touchedAt: integer().notNull(),
+  },
+  table => [
+    index('manifests_created').on(table.createdAt, table.digest),
+    index('manifests_touched').on(table.touchedAt),
+  ],
+)
+
+/** What a manifest names: blobs, or manifests of an index, in its order. The marks of garbage collection. */
+export const manifestEdges = sqliteTable(
+  'manifest_edges',
+  {
+    parent: text().$type<Digest>().notNull(),
+    child: text().$type<Digest>().notNull(),
+    position: integer().notNull(),
+  },
+  table => [primaryKey({ columns: [table.parent, table.child] }), index('manifest_edges_child').on(table.child)],
+)
+
+/** A manifest in a repository, tagged or not; `subject` makes it one of the subject's referrers. */
+export const repositoryManifests = sqliteTable(
+  'repository_manifests',
+  {
+    repository: text().notNull(),
+    digest: text().$type<Digest>().notNull(),
+    subject: text().$type<Digest>(),
+    pushedAt: integer().notNull(),
+  },
+  table => [
+    primaryKey({ columns: [table.repository, table.digest] }),
+    index('repository_manifests_digest').on(table.digest),
+    index('repository_manifests_subject').on(table.repository, table.subject),
+  ],
+)
+
+/** Bytes on their way: a client's upload session, or (`digest` set) what an agent uploads by a signed URL. */
+export const uploads = sqliteTable(
+  'uploads',
+  {
+    id: text().$type<UploadId>().primaryKey(),
+    /** Null for an agent's, which names its repositories when it publishes. */
+    repository: text(),
+    objectKey: text().notNull(),
+    digest: text().$type<Digest>(),
+    /** Bytes taken so far; an agent's: bytes that will come. */
+    size: integer().notNull().default(0),
+    /** Where the object's writer goes on. */
+    writerState: text().$type<WriterState>(),
+    /** Digest of the bytes so far, while one request brought them all; null once that is not known. */
+    digestSoFar: text().$type<Digest>(),
+    /** Who writes now, and since when it was last heard of. */
+    claim: text(),
+    claimedAt: integer().notNull().default(0),
+    expiresAt: integer().notNull(),
+  },
+  table => [index('uploads_expires').on(table.expiresAt), index('uploads_digest').on(table.digest)],
+)
+
+/** Objects that nothing names any more; they go once no signed URL for them works. */
+export const doomedObjects = sqliteTable(
+  'doomed_objects',
+  { objectKey: text().primaryKey(), since: integer().notNull() },
+  table => [index('doomed_objects_since').on(table.since)],
 )
 
 export const tags = sqliteTable(

@@ -8,7 +8,8 @@ export type ContainerId = Branded<string, 'ContainerId'>
 export type BuildId = Branded<string, 'BuildId'>
 export type ContextId = Branded<string, 'ContextId'>
 export type TokenId = Branded<string, 'TokenId'>
-export type AnyId = HostId | ContainerId | BuildId | ContextId | TokenId
+export type UploadId = Branded<string, 'UploadId'>
+export type AnyId = HostId | ContainerId | BuildId | ContextId | TokenId | UploadId
 
 /** Fills an array with random bytes: `crypto.getRandomValues` in production, seeded in simulations. */
 export type Random = (bytes: Uint8Array<ArrayBuffer>) => Uint8Array

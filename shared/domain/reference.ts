@@ -1,5 +1,6 @@
 import { type Digest, isDigest } from '../digest.ts'
 import { SlipwayError } from '../errors.ts'
+import { isTag } from './repository.ts'
 
 /** `repository[:tag][@digest]`; without either the tag is `latest`. */
 export interface ImageReference {
@@ -8,10 +9,9 @@ export interface ImageReference {
   digest: Digest | undefined
 }
 
-// distribution-spec 1.1, "Pulling manifests": the grammar of <name> and of <reference> as a tag. A registry host may lead.
+// distribution-spec 1.1, "Pulling manifests": the grammar of <name>. A registry host with a port may lead.
 const REPOSITORY =
   /^(?:[a-zA-Z0-9.-]+(?::\d{1,5})?\/)?[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/
-const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/
 
 export function parseImageReference(text: string): ImageReference {
   const [name = '', digest, ...rest] = text.split('@')
@@ -23,7 +23,7 @@ export function parseImageReference(text: string): ImageReference {
     rest.length === 0 &&
     repository.length <= 255 &&
     REPOSITORY.test(repository) &&
-    (tag === undefined || TAG.test(tag)) &&
+    (tag === undefined || isTag(tag)) &&
     (digest === undefined || isDigest(digest))
   if (!isGood) {
     throw new SlipwayError(

@@ -11,7 +11,7 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  *
  * - `GET desired?since=G`: the state after generation G. `ETag: "<generation>"`; 304 when nothing changed.
  * - `POST report`: what the agent saw. Idempotent; older generations than the recorded are ignored.
- * - `GET images?reference=R`: a tag or digest resolved to manifest and configuration.
+ * - `GET images?reference=R&architecture=A`: a tag or digest resolved to manifest and configuration.
  * - `POST images`: the image a build made, after its layers are in the blob store.
  * - `POST blobs`: which blobs are missing, each with a signed URL to upload it to.
  * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL.

@@ -1,10 +1,16 @@
 import { z } from 'zod'
+import { scopeSchema } from '../domain/repository.ts'
 
-export const createTokenSchema = z.object({ name: z.string().min(1).max(100) })
+export const createTokenSchema = z.object({
+  name: z.string().min(1).max(100),
+  /** For the registry alone: `repository:PATTERN:pull,push,delete`, `*` for any characters. Left out: an operator's token. */
+  scopes: z.array(scopeSchema).min(1).max(100).optional(),
+})
 export const tokenSchema = z.object({
   id: z.string(),
   name: z.string(),
   hostId: z.string().optional(),
+  scopes: z.array(z.string()).optional(),
   createdAt: z.iso.datetime(),
 })
 export type TokenView = z.infer<typeof tokenSchema>

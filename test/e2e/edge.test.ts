@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { containerLogs, containerTable, runDemo } from '#infra/local/demo.ts'
 import { describeBlobStore } from '#shared/ports/blob-store.contract.ts'
+import { describeDistribution } from '#test/conformance/distribution.contract.ts'
 import { bootEdge, localR2, runWrangler } from '#test/support/edge.ts'
 import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi } from './api.contract.ts'
@@ -56,6 +57,7 @@ describe('on workerd', () => {
   })
 
   describeApi(() => slipway)
+  describeDistribution(() => ({ url: slipway.api.url, token: slipway.operatorToken }))
   describeBlobStore('S3 (the local R2)', () => localR2(slipway.layout))
 
   test('the page to read the API has its assets here', async () => {

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import type { ReadableStream as NodeWebStream } from 'node:stream/web'
 import pRetry from 'p-retry'
 import type { z } from 'zod'
+import { ociArchitecture } from '#shared/domain/host.ts'
 import { isErrorCode, SlipwayError } from '#shared/errors.ts'
 import {
   desiredStateSchema,
@@ -20,6 +21,7 @@ const UPLOAD_RETRIES = 4
 
 /** The API over HTTP with the host's token, which is sent to the API alone and never to a signed URL of elsewhere. */
 export function httpControlPlane(url: string, token: string): ControlPlane {
+  const architecture = ociArchitecture(process.arch)
   const send = async (
     method: string,
     path: string,
@@ -60,7 +62,7 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     },
     report: async report => void (await send('POST', '/v1/agent/report', report, CALL_MS, 'follow')),
     resolveImage: reference =>
-      call('GET', `/v1/agent/images?reference=${encodeURIComponent(reference)}`, resolvedImageSchema),
+      call('GET', `/v1/agent/images?${new URLSearchParams({ reference, architecture })}`, resolvedImageSchema),
     publishImage: async image => (await call('POST', '/v1/agent/images', publishedImageSchema, image)).digest,
     missingBlobs: async blobs => (await call('POST', '/v1/agent/blobs', missingBlobsSchema, { blobs })).missing,
     upload: ({ upload }, path) =>

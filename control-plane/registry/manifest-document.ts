@@ -1,0 +1,117 @@
+import { z } from 'zod'
+import { type Digest, digestSchema } from '#shared/digest.ts'
+import { type Descriptor, descriptorSchema, MEDIA_TYPES } from '#shared/domain/image.ts'
+import { SlipwayError } from '#shared/errors.ts'
+
+/** What the registry reads of a manifest, whatever its kind. */
+export interface ManifestFacts {
+  mediaType: string
+  artifactType?: string | undefined
+  annotations?: Record<string, string> | undefined
+  subject?: Digest | undefined
+  /** Blobs that must be there. */
+  blobs: Digest[]
+  /** Manifests that must be there. */
+  manifests: Digest[]
+  /** The configuration, where it is one of an image that can be run. */
+  imageConfig?: Descriptor | undefined
+  /** Bytes of configuration and layers. */
+  imageSize: number
+}
+
+const DOCKER = 'application/vnd.docker.distribution.manifest.v2+json'
+const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json'
+const INDEX = 'application/vnd.oci.image.index.v1+json'
+const IMAGE_CONFIGS: string[] = [MEDIA_TYPES.config, 'application/vnd.docker.container.image.v1+json']
+const MAX_CHILDREN = 10_000
+
+const annotationsSchema = z.record(z.string(), z.string()).nullish()
+/** Foreign layers are fetched from their `urls`; a registry need not have them (image-spec, "Non-Distributable Layers"). */
+const layerSchema = descriptorSchema.extend({ urls: z.array(z.string()).nullish() })
+const base = { schemaVersion: z.literal(2), mediaType: z.string().optional(), annotations: annotationsSchema }
+const imageSchema = z.object({
+  ...base,
+  artifactType: z.string().optional(),
+  config: descriptorSchema,
+  layers: z.array(layerSchema).max(MAX_CHILDREN),
+  subject: descriptorSchema.nullish(),
+})
+const indexSchema = z.object({
+  ...base,
+  artifactType: z.string().optional(),
+  manifests: z.array(descriptorSchema).max(MAX_CHILDREN),
+  subject: descriptorSchema.nullish(),
+})
+/** The OCI artifact manifest, which a release candidate of image-spec 1.1 had, and whatever else names a subject. */
+const otherSchema = z.looseObject({
+  mediaType: z.string().optional(),
+  artifactType: z.string().optional(),
+  annotations: annotationsSchema,
+  blobs: z.array(layerSchema).max(MAX_CHILDREN).nullish(),
+  subject: z.looseObject({ digest: digestSchema }).nullish(),
+})
+
+/** Reads a manifest; an unknown media type is kept as it came. Errors: `manifest.invalid` with the field. */
+export function readManifest(bytes: Uint8Array, contentType: string | undefined): ManifestFacts {
+  const value = parseJson(bytes)
+  const own = typeof value === 'object' && value !== null && 'mediaType' in value ? value.mediaType : undefined
+  const named = contentType?.split(';')[0]?.trim() || undefined
+  const mediaType = named ?? (typeof own === 'string' ? own : undefined)
+  if (!mediaType) throw invalid('it has no media type: send it as Content-Type')
+  if (typeof own === 'string' && own !== mediaType) throw invalid(`it says mediaType ${own}, Content-Type ${mediaType}`)
+  if (mediaType === DOCKER || mediaType === MEDIA_TYPES.manifest)
+    return imageFacts(mediaType, checked(imageSchema, value))
+  if (mediaType === DOCKER_LIST || mediaType === INDEX) return indexFacts(mediaType, checked(indexSchema, value))
+  const { artifactType, annotations, blobs, subject } = checked(otherSchema, value)
+  return {
+    ...{ mediaType, artifactType, annotations: annotations ?? undefined, subject: subject?.digest },
+    ...{ blobs: (blobs ?? []).map(({ digest }) => digest), manifests: [], imageSize: 0 },
+  }
+}
+
+function imageFacts(mediaType: string, manifest: z.infer<typeof imageSchema>): ManifestFacts {
+  const { config, layers, subject, annotations } = manifest
+  const own = layers.filter(({ urls }) => !urls || urls.length === 0)
+  return {
+    mediaType,
+    // distribution-spec 1.1, "Listing Referrers": without one of its own, the configuration's media type stands for it.
+    artifactType: manifest.artifactType ?? config.mediaType,
+    annotations: annotations ?? undefined,
+    subject: subject?.digest,
+    blobs: [config, ...own].map(({ digest }) => digest),
+    manifests: [],
+    imageConfig: IMAGE_CONFIGS.includes(config.mediaType) ? config : undefined,
+    imageSize: [config, ...layers].reduce((sum, { size }) => sum + size, 0),
+  }
+}
+
+function indexFacts(mediaType: string, index: z.infer<typeof indexSchema>): ManifestFacts {
+  return {
+    mediaType,
+    artifactType: index.artifactType,
+    annotations: index.annotations ?? undefined,
+    subject: index.subject?.digest,
+    blobs: [],
+    manifests: index.manifests.map(({ digest }) => digest),
+    imageSize: 0,
+  }
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
+  } catch (cause) {
+    throw invalid('it is no JSON', cause)
+  }
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown): T {
+  const read = schema.safeParse(value)
+  if (read.success) return read.data
+  const [issue] = read.error.issues
+  throw invalid(`${issue?.path.join('.') || 'the document'}: ${issue?.message}`)
+}
+
+function invalid(why: string, cause?: unknown): SlipwayError {
+  return new SlipwayError('manifest.invalid', `The manifest cannot be taken: ${why}.`, { cause })
+}

@@ -1,0 +1,141 @@
+import { type Digest, digestOf, isDigest, parseDigest } from '#shared/digest.ts'
+import { isTag, type Repository } from '#shared/domain/repository.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { Ports } from '../ports.ts'
+import { findBlobs } from '../store/blobs.ts'
+import {
+  findManifestIn,
+  findTagged,
+  insertManifest,
+  type ManifestRow,
+  missingIn,
+  type NewManifest,
+  removeFromRepository,
+} from '../store/manifests.ts'
+import { deleteTag, hasRepository, setTag } from '../store/tags.ts'
+import { newObjectKey } from './blob-keys.ts'
+import { type ManifestFacts, readManifest } from './manifest-document.ts'
+import { type RunnableImage, runnableImage } from './runnable-image.ts'
+
+/** distribution-spec 1.1, "Pushing Manifests": registries should take 4 MiB at least. */
+export const MANIFEST_LIMIT = 4 * 1024 * 1024
+/** What is larger is an object: a row of D1 has at most 2 MB. */
+const INLINE_LIMIT = 512 * 1024
+
+/** A manifest of a repository by tag or digest. Errors: `manifest.not-found`, `repository.not-found`, `digest.invalid`. */
+export async function requireManifest(ports: Ports, repository: Repository, reference: string): Promise<ManifestRow> {
+  const found = reference.includes(':')
+    ? await findManifestIn(ports.db, repository, digestParameter(reference))
+    : isTag(reference) && (await findTagged(ports.db, repository, reference))
+  if (found) return found
+  await requireRepository(ports, repository)
+  throw new SlipwayError('manifest.not-found', `Repository ${repository} has no manifest ${reference}.`)
+}
+
+export async function requireRepository(ports: Ports, repository: Repository): Promise<void> {
+  if (await hasRepository(ports.db, repository)) return
+  throw new SlipwayError('repository.not-found', `There is no repository ${repository}.`)
+}
+
+/** The exact bytes that were pushed. */
+export async function manifestBody(ports: Ports, row: ManifestRow): Promise<Uint8Array<ArrayBuffer>> {
+  if (row.body !== null) return new TextEncoder().encode(row.body)
+  const object = await ports.blobs.get(row.objectKey ?? '')
+  if (!object) throw new SlipwayError('blob.store-failed', `The store has lost manifest ${row.digest}: push it again.`)
+  return new Uint8Array(await new Response(object.body as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer())
+}
+
+export interface Pushed {
+  digest: Digest
+  subject: Digest | null
+}
+
+/**
+ * Takes a manifest into a repository, under a tag or its digest, once all it names is there. Errors: `manifest.invalid`,
+ * `manifest.blob-unknown`, `blob.digest-mismatch`, `manifest.not-found` for a reference that is no tag.
+ */
+export async function pushManifest(
+  ports: Ports,
+  repository: Repository,
+  reference: string,
+  mediaType: string | undefined,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<Pushed> {
+  const facts = readManifest(bytes, mediaType)
+  const digest = await digestOf(bytes)
+  if (reference.includes(':') && digestParameter(reference) !== digest) {
+    throw new SlipwayError('blob.digest-mismatch', `The manifest has digest ${digest}, not ${reference}.`)
+  }
+  if (!reference.includes(':') && !isTag(reference)) {
+    throw new SlipwayError('manifest.invalid', `${JSON.stringify(reference.slice(0, 128))} is no tag.`)
+  }
+  const image = await runnableImageOf(ports, facts)
+  const made = await newManifest(ports, digest, facts, bytes, image)
+  const now = ports.clock.now()
+  const tag = isDigest(reference) ? [] : [setTag(ports.db, { repository, tag: reference, digest, updatedAt: now })]
+  const [, , , taken] = await ports.db.batch([...insertManifest(ports.db, repository, made, now), ...tag])
+  if (taken.length > 0) return { digest, subject: facts.subject ?? null }
+  if (made.row.objectKey) await ports.blobs.delete(made.row.objectKey)
+  const [missing] = await missingIn(ports.db, repository, made)
+  throw new SlipwayError(
+    'manifest.blob-unknown',
+    `The manifest names ${missing ?? 'something'}, which repository ${repository} does not have: push it first.`,
+    { facts: { digest: missing } },
+  )
+}
+
+/** The image's configuration, where the manifest is of an image that can be run and its blob is here. */
+async function runnableImageOf(ports: Ports, facts: ManifestFacts): Promise<RunnableImage | undefined> {
+  if (!facts.imageConfig || facts.imageConfig.size > INLINE_LIMIT) return undefined
+  const [blob] = await findBlobs(ports.db, [facts.imageConfig.digest])
+  const object = blob && (await ports.blobs.get(blob.objectKey))
+  return object && runnableImage(await new Response(object.body as ReadableStream<Uint8Array<ArrayBuffer>>).text())
+}
+
+async function newManifest(
+  ports: Ports,
+  digest: Digest,
+  facts: ManifestFacts,
+  bytes: Uint8Array<ArrayBuffer>,
+  image: RunnableImage | undefined,
+): Promise<NewManifest> {
+  const now = ports.clock.now()
+  const isSmall = bytes.length <= INLINE_LIMIT
+  const objectKey = isSmall ? null : newObjectKey(ports.random)
+  if (objectKey) await ports.blobs.put(objectKey, bytes)
+  return {
+    row: {
+      ...{ digest, mediaType: facts.mediaType, size: bytes.length, objectKey },
+      body: isSmall ? new TextDecoder().decode(bytes) : null,
+      artifactType: facts.artifactType ?? null,
+      annotations: facts.annotations ?? null,
+      config: image?.text ?? null,
+      architecture: image?.architecture ?? null,
+      os: image?.os ?? null,
+      variant: image?.variant ?? null,
+      imageSize: facts.imageSize,
+      ...{ createdAt: now, touchedAt: now },
+    },
+    needs: { blobs: facts.blobs, manifests: facts.manifests },
+    subject: facts.subject ?? null,
+  }
+}
+
+/** By tag: the tag alone. By digest: the manifest and its tags there. Errors: `manifest.not-found`. */
+export async function removeManifest(ports: Ports, repository: Repository, reference: string): Promise<void> {
+  const isGone = reference.includes(':')
+    ? await removeFromRepository(ports.db, repository, digestParameter(reference))
+    : await deleteTag(ports.db, repository, reference)
+  if (isGone) return
+  await requireRepository(ports, repository)
+  throw new SlipwayError('manifest.not-found', `Repository ${repository} has no manifest ${reference}.`)
+}
+
+/** A digest in a URL. Errors: `digest.invalid`. */
+export function digestParameter(text: string): Digest {
+  if (isDigest(text)) return parseDigest(text)
+  throw new SlipwayError(
+    'digest.invalid',
+    `${JSON.stringify(text.slice(0, 200))} is no digest of ours: use sha256: and 64 lower-case hex digits.`,
+  )
+}

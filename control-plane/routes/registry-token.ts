@@ -1,0 +1,50 @@
+import type { Context } from 'hono'
+import { allows, parseRepository } from '#shared/domain/repository.ts'
+import { authenticate, tokenOf } from '../intent/principal.ts'
+import { repositoryNames } from '../registry/repositories.ts'
+import type { AppEnv } from './environment.ts'
+import { linkTo, pageSize } from './registry-paging.ts'
+
+/** Clients ask again after this; our tokens last until they are revoked, and are looked up with each request. */
+const EXPIRES_S = 3600
+
+/**
+ * Docker's token endpoint (distribution, "Token Authentication"), GET with Basic or OAuth2's POST: the bearer token is the
+ * Slipway token itself, whose scopes are checked at each request, so that a revoked one is worth nothing at once.
+ */
+export async function tokenAnswer(c: Context<AppEnv>): Promise<Response> {
+  const header = c.req.method === 'POST' ? await authorizationOfForm(c) : c.req.header('authorization')
+  await authenticate(c.get('ports'), header)
+  const token = tokenOf(header) ?? ''
+  c.header('Cache-Control', 'no-store')
+  const issued = new Date(c.get('ports').clock.now()).toISOString()
+  return c.json({ token, access_token: token, expires_in: EXPIRES_S, issued_at: issued })
+}
+
+async function authorizationOfForm(c: Context<AppEnv>): Promise<string | undefined> {
+  const form = await c.req.parseBody()
+  const secret = form.grant_type === 'refresh_token' ? form.refresh_token : form.password
+  return typeof secret === 'string' && secret !== '' ? `Bearer ${secret}` : c.req.header('authorization')
+}
+
+/** What a client without a token is told: where to get one, and for what. */
+export function challengeOf(c: Context<AppEnv>): string {
+  const { publicUrl } = c.get('ports').config
+  const asked = new URL(c.req.url)
+  // Behind a proxy that ends TLS we are asked over http: our public address knows better, where it is the one asked.
+  const origin = new URL(publicUrl).host === asked.host ? publicUrl : asked.origin
+  const name = /^\/v2\/(.+?)\/(?:blobs|manifests|tags|referrers)\//.exec(c.req.path)?.[1]
+  const actions = ['GET', 'HEAD'].includes(c.req.method) ? 'pull' : 'pull,push'
+  const scope = name ? `,scope="repository:${name.replaceAll(/[^a-z0-9/._-]/g, '')}:${actions}"` : ''
+  return `Bearer realm="${origin}/v2/token",service="slipway"${scope}`
+}
+
+/** `GET /v2/_catalog`: Docker's list of repositories, those that the token may pull from. */
+export async function repositoriesOf(c: Context<AppEnv>): Promise<Response> {
+  const { scopes } = c.get('principal')
+  const limit = pageSize(c.req.query('n'))
+  const isVisible = (name: string) => allows(scopes, parseRepository(name), 'pull')
+  const { names, next } = await repositoryNames(c.get('ports'), c.req.query('last') ?? '', limit, isVisible)
+  if (next !== undefined) c.header('Link', linkTo('/v2/_catalog', { n: String(limit), last: next }))
+  return c.json({ repositories: names })
+}

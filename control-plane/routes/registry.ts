@@ -1,0 +1,94 @@
+import type { Context } from 'hono'
+import { type Action, allows, parseRepository, type Repository } from '#shared/domain/repository.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import { authenticate } from '../intent/principal.ts'
+import { type AppEnv, router } from './environment.ts'
+import { getBlob, getReferrers, headBlob, listTagsOf, removeBlobOf } from './registry-blobs.ts'
+import { deleteManifest, getManifest, putManifest } from './registry-manifests.ts'
+import { repositoriesOf, tokenAnswer } from './registry-token.ts'
+import { cancel, chunk, finish, start, status } from './registry-uploads.ts'
+
+/** One endpoint of distribution-spec 1.1 ("Endpoints"): what it needs, and who answers. */
+interface Endpoint {
+  method: string
+  /** What follows the repository's name; groups are the handler's arguments. */
+  tail: RegExp
+  action: Action
+  answer(c: Context<AppEnv>, repository: Repository, argument: string): Promise<Response>
+}
+
+const BLOB = /^blobs\/([^/]+)$/
+const UPLOADS = /^blobs\/uploads\/?()$/
+const UPLOAD = /^blobs\/uploads\/([^/]+)$/
+const MANIFEST = /^manifests\/([^/]+)$/
+
+const ENDPOINTS: readonly Endpoint[] = [
+  { method: 'POST', tail: UPLOADS, action: 'push', answer: start },
+  { method: 'GET', tail: UPLOAD, action: 'push', answer: status },
+  { method: 'PATCH', tail: UPLOAD, action: 'push', answer: chunk },
+  { method: 'PUT', tail: UPLOAD, action: 'push', answer: finish },
+  { method: 'DELETE', tail: UPLOAD, action: 'push', answer: cancel },
+  { method: 'HEAD', tail: BLOB, action: 'pull', answer: headBlob },
+  { method: 'GET', tail: BLOB, action: 'pull', answer: getBlob },
+  { method: 'DELETE', tail: BLOB, action: 'delete', answer: removeBlobOf },
+  { method: 'HEAD', tail: MANIFEST, action: 'pull', answer: getManifest },
+  { method: 'GET', tail: MANIFEST, action: 'pull', answer: getManifest },
+  { method: 'PUT', tail: MANIFEST, action: 'push', answer: putManifest },
+  { method: 'DELETE', tail: MANIFEST, action: 'delete', answer: deleteManifest },
+  { method: 'GET', tail: /^tags\/list()$/, action: 'pull', answer: listTagsOf },
+  { method: 'GET', tail: /^referrers\/([^/]+)$/, action: 'pull', answer: getReferrers },
+]
+
+/** The OCI Distribution API. Its errors have the specification's form (`registry-problems.ts`). */
+export function registryRoutes() {
+  const routes = router()
+  routes.use('/v2/*', async (c, next) => {
+    c.header('Docker-Distribution-Api-Version', 'registry/2.0')
+    await next()
+  })
+  routes.on(['GET', 'POST'], '/v2/token', tokenAnswer)
+  routes.use('/v2/*', async (c, next) => {
+    c.set('principal', await authenticate(c.get('ports'), c.req.header('authorization')))
+    if (c.get('principal').hostId !== null) {
+      throw new SlipwayError(
+        'auth.forbidden',
+        "A host's token is not for the registry: use an operator's, or a scoped one.",
+      )
+    }
+    await next()
+  })
+  routes.get('/v2/', c => c.json({}))
+  routes.get('/v2/_catalog', repositoriesOf)
+  routes.all('/v2/*', c => dispatch(c))
+  return routes
+}
+
+/** The repository's name may hold slashes, and words that endpoints have too: the longest name that fits is meant. */
+function dispatch(c: Context<AppEnv>): Promise<Response> {
+  const path = c.req.path.slice('/v2/'.length)
+  const found = ENDPOINTS.flatMap(endpoint => {
+    const parts = split(path, endpoint.tail)
+    return parts ? [{ endpoint, ...parts }] : []
+  })
+  if (found.length === 0) throw new SlipwayError('request.not-found', `There is no ${c.req.path} in a registry.`)
+  const match = found.find(({ endpoint }) => endpoint.method === c.req.method)
+  if (!match) throw new SlipwayError('request.method-not-allowed', `${c.req.path} does not take ${c.req.method}.`)
+  const repository = parseRepository(match.name)
+  refuseUnlessAllowed(c, repository, match.endpoint.action)
+  return match.endpoint.answer(c, repository, match.argument)
+}
+
+/** `a/b/blobs/sha256:…` → name `a/b` and what the tail's group holds. */
+function split(path: string, tail: RegExp): { name: string; argument: string } | undefined {
+  const places = [...path.matchAll(/\/(?=(?:blobs|manifests|tags|referrers)\/)/g)].map(({ index }) => index)
+  for (const at of places.reverse()) {
+    const match = tail.exec(path.slice(at + 1))
+    if (match) return { name: path.slice(0, at), argument: decodeURIComponent(match[1] ?? '') }
+  }
+  return undefined
+}
+
+function refuseUnlessAllowed(c: Context<AppEnv>, repository: Repository, action: Action): void {
+  if (allows(c.get('principal').scopes, repository, action)) return
+  throw new SlipwayError('auth.forbidden', `This token may not ${action} in ${repository}: see its scopes.`)
+}

@@ -1,0 +1,95 @@
+import { and, eq, inArray, lt, sql } from 'drizzle-orm'
+import type { Digest } from '#shared/digest.ts'
+import type { UploadId } from '#shared/domain/ids.ts'
+import type { Database } from './database.ts'
+import { blobs, doomedObjects, repositoryBlobs, uploads } from './schema.ts'
+
+export type BlobRow = typeof blobs.$inferSelect
+
+export function findBlob(db: Database, digest: Digest): Promise<BlobRow | undefined> {
+  return db.select().from(blobs).where(eq(blobs.digest, digest)).get()
+}
+
+/** A blob as far as a repository may hand it out. */
+export async function findLinkedBlob(db: Database, repository: string, digest: Digest): Promise<BlobRow | undefined> {
+  const found = await db
+    .select({ blob: blobs })
+    .from(repositoryBlobs)
+    .innerJoin(blobs, eq(blobs.digest, repositoryBlobs.digest))
+    .where(and(eq(repositoryBlobs.repository, repository), eq(repositoryBlobs.digest, digest)))
+    .get()
+  return found?.blob
+}
+
+const among = (digests: readonly Digest[]) => sql`(select value from json_each(${JSON.stringify(digests)}))`
+
+export function findBlobs(db: Database, digests: readonly Digest[]): Promise<BlobRow[]> {
+  return db
+    .select()
+    .from(blobs)
+    .where(sql`${blobs.digest} in ${among(digests)}`)
+}
+
+/** Keeps blobs from being collected for a while; those touched after `since` are left as they are, which saves the write. */
+export function touchBlobs(db: Database, digests: readonly Digest[], now: number, since: number) {
+  return db
+    .update(blobs)
+    .set({ touchedAt: now })
+    .where(and(sql`${blobs.digest} in ${among(digests)}`, lt(blobs.touchedAt, since)))
+    .returning({ digest: blobs.digest })
+}
+
+export function linkBlobs(db: Database, repository: string, digests: readonly Digest[], linkedAt: number) {
+  return db
+    .insert(repositoryBlobs)
+    .select(sql`select ${repository}, value, ${linkedAt} from json_each(${JSON.stringify(digests)})
+      where value in (select digest from ${blobs})`)
+    .onConflictDoNothing()
+}
+
+export async function unlinkBlob(db: Database, repository: string, digest: Digest): Promise<boolean> {
+  const gone = await db
+    .delete(repositoryBlobs)
+    .where(and(eq(repositoryBlobs.repository, repository), eq(repositoryBlobs.digest, digest)))
+    .returning({ digest: repositoryBlobs.digest })
+  return gone.length > 0
+}
+
+/**
+ * Turns uploads whose bytes are whole into blobs, as statements of one batch: an upload that was swept meanwhile, or
+ * whose digest another one brought first, makes none, and its object is doomed.
+ */
+export function uploadsBecomeBlobs(
+  db: Database,
+  found: readonly { id: UploadId; digest: Digest; size: number }[],
+  now: number,
+) {
+  const list = JSON.stringify(found)
+  const ids = found.map(({ id }) => id)
+  return [
+    db
+      .insert(blobs)
+      .select(sql`select item.value ->> 'digest', ${uploads.objectKey}, item.value ->> 'size', ${now}, ${now}
+        from json_each(${list}) as item join ${uploads} on ${uploads.id} = item.value ->> 'id' where true`)
+      .onConflictDoUpdate({ target: blobs.digest, set: { touchedAt: now } }),
+    db
+      .insert(doomedObjects)
+      .select(sql`select ${uploads.objectKey}, ${now} from ${uploads}
+        where ${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))
+        and ${uploads.objectKey} not in (select object_key from ${blobs})`)
+      .onConflictDoNothing(),
+    db.delete(uploads).where(sql`${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))`),
+  ] as const
+}
+
+export function doomedBefore(db: Database, since: number, limit: number): Promise<{ objectKey: string }[]> {
+  return db
+    .select({ objectKey: doomedObjects.objectKey })
+    .from(doomedObjects)
+    .where(lt(doomedObjects.since, since))
+    .limit(limit)
+}
+
+export function deleteDoomed(db: Database, keys: readonly string[]) {
+  return db.delete(doomedObjects).where(inArray(doomedObjects.objectKey, [...keys]))
+}

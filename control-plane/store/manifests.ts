@@ -1,0 +1,189 @@
+import { and, asc, eq, gt, isNotNull, sql } from 'drizzle-orm'
+import type { Digest } from '#shared/digest.ts'
+import type { Database } from './database.ts'
+import { blobs, containers, manifestEdges, manifests, repositoryBlobs, repositoryManifests, tags } from './schema.ts'
+
+export type ManifestRow = typeof manifests.$inferSelect
+
+export interface NewManifest {
+  row: ManifestRow
+  /** What it names, in its order. Each must be there: a blob, or (of an index) a manifest. */
+  needs: { blobs: readonly Digest[]; manifests: readonly Digest[] }
+  subject: Digest | null
+}
+
+/** True, inside a statement, while all that a manifest needs is linked to its repository. */
+function hasAll(repository: string, { needs }: NewManifest) {
+  const list = (digests: readonly Digest[]) => JSON.stringify([...new Set(digests)])
+  return sql`not exists (select 1 from json_each(${list(needs.blobs)}) where value not in
+      (select b.digest from repository_blobs r join blobs b on b.digest = r.digest where r.repository = ${repository}))
+    and not exists (select 1 from json_each(${list(needs.manifests)}) where value not in
+      (select digest from repository_manifests where repository = ${repository}))`
+}
+
+/**
+ * Statements of one batch that make a manifest part of a repository, all or none: the last returns a row when all that
+ * it needs was there. What it needs is touched in the same batch, so that no collection comes in between.
+ */
+export function insertManifest(db: Database, repository: string, made: NewManifest, now: number) {
+  const { row, needs, subject } = made
+  const isWhole = hasAll(repository, made)
+  const edges = JSON.stringify([...needs.blobs, ...needs.manifests])
+  const rows = JSON.stringify(row)
+  const field = (name: keyof ManifestRow) => sql`row.value ->> ${sql.raw(`'$.${name}'`)}`
+  return [
+    db
+      .insert(manifests)
+      .select(sql`select ${field('digest')}, ${field('mediaType')}, ${field('size')}, ${field('body')}, ${field('objectKey')},
+        ${field('artifactType')}, row.value -> '$.annotations', ${field('config')}, ${field('architecture')}, ${field('os')},
+        ${field('variant')}, ${field('imageSize')}, ${field('createdAt')}, ${field('touchedAt')}
+        from (select ${rows} as value) as row where ${isWhole}`)
+      .onConflictDoUpdate({ target: manifests.digest, set: { touchedAt: now } }),
+    db
+      .insert(manifestEdges)
+      .select(sql`select ${row.digest}, value, key from json_each(${edges}) where ${isWhole}`)
+      .onConflictDoNothing(),
+    db.update(blobs).set({ touchedAt: now }).where(sql`${blobs.digest} in (select value from json_each(${edges}))`),
+    db
+      .insert(repositoryManifests)
+      .select(sql`select ${repository}, ${row.digest}, ${subject}, ${now} where ${isWhole}`)
+      .onConflictDoUpdate({
+        target: [repositoryManifests.repository, repositoryManifests.digest],
+        set: { pushedAt: now },
+      })
+      .returning({ digest: repositoryManifests.digest }),
+  ] as const
+}
+
+export function findManifest(db: Database, digest: Digest): Promise<ManifestRow | undefined> {
+  return db.select().from(manifests).where(eq(manifests.digest, digest)).get()
+}
+
+export async function findManifestIn(
+  db: Database,
+  repository: string,
+  digest: Digest,
+): Promise<ManifestRow | undefined> {
+  const found = await db
+    .select({ manifest: manifests })
+    .from(repositoryManifests)
+    .innerJoin(manifests, eq(manifests.digest, repositoryManifests.digest))
+    .where(and(eq(repositoryManifests.repository, repository), eq(repositoryManifests.digest, digest)))
+    .get()
+  return found?.manifest
+}
+
+export async function findTagged(db: Database, repository: string, tag: string): Promise<ManifestRow | undefined> {
+  const found = await db
+    .select({ manifest: manifests })
+    .from(tags)
+    .innerJoin(manifests, eq(manifests.digest, tags.digest))
+    .where(and(eq(tags.repository, repository), eq(tags.tag, tag)))
+    .get()
+  return found?.manifest
+}
+
+/** The images that an index names, in its order. */
+export async function imagesOfIndex(db: Database, index: Digest): Promise<ManifestRow[]> {
+  const found = await db
+    .select({ manifest: manifests })
+    .from(manifestEdges)
+    .innerJoin(manifests, eq(manifests.digest, manifestEdges.child))
+    .where(and(eq(manifestEdges.parent, index), isNotNull(manifests.config)))
+    .orderBy(asc(manifestEdges.position))
+  return found.map(({ manifest }) => manifest)
+}
+
+/** Which of these are missing in a repository: for the error's words. */
+export async function missingIn(db: Database, repository: string, { needs }: NewManifest): Promise<Digest[]> {
+  const [linked, pushed] = await Promise.all([
+    db
+      .select({ digest: blobs.digest })
+      .from(blobs)
+      .where(sql`${blobs.digest} in (select value from json_each(${JSON.stringify(needs.blobs)}))
+        and ${blobs.digest} in (select digest from repository_blobs where repository = ${repository})`),
+    db
+      .select({ digest: repositoryManifests.digest })
+      .from(repositoryManifests)
+      .where(
+        and(
+          eq(repositoryManifests.repository, repository),
+          sql`${repositoryManifests.digest} in (select value from json_each(${JSON.stringify(needs.manifests)}))`,
+        ),
+      ),
+  ])
+  const here = new Set([...linked, ...pushed].map(({ digest }) => digest))
+  return [...needs.blobs, ...needs.manifests].filter(digest => !here.has(digest))
+}
+
+export interface Referrer {
+  digest: Digest
+  mediaType: string
+  size: number
+  artifactType: string | null
+  annotations: Record<string, string> | null
+}
+
+/** Manifests of a repository whose subject is this one, by digest; a page after a digest. */
+export function listReferrers(
+  db: Database,
+  repository: string,
+  subject: Digest,
+  artifactType: string | undefined,
+  after: string,
+  limit: number,
+): Promise<Referrer[]> {
+  const { digest, mediaType, size, annotations } = manifests
+  return db
+    .select({ digest, mediaType, size, artifactType: manifests.artifactType, annotations })
+    .from(repositoryManifests)
+    .innerJoin(manifests, eq(manifests.digest, repositoryManifests.digest))
+    .where(
+      and(
+        eq(repositoryManifests.repository, repository),
+        eq(repositoryManifests.subject, subject),
+        artifactType === undefined ? undefined : eq(manifests.artifactType, artifactType),
+        gt(repositoryManifests.digest, after as Digest),
+      ),
+    )
+    .orderBy(asc(repositoryManifests.digest))
+    .limit(limit)
+}
+
+/** What a manifest is and names becomes part of another repository too: a tag there needs all of it. */
+export function copyIntoRepository(db: Database, repository: string, digest: Digest, now: number) {
+  const subtree = sql`with recursive tree(digest) as (select ${digest} union
+    select child from manifest_edges join tree on parent = digest) select digest from tree`
+  return [
+    db
+      .insert(repositoryManifests)
+      .select(sql`select ${repository}, ${manifests.digest}, max(source.subject), ${now}
+        from ${manifests} left join repository_manifests source on source.digest = ${manifests.digest}
+        where ${manifests.digest} in (${subtree}) group by ${manifests.digest}`)
+      .onConflictDoNothing(),
+    db
+      .insert(repositoryBlobs)
+      .select(sql`select ${repository}, ${blobs.digest}, ${now} from ${blobs} where ${blobs.digest} in (${subtree})`)
+      .onConflictDoNothing(),
+  ] as const
+}
+
+/** Takes a manifest out of a repository, with its tags there; the document goes when nothing needs it. */
+export async function removeFromRepository(db: Database, repository: string, digest: Digest): Promise<boolean> {
+  const [, gone] = await db.batch([
+    db.delete(tags).where(and(eq(tags.repository, repository), eq(tags.digest, digest))),
+    db
+      .delete(repositoryManifests)
+      .where(and(eq(repositoryManifests.repository, repository), eq(repositoryManifests.digest, digest)))
+      .returning({ digest: repositoryManifests.digest }),
+  ])
+  return gone.length > 0
+}
+
+export function containersOfImage(db: Database, digest: Digest): Promise<{ name: string }[]> {
+  return db
+    .select({ name: containers.name })
+    .from(containers)
+    .where(sql`${containers.spec} ->> 'imageDigest' = ${digest}`)
+    .limit(10)
+}

@@ -1,0 +1,105 @@
+import { and, eq, gt, isNull, lt, or, sql } from 'drizzle-orm'
+import type { Digest } from '#shared/digest.ts'
+import type { UploadId } from '#shared/domain/ids.ts'
+import type { Database } from './database.ts'
+import { doomedObjects, uploads } from './schema.ts'
+
+export type UploadRow = typeof uploads.$inferSelect
+
+export function insertUploads(
+  db: Database,
+  rows: readonly (Pick<UploadRow, 'id' | 'repository' | 'objectKey' | 'expiresAt' | 'size'> & {
+    digest: Digest | null
+  })[],
+) {
+  return db
+    .insert(uploads)
+    .select(sql`select value ->> 'id', value ->> 'repository', value ->> 'objectKey', value ->> 'digest',
+      value ->> 'size', null, null, null, 0, value ->> 'expiresAt' from json_each(${JSON.stringify(rows)})`)
+}
+
+export function findUpload(db: Database, id: string, repository: string): Promise<UploadRow | undefined> {
+  return db
+    .select()
+    .from(uploads)
+    .where(and(eq(uploads.id, id as UploadId), eq(uploads.repository, repository)))
+    .get()
+}
+
+/** What agents uploaded, or still upload, of these digests. */
+export function uploadsOf(db: Database, digests: readonly Digest[]): Promise<UploadRow[]> {
+  return db
+    .select()
+    .from(uploads)
+    .where(
+      and(
+        isNull(uploads.repository),
+        sql`${uploads.digest} in (select value from json_each(${JSON.stringify(digests)}))`,
+      ),
+    )
+}
+
+/** Takes an upload for one writer; undefined while another one, not silent since `staleBefore`, has it. */
+export async function claimUpload(
+  db: Database,
+  id: UploadId,
+  claim: string,
+  now: number,
+  staleBefore: number,
+): Promise<UploadRow | undefined> {
+  const taken = await db
+    .update(uploads)
+    .set({ claim, claimedAt: now })
+    .where(and(eq(uploads.id, id), or(isNull(uploads.claim), lt(uploads.claimedAt, staleBefore))))
+    .returning()
+  return taken[0]
+}
+
+/** False when the claim was lost to another writer, or the upload is gone. */
+export async function renewClaim(db: Database, id: UploadId, claim: string, now: number): Promise<boolean> {
+  const kept = await db
+    .update(uploads)
+    .set({ claimedAt: now })
+    .where(and(eq(uploads.id, id), eq(uploads.claim, claim)))
+    .returning({ id: uploads.id })
+  return kept.length > 0
+}
+
+/** Records what a writer took in and lets go of the claim. */
+export async function saveUpload(
+  db: Database,
+  id: UploadId,
+  claim: string,
+  progress: Pick<UploadRow, 'size' | 'writerState' | 'digestSoFar' | 'expiresAt'>,
+): Promise<boolean> {
+  const saved = await db
+    .update(uploads)
+    .set({ ...progress, claim: null })
+    .where(and(eq(uploads.id, id), eq(uploads.claim, claim)))
+    .returning({ id: uploads.id })
+  return saved.length > 0
+}
+
+export function deleteUpload(db: Database, id: UploadId) {
+  return db.delete(uploads).where(eq(uploads.id, id))
+}
+
+/** The upload ends without a blob; should its object have become visible, it goes. */
+export function dropUpload(db: Database, { id, objectKey }: Pick<UploadRow, 'id' | 'objectKey'>, now: number) {
+  return db.batch([
+    db
+      .insert(doomedObjects)
+      .select(sql`select ${objectKey}, ${now} where exists (select 1 from ${uploads} where ${uploads.id} = ${id})`)
+      .onConflictDoNothing(),
+    deleteUpload(db, id),
+  ])
+}
+
+export function expiredUploads(db: Database, now: number, limit: number): Promise<UploadRow[]> {
+  return db.select().from(uploads).where(lt(uploads.expiresAt, now)).limit(limit)
+}
+
+/** Bytes that open uploads of a repository hold. */
+export async function openUploads(db: Database, repository: string, now: number): Promise<number> {
+  return db.$count(uploads, and(eq(uploads.repository, repository), gt(uploads.expiresAt, now)))
+}
