@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{shared,control-plane,worker,infra,test}/**/*.test.ts'],
-          exclude: ['**/*.kernel.test.ts', 'test/e2e/**', '**/node_modules/**'],
+          exclude: ['**/*.kernel.test.ts', 'test/{e2e,conformance}/**', '**/node_modules/**'],
         },
       },
       {
@@ -23,7 +23,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
-          include: ['test/e2e/**/*.test.ts'],
+          include: ['test/{e2e,conformance}/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 300_000,

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { SlipwayError } from '#shared/errors.ts'
-import type { BlobStore, ByteRange, UploadTerms } from '#shared/ports/blob-store.ts'
+import type { BlobStore, ByteRange, UploadTerms, WriterState } from '#shared/ports/blob-store.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 
 /** Blobs as files. Signed URLs are served by `folder-blob-routes.ts`; bytes are verified before a blob becomes visible. */
@@ -57,6 +57,34 @@ export async function openFolderBlobs(options: FolderBlobOptions): Promise<Folde
     return { size: info.size, stream: createReadStream(pathOf(key), { ...range, highWaterMark: CHUNK_BYTES }) }
   }
   const store: FolderBlobs = {
+    isDirect: false,
+    openWriter: async (key, state) => {
+      const from = state ? JSON.parse(state) : { file: randomBytes(12).toString('hex'), offset: 0 }
+      const path = join(temporary, from.file)
+      const handle = await open(path, state ? 'r+' : 'w+')
+      await handle.truncate(from.offset)
+      let offset = from.offset
+      return {
+        write: async bytes => {
+          await handle.write(bytes, 0, bytes.length, offset)
+          offset += bytes.length
+        },
+        suspend: async () => {
+          await handle.close()
+          return JSON.stringify({ file: from.file, offset }) as WriterState
+        },
+        complete: async () => {
+          await handle.sync()
+          await handle.close()
+          await mkdir(dirname(pathOf(key)), { recursive: true })
+          await rename(path, pathOf(key))
+        },
+        abort: async () => {
+          await handle.close().catch(() => {})
+          await rm(path, { force: true })
+        },
+      }
+    },
     head,
     open: openKey,
     get: async (key, range) => {

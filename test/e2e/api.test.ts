@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { describeDistribution } from '#test/conformance/distribution.contract.ts'
 import { bootWithBusybox, freePort, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi, logOf, runScript } from './api.contract.ts'
 
@@ -13,7 +12,6 @@ afterAll(async () => {
 })
 
 describeApi(() => slipway)
-describeDistribution(() => ({ url: slipway.api.url, token: slipway.operatorToken }))
 
 /** Docker's default set, as the kernel prints it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, … */
 const DOCKER_CAPABILITIES = '00000000a80425fb'

@@ -1,0 +1,14 @@
+import { afterAll, beforeAll } from 'vitest'
+import { bootControlPlane, type TestControlPlane } from '#test/support/control-plane.ts'
+import { describeDistribution } from './distribution.contract.ts'
+
+let controlPlane: TestControlPlane
+
+beforeAll(async () => {
+  controlPlane = await bootControlPlane()
+})
+afterAll(async () => {
+  await controlPlane?.[Symbol.asyncDispose]()
+})
+
+describeDistribution(() => controlPlane)
