@@ -3,9 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { startDocker } from '#test/support/docker-peer.ts'
 import { bootWithBusybox } from '#test/support/slipway.ts'
 import { openAgentSide } from './agent-side.ts'
-import { startDocker } from './docker-peer.ts'
 import { interleave, table } from './measure.ts'
 
 const execute = promisify(execFile)

@@ -10,28 +10,33 @@ const execute = promisify(execFile)
 const DOCKER = '/usr/bin/docker'
 const DOCKERD = '/usr/sbin/dockerd'
 
-/** Debian's dockerd with everything of its own: data, socket and network namespace (its firewall rules stay in there). */
+/** Debian's dockerd with everything of its own: data, socket, containerd. */
 export interface DockerPeer extends AsyncDisposable {
   docker(...args: string[]): Promise<string>
+  /** The socket of its containerd, for `ctr`. */
+  containerdSocket: string
 }
 
-export async function startDocker(): Promise<DockerPeer> {
+/**
+ * `own`: in a network namespace of its own, where its firewall rules stay. `none`: on this machine's network, to reach
+ * what listens on loopback, without a bridge or any rule.
+ */
+export async function startDocker(network: 'own' | 'none' = 'own'): Promise<DockerPeer> {
   await install()
   await using undo = new AsyncDisposableStack()
   const folder = await mkdtemp('/var/tmp/slipway-bench-docker-')
   undo.defer(() => rm(folder, { recursive: true, force: true }))
-  const netns = `slwbench${process.pid}`
-  await execute('ip', ['netns', 'add', netns])
-  undo.defer(async () => void (await execute('ip', ['netns', 'delete', netns])))
-  await execute('ip', ['-n', netns, 'link', 'set', 'lo', 'up'])
+  const inside = network === 'own' ? await networkNamespace(undo) : []
+  const without =
+    network === 'own' ? [] : ['--bridge=none', '--iptables=false', '--ip-forward=false', '--ip-masq=false']
 
   const socket = join(folder, 'docker.sock')
   const log = await open(join(folder, 'dockerd.log'), 'a')
   const daemon = spawn(
     'nsenter',
     [
-      `--net=/run/netns/${netns}`,
-      ...[DOCKERD, '--host', `unix://${socket}`, '--data-root', join(folder, 'data')],
+      ...inside,
+      ...['--', DOCKERD, ...without, '--host', `unix://${socket}`, '--data-root', join(folder, 'data')],
       ...['--exec-root', join(folder, 'run'), '--pidfile', join(folder, 'docker.pid')],
     ],
     { stdio: ['ignore', log.fd, log.fd] },
@@ -50,12 +55,22 @@ export async function startDocker(): Promise<DockerPeer> {
     )
   if (!(await waitUntil(isUp, 60_000))) throw new Error(`dockerd did not start; see ${join(folder, 'dockerd.log')}`)
   const started = undo.move()
-  return { docker, [Symbol.asyncDispose]: () => started.disposeAsync() }
+  const containerdSocket = join(folder, 'run/containerd/containerd.sock')
+  return { docker, containerdSocket, [Symbol.asyncDispose]: () => started.disposeAsync() }
+}
+
+/** The arguments of `nsenter` that lead into a new namespace. */
+async function networkNamespace(undo: AsyncDisposableStack): Promise<string[]> {
+  const netns = `slwpeer${process.pid}`
+  await execute('ip', ['netns', 'add', netns])
+  undo.defer(async () => void (await execute('ip', ['netns', 'delete', netns])))
+  await execute('ip', ['-n', netns, 'link', 'set', 'lo', 'up'])
+  return [`--net=/run/netns/${netns}`]
 }
 
 async function install(): Promise<void> {
   if (existsSync(DOCKERD)) return
-  console.log('installing docker.io, the peer of this benchmark')
+  console.log('installing docker.io')
   await execute('apt-get', ['update'])
   await execute('apt-get', ['install', '-y', '--no-install-recommends', 'docker.io', 'iptables'], {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
