@@ -1,6 +1,7 @@
 import type { Ports } from '../ports.ts'
 import { deleteDoomed, doomedBefore } from '../store/blobs.ts'
 import { dropUpload, expiredUploads } from '../store/uploads.ts'
+import { deleteStaleUpstreams } from '../store/upstreams.ts'
 import { SIGNED_URL_MS } from './blob-keys.ts'
 
 /**
@@ -14,6 +15,7 @@ export async function sweepObjects(ports: Ports, limit: number): Promise<void> {
     if (upload.writerState) await (await blobs.openWriter(upload.objectKey, upload.writerState)).abort()
     await dropUpload(db, upload, now)
   }
+  await deleteStaleUpstreams(db, limit)
   const doomed = await doomedBefore(db, now - SIGNED_URL_MS, limit)
   for (const { objectKey } of doomed) await blobs.delete(objectKey)
   if (doomed.length > 0)
