@@ -87,11 +87,17 @@ async function fetchInto(
   writing: Writing,
   until: number,
 ): Promise<void> {
-  const failure = await fetchAll(ports, source, wanted, writing, until)
-  if (!failure) return finish(ports, wanted, writing)
-  if (failure.code === 'upstream.digest-mismatch') await refuse(ports, writing, wanted.digest).catch(() => {})
-  else await keep(ports, writing)
-  throw failure
+  try {
+    const failure = await fetchAll(ports, source, wanted, writing, until)
+    if (!failure) return await finish(ports, wanted, writing)
+    if (failure.code === 'upstream.digest-mismatch') await refuse(ports, writing, wanted.digest).catch(() => {})
+    else await keep(ports, writing)
+    throw failure
+  } catch (error) {
+    // We were silent for too long, and another process took over.
+    if (error instanceof SlipwayError && error.code === 'upload.not-found') throw busy(wanted.digest)
+    throw error
+  }
 }
 
 /** Goes on where an answer broke off, a few times. Returns why it stopped before the blob's size was reached. */

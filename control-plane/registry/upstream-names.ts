@@ -20,8 +20,9 @@ export function sourceOf(ports: Pick<Ports, 'upstreams'>, name: string): Source 
 
 /** What a repository's name may mean in the store, without asking anybody else. */
 export async function keptName(ports: Ports, name: string): Promise<string> {
-  const at = mirroredName(name)
-  if (at) return keptAs(at)
+  const source = sourceOf(ports, name)
+  if (source) return source.repository
+  if (mirroredName(name)) return name
   // A repository of ours is ours with all its tags: a mistyped one must not bring in a stranger's image.
   return (await hasRepository(ports.db, name)) ? name : keptAs({ registry: HUB, remote: hubName(name) })
 }
