@@ -28,6 +28,8 @@ const AGENT_BODY_LIMIT = 16 * 1024 * 1024
 export interface AppOptions {
   /** The world of one request: a process's own on Node, made for the request on workerd. */
   portsFor(c: Context): Ports | Promise<Ports>
+  /** The bytes of a request that may be large, where the platform has a better way than `Request.body`. */
+  bodyOf?(c: Context): ReadableStream<Uint8Array> | null
   /** Called with what was no refusal of ours, to be logged. */
   onFailure(error: unknown, requestId: string): void
 }
@@ -40,6 +42,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     c.header('X-Request-Id', c.get('requestId'))
     c.header('X-Content-Type-Options', 'nosniff')
     c.set('ports', await options.portsFor(c))
+    c.set('bodyOf', () => (options.bodyOf ? options.bodyOf(c) : c.req.raw.body))
     await next()
   })
   const onError = () => {

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { serve } from '@hono/node-server'
+import { type HttpBindings, serve } from '@hono/node-server'
 import { Hono } from 'hono'
 import { connect } from 'nats'
 import { pino } from 'pino'
@@ -14,6 +14,7 @@ import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { migrate } from './adapters/migrate.ts'
+import { requestBody } from './adapters/request-body.ts'
 import { openSqlite } from './adapters/sqlite.ts'
 import { createApp } from './app.ts'
 import { newToken } from './intent/principal.ts'
@@ -74,34 +75,39 @@ const ports: Ports = {
 }
 await keepFirstToken()
 
-const app = new Hono()
-app.onError((error, c) => {
+/** What only this main serves: blobs out of the folder, and the files of `/docs`. */
+const local = new Hono()
+local.onError((error, c) => {
   const problem = problemOf(error, crypto.randomUUID())
   if (problem.status >= 500) log.error({ err: error }, 'blob request failed')
   return c.body(JSON.stringify(problem), problem.status as 400, { 'content-type': 'application/problem+json' })
 })
 for (const name of DOCS_ASSETS) {
   const type = name.endsWith('.css') ? 'text/css' : 'text/javascript'
-  app.get(`/docs/assets/${name}`, async c =>
+  local.get(`/docs/assets/${name}`, async c =>
     c.body(new Uint8Array(await readFile(join(project, 'node_modules/swagger-ui-dist', name))), 200, {
       'content-type': `${type}; charset=utf-8`,
       'cache-control': 'max-age=3600',
     }),
   )
 }
-app.route('/', folderBlobRoutes(blobs))
-app.mount(
-  '/',
-  createApp({
-    portsFor: () => ports,
-    onFailure: (error, requestId) => log.error({ err: error, requestId }, 'request failed'),
-  }).fetch,
-)
+local.route('/', folderBlobRoutes(blobs))
+const api = createApp({
+  portsFor: () => ports,
+  bodyOf: c => requestBody((c.env as HttpBindings).incoming),
+  onFailure: (error, requestId) => log.error({ err: error, requestId }, 'request failed'),
+})
+const isLocal = (url: string) => /^https?:\/\/[^/]+\/(?:blobs|docs\/assets)\//.test(url)
 
 const [hostname = '', port = ''] = environment.SLIPWAY_LISTEN.split(':')
 const server = serve(
   // A layer may take longer to come than Node's five minutes for a request; a stalled one is given up by who reads it.
-  { fetch: app.fetch, hostname, port: Number(port), serverOptions: { requestTimeout: 0 } },
+  {
+    fetch: (request, env) => (isLocal(request.url) ? local : api).fetch(request, env),
+    hostname,
+    port: Number(port),
+    serverOptions: { requestTimeout: 0 },
+  },
   () => log.info({ url: publicUrl }, 'ready'),
 )
 server.on('error', (error: NodeJS.ErrnoException) => {

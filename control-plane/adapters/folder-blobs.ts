@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises'
 import { SlipwayError } from '#shared/errors.ts'
 import type { BlobStore, ByteRange, UploadTerms, WriterState } from '#shared/ports/blob-store.ts'
 import type { Clock } from '#shared/ports/clock.ts'
+import { fileStream } from './file-stream.ts'
 
 /** Blobs as files. Signed URLs are served by `folder-blob-routes.ts`; bytes are verified before a blob becomes visible. */
 export interface FolderBlobs extends BlobStore {
@@ -64,16 +65,37 @@ export async function openFolderBlobs(options: FolderBlobOptions): Promise<Folde
       const handle = await open(path, state ? 'r+' : 'w+')
       await handle.truncate(from.offset)
       let offset = from.offset
+      let bufs = [Buffer.allocUnsafeSlow(1 << 20), Buffer.allocUnsafeSlow(1 << 20)]
+      let fill = 0
+      let pending: Promise<unknown> = Promise.resolve()
+      const flush = async () => {
+        await pending
+        const b = bufs[0] as Buffer
+        bufs = [bufs[1] as Buffer, b]
+        if (fill > 0) pending = handle.write(b, 0, fill, offset)
+        offset += fill
+        fill = 0
+      }
       return {
         write: async bytes => {
-          await handle.write(bytes, 0, bytes.length, offset)
-          offset += bytes.length
+          let at = 0
+          while (at < bytes.length) {
+            const n = Math.min(bytes.length - at, (1 << 20) - fill)
+            ;(bufs[0] as Buffer).set(bytes.subarray(at, at + n), fill)
+            fill += n
+            at += n
+            if (fill === 1 << 20) await flush()
+          }
         },
         suspend: async () => {
+          await flush()
+          await pending
           await handle.close()
           return JSON.stringify({ file: from.file, offset }) as WriterState
         },
         complete: async () => {
+          await flush()
+          await pending
           await handle.sync()
           await handle.close()
           await mkdir(dirname(pathOf(key)), { recursive: true })
@@ -88,10 +110,8 @@ export async function openFolderBlobs(options: FolderBlobOptions): Promise<Folde
     head,
     open: openKey,
     get: async (key, range) => {
-      const opened = await openKey(key, range)
-      return (
-        opened && { info: { size: opened.size }, body: Readable.toWeb(opened.stream) as ReadableStream<Uint8Array> }
-      )
+      const info = await head(key)
+      return info && { info, body: await fileStream(pathOf(key), range) }
     },
     put: (key, bytes) => store.write(key, Readable.from([bytes]), { expiresMs: 0 }),
     delete: async key => {

@@ -54,10 +54,13 @@ export async function receive(
   if (!body) return undefined
   let renewedAt = ports.clock.now()
   const reader = body.getReader()
+  using patience = watchOver(ports, reader, stallMs)
   try {
     for (;;) {
-      const { done, value } = await withStallLimit(ports, reader.read(), stallMs)
+      const { done, value } = await reader.read()
+      if (patience.isOver()) return interrupted(`nothing came for ${stallMs / 1000} s`)
       if (done) return undefined
+      patience.renew()
       // After the write: a failing store must not leave a hash of bytes that it never took.
       await writing.writer.write(value)
       writing.hash?.update(value)
@@ -67,27 +70,39 @@ export async function receive(
       if (!(await renewClaim(ports.db, writing.row.id, writing.claim, renewedAt))) return gone(writing.row.id)
     }
   } catch (cause) {
-    if (cause instanceof SlipwayError) return cause
-    return new SlipwayError(
-      'upload.interrupted',
-      'The bytes stopped coming before their end: ask how far the upload is, and go on from there.',
-      { cause },
-    )
+    return cause instanceof SlipwayError ? cause : interrupted('they broke off', cause)
   } finally {
     reader.cancel().catch(() => {})
   }
 }
 
-async function withStallLimit<T>(ports: Ports, work: Promise<T>, stallMs: number): Promise<T> {
-  const timer = new AbortController()
-  const stalled = ports.clock.sleep(stallMs, timer.signal).then(() => {
-    if (!timer.signal.aborted) throw new Error(`nothing came for ${stallMs / 1000} s`)
-    return work
-  })
-  try {
-    return await Promise.race([work, stalled])
-  } finally {
-    timer.abort()
+function interrupted(why: string, cause?: unknown): SlipwayError {
+  return new SlipwayError(
+    'upload.interrupted',
+    `The bytes stopped coming before their end (${why}): ask how far the upload is, and go on from there.`,
+    { cause },
+  )
+}
+
+/** Ends a read that gets nothing for too long. One timer for all reads: one each would cost more than the reading. */
+function watchOver(ports: Ports, reader: ReadableStreamDefaultReader<Uint8Array>, stallMs: number) {
+  let heardAt = ports.clock.now()
+  let isOver = false
+  const ended = new AbortController()
+  const watch = async () => {
+    while (!ended.signal.aborted && !isOver) {
+      await ports.clock.sleep(stallMs / 4, ended.signal)
+      isOver = !ended.signal.aborted && ports.clock.now() - heardAt > stallMs
+    }
+    if (isOver) await reader.cancel()
+  }
+  watch().catch(() => {}) // Cancelling what has ended already.
+  return {
+    renew: () => {
+      heardAt = ports.clock.now()
+    },
+    isOver: () => isOver,
+    [Symbol.dispose]: () => ended.abort(),
   }
 }
 

@@ -9,7 +9,13 @@ import type { Ports } from '../ports.ts'
 
 /** What every route finds in its context. */
 export interface AppEnv {
-  Variables: { ports: Ports; principal: Principal; requestId: string }
+  Variables: {
+    ports: Ports
+    principal: Principal
+    requestId: string
+    /** The bytes of a request that may be large. Read once. */
+    bodyOf: () => ReadableStream<Uint8Array> | null
+  }
 }
 
 /** A router whose failed validation is one of our problems, naming the field. */

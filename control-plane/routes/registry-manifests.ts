@@ -32,7 +32,7 @@ export async function getManifest(c: Context<AppEnv>, repository: Repository, re
 }
 
 export async function putManifest(c: Context<AppEnv>, repository: Repository, reference: string): Promise<Response> {
-  const bytes = await manifestOf(c.req.raw.body)
+  const bytes = await manifestOf(c.get('bodyOf')())
   const type = c.req.header('content-type')
   const { digest, subject } = await pushManifest(c.get('ports'), repository, reference, type, bytes)
   if (subject) c.header('OCI-Subject', subject)

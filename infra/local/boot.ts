@@ -23,9 +23,9 @@ export type Progress = (what: string) => void
 const READY_MS = 30_000
 const project = join(import.meta.dirname, '../..')
 /** Little room for young objects: halves the memory at rest, and nothing here makes many of them. */
-const LEAN = ['--max-semi-space-size=1']
+export const LEAN = ['--max-semi-space-size=1']
 /** Types stripped once: without it each start loads the compiler, 30 MB that stay. */
-const COMPILE_CACHE = join(project, 'node_modules/.cache/node-compile')
+export const COMPILE_CACHE = join(project, 'node_modules/.cache/node-compile')
 
 /** Throws an Error whose message says what to do: a port is taken, or a part did not come up (with its log's path). */
 export async function bootSlipway(

@@ -1,5 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { COMPILE_CACHE, LEAN } from '#infra/local/boot.ts'
 import { supervise, waitUntil } from '#infra/local/processes.ts'
 import { freePort } from './slipway.ts'
 
@@ -27,8 +28,9 @@ export async function bootControlPlane(
   const options = {
     name: 'the control plane',
     command: process.execPath,
-    args: ['--max-semi-space-size=1', join(project, 'control-plane/main.node.ts')],
+    args: [...LEAN, join(project, 'control-plane/main.node.ts')],
     env: {
+      NODE_COMPILE_CACHE: COMPILE_CACHE,
       SLIPWAY_DATA: folder,
       SLIPWAY_LISTEN: `127.0.0.1:${port}`,
       SLIPWAY_TOKEN_FILE: token,
