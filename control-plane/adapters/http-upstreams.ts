@@ -31,10 +31,11 @@ export function httpUpstreams(upstreams: readonly Upstream[], clock: Clock): Ups
   const ask = async <T>(
     { registry, remote }: Mirrored,
     call: Pick<Call, 'method' | 'path' | 'headers'>,
-    limits: { answerMs: number; retries: number; isLong?: boolean },
+    limits: { answerMs: number; retries: number; isDirect?: boolean },
     work: (response: Response, endpoint: Endpoint) => Promise<T>,
   ): Promise<T> => {
-    const endpoints = byName.get(registry)?.endpoints ?? []
+    const all = byName.get(registry)?.endpoints ?? []
+    const endpoints = limits.isDirect ? all.slice(-1) : all
     let failure = new SlipwayError('upstream.denied', `${registry} is not configured as an upstream.`)
     for (const [at, endpoint] of endpoints.entries()) {
       const attempt = () => {
@@ -62,7 +63,7 @@ export function httpUpstreams(upstreams: readonly Upstream[], clock: Clock): Ups
   const answered = async <T>(
     endpoint: Endpoint,
     call: Call,
-    limits: { answerMs: number; isLong?: boolean },
+    limits: { answerMs: number },
     work: (response: Response, endpoint: Endpoint) => Promise<T>,
   ): Promise<T> => {
     const { host } = new URL(endpoint.url)
@@ -98,11 +99,11 @@ export function httpUpstreams(upstreams: readonly Upstream[], clock: Clock): Ups
         { answerMs: ANSWER_MS, retries: RETRIES },
         (response, endpoint) => readManifest(response, endpoint, reference),
       ),
-    blob: (at, digest, from) =>
+    blob: (at, digest, from, isDirect) =>
       ask(
         at,
         { method: 'GET', path: `blobs/${digest}`, headers: from > 0 ? { range: `bytes=${from}-` } : {} },
-        { answerMs: ANSWER_MS, retries: RETRIES },
+        { answerMs: ANSWER_MS, retries: RETRIES, isDirect },
         async (response, endpoint) => {
           if (!response.body) throw invalid(endpoint, 'gave no bytes')
           const start = response.status === 206 ? rangeStart(response, endpoint) : 0

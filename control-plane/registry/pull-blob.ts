@@ -4,7 +4,7 @@ import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { type BlobRow, findBlob, linkBlobs, touchBlobs } from '../store/blobs.ts'
-import { insertUploads, renewClaim } from '../store/uploads.ts'
+import { dropUpload, insertUploads, renewClaim, type UploadRow } from '../store/uploads.ts'
 import type { UpstreamBlobRow } from '../store/upstreams.ts'
 import { newObjectKey } from './blob-keys.ts'
 import { portion } from './portion.ts'
@@ -62,14 +62,34 @@ async function linked(ports: Ports, { repository, digest }: UpstreamBlobRow): Pr
 
 async function bring(ports: Ports, wanted: UpstreamBlobRow): Promise<void> {
   const source = sourceOf(ports, wanted.source)
-  const until = ports.clock.now() + PORTION_MS
+  if (!source && !(await findBlob(ports.db, wanted.digest))) throw notConfigured(wanted)
+  if (!source) return
+  const pull: Pull = { source, wanted, until: ports.clock.now() + PORTION_MS, isDirect: false, isLast: false }
   while (!(await findBlob(ports.db, wanted.digest))) {
-    if (!source) throw notConfigured(wanted)
     const row = await claim(ports, await openPull(ports, wanted))
-    if (row) return fetchInto(ports, source, wanted, await openWriting(ports, row), until)
-    if (ports.clock.now() >= until) throw busy(wanted.digest)
-    await ports.clock.sleep(POLL_MS)
+    if (row) await fetchUnlessHere(ports, pull, row)
+    else if (ports.clock.now() >= pull.until) throw busy(wanted.digest)
+    else await ports.clock.sleep(POLL_MS)
   }
+}
+
+/** Whoever had the claim before us may have brought it between our look and our claim. */
+async function fetchUnlessHere(ports: Ports, pull: Pull, row: UploadRow): Promise<void> {
+  const writing = await openWriting(ports, row)
+  if (!(await findBlob(ports.db, pull.wanted.digest))) return fetchInto(ports, pull, writing)
+  await writing.writer.abort()
+  await dropUpload(ports.db, row, ports.clock.now())
+}
+
+interface Pull {
+  source: Source
+  wanted: UpstreamBlobRow
+  /** When it is put by. */
+  until: number
+  /** Past the mirrors: once something went wrong, what one of them gave may be why. */
+  isDirect: boolean
+  /** Wrong bytes came once already. */
+  isLast: boolean
 }
 
 /** One row for all who want this digest, whichever repository they want it for. */
@@ -80,55 +100,47 @@ async function openPull(ports: Ports, { repository, digest }: UpstreamBlobRow): 
   return id
 }
 
-async function fetchInto(
-  ports: Ports,
-  source: Source,
-  wanted: UpstreamBlobRow,
-  writing: Writing,
-  until: number,
-): Promise<void> {
+/** Leaves the blob in the store, or throws; wrong bytes are thrown away, and asked for once more past the mirrors. */
+async function fetchInto(ports: Ports, pull: Pull, writing: Writing): Promise<void> {
+  const { digest } = pull.wanted
   try {
-    const failure = await fetchAll(ports, source, wanted, writing, until)
-    if (!failure) return await finish(ports, wanted, writing)
-    if (failure.code === 'upstream.digest-mismatch') await refuse(ports, writing, wanted.digest).catch(() => {})
+    const failure = await fetchAll(ports, pull, writing)
+    if (!failure) return await finish(ports, pull.wanted, writing)
+    if (failure.code === 'upstream.digest-mismatch') await refuse(ports, writing, digest).catch(() => {})
     else await keep(ports, writing)
     throw failure
   } catch (error) {
+    if (!(error instanceof SlipwayError)) throw error
     // We were silent for too long, and another process took over.
-    if (error instanceof SlipwayError && error.code === 'upload.not-found') throw busy(wanted.digest)
-    throw error
+    if (error.code === 'upload.not-found') throw busy(digest)
+    if (error.code !== 'upstream.digest-mismatch' || pull.isLast) throw error
+    ports.note('a blob came with wrong bytes: asking the registry itself', { digest, source: pull.wanted.source })
+    pull.isDirect = true
+    pull.isLast = true
   }
 }
 
 /** Goes on where an answer broke off, a few times. Returns why it stopped before the blob's size was reached. */
-async function fetchAll(
-  ports: Ports,
-  source: Source,
-  wanted: UpstreamBlobRow,
-  writing: Writing,
-  until: number,
-): Promise<SlipwayError | undefined> {
+async function fetchAll(ports: Ports, pull: Pull, writing: Writing): Promise<SlipwayError | undefined> {
+  const { source, wanted, until } = pull
   for (let attempt = 1; ; attempt++) {
     const begunAt = writing.size
-    const failure = await fetchOnce(ports, source, wanted, writing, until)
+    const failure = await fetchOnce(ports, pull, writing)
     if (!failure && writing.size === wanted.size) return undefined
     if (failure && failure.code !== 'upload.interrupted') return failure
     if (ports.clock.now() >= until) return busy(wanted.digest)
-    if (attempt >= TRIES && writing.size === begunAt) return interrupted(source, wanted, writing, failure)
-    if (attempt >= TRIES * TRIES) return interrupted(source, wanted, writing, failure)
+    const isStuck = attempt >= TRIES && writing.size === begunAt
+    if (isStuck || attempt >= TRIES * TRIES) return interrupted(source, wanted, writing, failure)
+    pull.isDirect = true
     await ports.clock.sleep(jitter(ports, Math.min(200 * 2 ** attempt, 3000)))
   }
 }
 
-async function fetchOnce(
-  ports: Ports,
-  source: Source,
-  { digest, size }: UpstreamBlobRow,
-  writing: Writing,
-  until: number,
-): Promise<SlipwayError | undefined> {
+async function fetchOnce(ports: Ports, pull: Pull, writing: Writing): Promise<SlipwayError | undefined> {
+  const { source, until, isDirect } = pull
+  const { digest, size } = pull.wanted
   try {
-    const asking = ports.upstreams.blob(source, digest, writing.size)
+    const asking = ports.upstreams.blob(source, digest, writing.size, isDirect)
     const { body, start, isResumable } = await whileRenewing(ports, writing, asking)
     const left = { skip: writing.size - start, take: size - writing.size }
     const stopAt = isResumable ? until : Number.POSITIVE_INFINITY

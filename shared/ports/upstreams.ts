@@ -14,8 +14,11 @@ export interface Upstreams {
   tagDigest(at: Mirrored, tag: string, known: Digest): Promise<Digest | undefined>
   /** A manifest or index by tag or digest, at most 4 MiB, verified. */
   manifest(at: Mirrored, reference: string): Promise<UpstreamManifest>
-  /** A blob's bytes from an offset on where the upstream can do that, else from the start. */
-  blob(at: Mirrored, digest: Digest, from: number): Promise<UpstreamBlob>
+  /**
+   * A blob's bytes from an offset on where the upstream can do that, else from the start. `isDirect`: from the registry
+   * itself, after a mirror gave what was not right.
+   */
+  blob(at: Mirrored, digest: Digest, from: number, isDirect: boolean): Promise<UpstreamBlob>
 }
 
 export interface UpstreamManifest {

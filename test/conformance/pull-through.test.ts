@@ -210,6 +210,19 @@ describe('a blob', () => {
     expect(sha256((await blob(sha256(bytes))).bytes)).toBe(sha256(bytes))
   })
 
+  test('wrong or half bytes of a mirror are made good by the registry itself', async () => {
+    const { mirror, push, resolve, blob } = world
+    for (const size of [100_000, 50_000]) {
+      const bytes = someBytes(100_000)
+      await push('library/bad-mirror', String(size), 'amd64', bytes)
+      await resolve(`bad-mirror:${size}`)
+      const lie = someBytes(100_000).subarray(0, size)
+      mirror.misbehave(({ path }, response) => path.includes(sha256(bytes)) && response.end(lie) !== undefined)
+      expect(sha256((await blob(sha256(bytes))).bytes)).toBe(sha256(bytes))
+    }
+    mirror.misbehave(undefined)
+  })
+
   test('a body that is cut short goes on from there', async () => {
     const { proxy, push, resolve, blob } = world
     const bytes = someBytes(1_000_000)
