@@ -73,7 +73,10 @@ function dispatch(c: Context<AppEnv>): Promise<Response> {
   })
   if (found.length === 0) throw new SlipwayError('request.not-found', `There is no ${c.req.path} in a registry.`)
   const match = found.find(({ endpoint }) => endpoint.method === c.req.method)
-  if (!match) throw new SlipwayError('request.method-not-allowed', `${c.req.path} does not take ${c.req.method}.`)
+  if (!match)
+    throw new SlipwayError('request.method-not-allowed', `${c.req.path} does not take ${c.req.method}.`, {
+      facts: { allowed: found.map(({ endpoint }) => endpoint.method) },
+    })
   const repository = repositoryOf(c, match.name)
   refuseUnlessAllowed(c, repository, match.endpoint.action)
   if (match.endpoint.action === 'push') refuseUpstreamName(c.get('ports'), repository)
