@@ -95,6 +95,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     // The rest of the body is not read, so the connection cannot carry another request.
     if (problem.status === 413) headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
+    if (typeof problem.facts?.retryAfterS === 'number') headers['retry-after'] = String(problem.facts.retryAfterS)
     return c.body(JSON.stringify(isRegistry ? registryErrors(problem) : problem), problem.status as 400, headers)
   })
   return app

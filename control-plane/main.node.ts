@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type HttpBindings, serve } from '@hono/node-server'
@@ -6,10 +6,13 @@ import { Hono } from 'hono'
 import { connect } from 'nats'
 import { pino } from 'pino'
 import { z } from 'zod'
+import { defaultUpstreams, readUpstreams, type Upstream } from '#shared/domain/upstream.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
+import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { migrate } from './adapters/migrate.ts'
 import { requestBody } from './adapters/request-body.ts'
 import { openSqlite } from './adapters/sqlite.ts'
@@ -18,6 +21,7 @@ import { newToken } from './intent/principal.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
 import type { Ports } from './ports.ts'
+import { openShare } from './registry/share.ts'
 import { DOCS_ASSETS } from './routes/docs.ts'
 import { problemOf } from './routes/problems.ts'
 import { openDatabase } from './store/database.ts'
@@ -36,6 +40,8 @@ const environment = z
     SLIPWAY_NATS_CREDENTIALS: z.string().optional(),
     SLIPWAY_ADDRESS_POOL: z.cidrv4().default('10.86.0.0/16'),
     SLIPWAY_TOKEN_FILE: z.string().optional(),
+    /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
+    SLIPWAY_UPSTREAMS_FILE: z.string().optional(),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -63,6 +69,9 @@ const ports: Ports = {
   clock: systemClock,
   random: bytes => crypto.getRandomValues(bytes),
   config: { publicUrl, addressPool: environment.SLIPWAY_ADDRESS_POOL },
+  upstreams: httpUpstreams(configuredUpstreams(environment.SLIPWAY_UPSTREAMS_FILE), systemClock),
+  share: openShare(),
+  note: (what, facts) => log.warn(facts, what),
 }
 await keepFirstToken()
 
@@ -123,6 +132,15 @@ function stop(): void {
   setTimeout(exit, STOP_MS).unref()
   server.close(() => ports.bus.close().finally(exit))
   if ('closeAllConnections' in server) server.closeAllConnections()
+}
+
+/** Its passwords are for nobody else on this machine. */
+function configuredUpstreams(path: string | undefined): Upstream[] {
+  if (path === undefined) return defaultUpstreams()
+  const upstreams = readUpstreams(readFileSync(path, 'utf8'))
+  const hasSecrets = upstreams.some(({ endpoints }) => endpoints.some(({ password }) => password !== undefined))
+  if (!hasSecrets || (statSync(path).mode & 0o077) === 0) return upstreams
+  throw new SlipwayError('upstream.config-invalid', `${path} holds passwords and others may read it: chmod 600 ${path}`)
 }
 
 /** The first operator's token is shown once, and kept in a file where one is named. A start killed in between reads that file. */

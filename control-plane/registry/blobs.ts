@@ -3,29 +3,49 @@ import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { type BlobRow, findBlob, findLinkedBlob, linkBlobs, touchBlobs, unlinkBlob } from '../store/blobs.ts'
+import { findUpstreamBlob } from '../store/upstreams.ts'
+import { AGENT_PATIENCE_MS, CLIENT_PATIENCE_MS, pullBlob } from './pull-blob.ts'
 
 /** Touching again within this time is not worth a write; far below any grace period of garbage collection. */
 export const TOUCH_EVERY_MS = 10 * 60 * 1000
 
-/** A blob that a repository holds; whoever is told so may rely on it for a while. Errors: `blob.not-found`. */
+/**
+ * A blob that a repository holds, fetched from its upstream if need be; whoever is told so may rely on it for a while.
+ * Errors: `blob.not-found`, those of `pullBlob`.
+ */
 export async function requireBlob(ports: Ports, repository: Repository, digest: Digest): Promise<BlobRow> {
   const blob = await findLinkedBlob(ports.db, repository, digest)
-  if (!blob) throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)
-  await touch(ports, blob)
-  return blob
+  if (blob) return touched(ports, blob)
+  const upstream = await findUpstreamBlob(ports.db, digest, repository)
+  if (upstream) return pullBlob(ports, upstream, CLIENT_PATIENCE_MS)
+  throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)
 }
 
-/** Any blob, for hosts, which run images of all repositories. Errors: `blob.not-found`. */
+/** The size of a blob that a repository holds, or would fetch. Errors: `blob.not-found`. */
+export async function sizeOfBlob(ports: Ports, repository: Repository, digest: Digest): Promise<number> {
+  const blob = await findLinkedBlob(ports.db, repository, digest)
+  if (!blob)
+    return ((await findUpstreamBlob(ports.db, digest, repository)) ?? (await requireBlob(ports, repository, digest)))
+      .size
+  return (await touched(ports, blob)).size
+}
+
+/**
+ * Any blob, for hosts, which run images of all repositories; one of an upstream is fetched. Errors: `blob.not-found`,
+ * those of `pullBlob`: `upstream.busy` after two minutes at most, and the host asks again.
+ */
 export async function requireAnyBlob(ports: Ports, digest: Digest): Promise<BlobRow> {
   const blob = await findBlob(ports.db, digest)
-  if (!blob) throw new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
-  await touch(ports, blob)
-  return blob
+  if (blob) return touched(ports, blob)
+  const upstream = await findUpstreamBlob(ports.db, digest, undefined)
+  if (upstream) return pullBlob(ports, upstream, AGENT_PATIENCE_MS)
+  throw new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
 }
 
-async function touch(ports: Ports, { digest, touchedAt }: BlobRow): Promise<void> {
+async function touched(ports: Ports, blob: BlobRow): Promise<BlobRow> {
   const now = ports.clock.now()
-  if (touchedAt < now - TOUCH_EVERY_MS) await touchBlobs(ports.db, [digest], now, now)
+  if (blob.touchedAt < now - TOUCH_EVERY_MS) await touchBlobs(ports.db, [blob.digest], now, now)
+  return blob
 }
 
 /** Lets a repository hand out a blob of another one. False when that one has it not: the client uploads it then. */

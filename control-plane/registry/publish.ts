@@ -11,7 +11,7 @@ import { type BuildRow, findBuild, setImageOfBuild } from '../store/builds.ts'
 import { insertUploads, type UploadRow, uploadsOf } from '../store/uploads.ts'
 import { newObjectKey, SIGNED_URL_MS } from './blob-keys.ts'
 import { pushManifest } from './manifests.ts'
-import { UPLOAD_LIFE_MS } from './uploads.ts'
+import { UPLOAD_LIFE_MS } from './writing.ts'
 
 const HEADS_AT_ONCE = 8
 

@@ -26,6 +26,10 @@ const OCI_CODES: Partial<Record<ErrorCode, string>> = {
   'request.method-not-allowed': 'UNSUPPORTED',
   'request.not-found': 'NAME_INVALID',
   'request.invalid': 'UNSUPPORTED',
+  'upstream.not-found': 'MANIFEST_UNKNOWN',
+  'upstream.denied': 'DENIED',
+  'upstream.read-only': 'DENIED',
+  'upstream.rate-limited': 'TOOMANYREQUESTS',
 }
 
 /** A problem as clients of registries read it; our own code goes along in `detail`. */

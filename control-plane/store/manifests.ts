@@ -1,7 +1,16 @@
 import { and, asc, eq, gt, isNotNull, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { Database } from './database.ts'
-import { blobs, containers, manifestEdges, manifests, repositoryBlobs, repositoryManifests, tags } from './schema.ts'
+import {
+  blobs,
+  containers,
+  manifestEdges,
+  manifests,
+  repositoryBlobs,
+  repositoryManifests,
+  tags,
+  upstreamBlobs,
+} from './schema.ts'
 
 export type ManifestRow = typeof manifests.$inferSelect
 
@@ -9,11 +18,14 @@ export interface NewManifest {
   row: ManifestRow
   /** What it names, in its order. Each must be there: a blob, or (of an index) a manifest. */
   needs: { blobs: readonly Digest[]; manifests: readonly Digest[] }
+  /** Of an upstream: what it names may be absent, and is fetched when someone asks for it. */
+  isSparse: boolean
   subject: Digest | null
 }
 
 /** True, inside a statement, while all that a manifest needs is linked to its repository. */
-function hasAll(repository: string, { needs }: NewManifest) {
+function hasAll(repository: string, { needs, isSparse }: NewManifest) {
+  if (isSparse) return sql`true`
   const list = (digests: readonly Digest[]) => JSON.stringify([...new Set(digests)])
   return sql`not exists (select 1 from json_each(${list(needs.blobs)}) where value not in
       (select b.digest from repository_blobs r join blobs b on b.digest = r.digest where r.repository = ${repository}))
@@ -164,6 +176,11 @@ export function copyIntoRepository(db: Database, repository: string, digest: Dig
     db
       .insert(repositoryBlobs)
       .select(sql`select ${repository}, ${blobs.digest}, ${now} from ${blobs} where ${blobs.digest} in (${subtree})`)
+      .onConflictDoNothing(),
+    db
+      .insert(upstreamBlobs)
+      .select(sql`select ${repository}, ${upstreamBlobs.digest}, min(${upstreamBlobs.source}), ${upstreamBlobs.size}
+        from ${upstreamBlobs} where ${upstreamBlobs.digest} in (${subtree}) group by ${upstreamBlobs.digest}`)
       .onConflictDoNothing(),
   ] as const
 }

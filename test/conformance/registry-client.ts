@@ -36,10 +36,10 @@ export function descriptor(mediaType: string, bytes: Uint8Array | string) {
   return { mediaType, digest: sha256(bytes), size: Buffer.byteLength(bytes) }
 }
 
-export function registryClient(url: string, token: string): RegistryClient {
+export function registryClient(url: string, token: string, own = `Bearer ${token}`): RegistryClient {
   const client: RegistryClient = {
     url,
-    send: (method, path, { body, headers = {}, authorization = `Bearer ${token}` } = {}) =>
+    send: (method, path, { body, headers = {}, authorization = own } = {}) =>
       fetch(new URL(path, url), {
         method,
         redirect: 'manual',
