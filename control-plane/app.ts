@@ -52,8 +52,10 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
   app.use('/v1/*', async (c, next) => {
     c.set('principal', await authenticate(c.get('ports'), c.req.header('authorization')))
     refuseStrangers(c)
-    forgetTypeOfNothing(c)
-    return (isAgentPath(c.req.path) ? agentLimit : operatorLimit)(c, next)
+    return (isAgentPath(c.req.path) ? agentLimit : operatorLimit)(c, async () => {
+      await forgetTypeOfNothing(c)
+      await next()
+    })
   })
   const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes, containerRoutes, logRoutes]
   for (const routes of [...modules, hostRoutes, eventRoutes, tokenRoutes, agentRoutes, registryRoutes]) {
@@ -83,7 +85,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
   app.onError((error, c) => {
     const requestId = c.get('requestId')
     const problem = problemOf(error, requestId)
-    if (problem.status >= 500) options.onFailure(error, requestId)
+    if (problem.status >= 500 && problem.code !== 'request.timeout') options.onFailure(error, requestId)
     const isRegistry = isRegistryPath(c.req.path)
     const headers: Record<string, string> = {
       'content-type': 'application/problem+json',
@@ -108,12 +110,15 @@ function methodsOf(app: OpenAPIHono<AppEnv>, path: string): string[] {
 }
 
 /** Clients that always send `Content-Type: application/json` send it without a body, too: an optional body is left out then. */
-function forgetTypeOfNothing(c: Context<AppEnv>): void {
-  const hasBody = c.req.header('transfer-encoding') !== undefined || (c.req.header('content-length') ?? '0') !== '0'
-  if (hasBody || c.req.header('content-type') === undefined) return
-  const headers = new Headers(c.req.raw.headers)
-  headers.delete('content-type')
-  c.req.raw = new Request(c.req.raw.url, { method: c.req.method, headers, signal: c.req.raw.signal })
+async function forgetTypeOfNothing(c: Context<AppEnv>): Promise<void> {
+  const { raw } = c.req
+  const isOpen = c.req.header('content-length') === undefined && c.req.header('transfer-encoding') === undefined
+  if (c.req.header('content-type') === undefined || (!isOpen && c.req.header('content-length') !== '0')) return
+  const bytes = await raw.arrayBuffer() // HTTP/2 announces nothing; the limit above bounds it.
+  const headers = new Headers(raw.headers)
+  if (bytes.byteLength === 0) headers.delete('content-type')
+  const body = bytes.byteLength === 0 ? null : bytes
+  c.req.raw = new Request(raw.url, { method: raw.method, headers, signal: raw.signal, body })
 }
 
 const isAgentPath = (path: string) => path.startsWith('/v1/agent/')

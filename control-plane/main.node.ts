@@ -1,10 +1,11 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { Hono } from 'hono'
 import { connect } from 'nats'
 import { pino } from 'pino'
+import writeFileAtomic from 'write-file-atomic'
 import { z } from 'zod'
 import { defaultUpstreams, readUpstreams, type Upstream } from '#shared/domain/upstream.ts'
 import { SlipwayError } from '#shared/errors.ts'
@@ -17,7 +18,8 @@ import { migrate } from './adapters/migrate.ts'
 import { requestBody } from './adapters/request-body.ts'
 import { openSqlite } from './adapters/sqlite.ts'
 import { createApp } from './app.ts'
-import { newToken } from './intent/principal.ts'
+import { addressPoolSchema } from './intent/addresses.ts'
+import { isToken, newToken } from './intent/principal.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
 import type { Ports } from './ports.ts'
@@ -38,7 +40,7 @@ const environment = z
     SLIPWAY_PUBLIC_URL: z.url().optional(),
     SLIPWAY_NATS_URL: z.string().default('nats://127.0.0.1:4222'),
     SLIPWAY_NATS_CREDENTIALS: z.string().optional(),
-    SLIPWAY_ADDRESS_POOL: z.cidrv4().default('10.86.0.0/16'),
+    SLIPWAY_ADDRESS_POOL: addressPoolSchema.default('10.86.0.0/16'),
     SLIPWAY_TOKEN_FILE: z.string().optional(),
     /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
     SLIPWAY_UPSTREAMS_FILE: z.string().optional(),
@@ -146,11 +148,8 @@ function configuredUpstreams(path: string | undefined): Upstream[] {
 /** The first operator's token is shown once, and kept in a file where one is named. A start killed in between reads that file. */
 async function keepFirstToken(): Promise<void> {
   const path = environment.SLIPWAY_TOKEN_FILE
-  const kept = path && existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined
-  const token = kept ?? newToken(ports.random)
-  if (path && !kept) {
-    writeFileSync(path, token, { mode: 0o600 })
-    chmodSync(path, 0o600)
-  }
+  const kept = path && existsSync(path) ? readFileSync(path, 'utf8').trim() : ''
+  const token = isToken(kept) ? kept : newToken(ports.random)
+  if (path && token !== kept) await writeFileAtomic(path, token, { mode: 0o600 })
   if ((await createFirstToken(ports, token)) && !path) console.log(`The operator's token, shown this once: ${token}`)
 }

@@ -6,6 +6,7 @@ import { natsWsBus } from '#shared/ports/nats-ws.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { s3Blobs } from './adapters/s3-blobs.ts'
 import { createApp } from './app.ts'
+import { addressPoolSchema } from './intent/addresses.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
 import type { Ports } from './ports.ts'
@@ -26,7 +27,7 @@ interface Execution {
 
 const environmentSchema = z.object({
   PUBLIC_URL: z.url(),
-  ADDRESS_POOL: z.cidrv4().default('10.86.0.0/16'),
+  ADDRESS_POOL: addressPoolSchema.default('10.86.0.0/16'),
   S3_ENDPOINT: z.url(),
   S3_REGION: z.string().default('auto'),
   S3_BUCKET: z.string(),
@@ -54,7 +55,7 @@ export default {
     const ports = openPorts(bindings, environment)
     const app = createApp({
       portsFor: async () => {
-        if (environment.FIRST_TOKEN) await createFirstToken(ports, environment.FIRST_TOKEN)
+        if (environment.FIRST_TOKEN && pathname.startsWith('/v')) await createFirstToken(ports, environment.FIRST_TOKEN)
         return ports
       },
       onFailure: (error, requestId) => console.error(JSON.stringify({ requestId, error: describe(error) })),

@@ -4,7 +4,7 @@ import { Hono } from 'hono'
 import { readRange } from '#shared/protocol/byte-range.ts'
 import type { FolderBlobs } from './folder-blobs.ts'
 
-/** Answers the signed URLs of a folder store: PUT once, GET with one range (RFC 9110 §14). The signature is the only key. */
+/** Answers the signed URLs of a folder store: PUT, GET with one range (RFC 9110 §14). The signature is the only key. */
 export function folderBlobRoutes(blobs: FolderBlobs): Hono {
   const routes = new Hono()
   routes.put('/blobs/:key{.+}', async c => {
@@ -21,10 +21,10 @@ export function folderBlobRoutes(blobs: FolderBlobs): Hono {
     if (!info) return c.body(null, 404)
     const range = readRange(c.req.header('range'), info.size)
     if (range === 'unsatisfiable') return c.body(null, 416, { 'content-range': `bytes */${info.size}` })
-    const opened = await blobs.open(key, range)
-    if (!opened) return c.body(null, 404)
+    const found = await blobs.get(key, range)
+    if (!found) return c.body(null, 404)
     const length = range ? range.end - range.start + 1 : info.size
-    return new Response(Readable.toWeb(opened.stream) as ReadableStream, {
+    return new Response(found.body, {
       status: range ? 206 : 200,
       headers: {
         'accept-ranges': 'bytes',

@@ -1,11 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createWriteStream } from 'node:fs'
 import { mkdir, readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { SlipwayError } from '#shared/errors.ts'
-import type { BlobStore, ByteRange, UploadTerms } from '#shared/ports/blob-store.ts'
+import type { BlobStore, UploadTerms } from '#shared/ports/blob-store.ts'
 import { fileStream } from './file-stream.ts'
 import { folderFailure, missing, openFolderParts, syncPath } from './folder-parts.ts'
 import { type SignedUrlOptions, type SignedUrls, signedUrls } from './folder-urls.ts'
@@ -18,7 +18,6 @@ import { openFolderWriter } from './folder-writer.ts'
 export interface FolderBlobs extends BlobStore, Pick<SignedUrls, 'verify'> {
   /** Takes bytes in: `blob.digest-mismatch`, `blob.size-mismatch`, `request.too-large`, `host.disk-full`; nothing stays then. */
   write(key: string, bytes: Readable, terms: UploadTerms): Promise<void>
-  open(key: string, range?: ByteRange): Promise<{ size: number; stream: Readable } | undefined>
 }
 
 export interface FolderBlobOptions extends SignedUrlOptions {
@@ -26,7 +25,6 @@ export interface FolderBlobOptions extends SignedUrlOptions {
 }
 
 const KEY = /^[a-z0-9]+(\/[a-z0-9]+)*$/
-const CHUNK_BYTES = 1024 * 1024
 const PAGE = 1000
 
 export async function openFolderBlobs(options: FolderBlobOptions): Promise<FolderBlobs> {
@@ -54,15 +52,9 @@ export async function openFolderBlobs(options: FolderBlobOptions): Promise<Folde
     const info = await stat(pathOf(key)).catch(missing)
     return info?.isFile() ? { size: info.size } : undefined
   }
-  const open = async (key: string, range?: ByteRange) => {
-    const info = await head(key)
-    if (!info) return undefined
-    return { size: info.size, stream: createReadStream(pathOf(key), { ...range, highWaterMark: CHUNK_BYTES }) }
-  }
   return {
     isDirect: false,
     head,
-    open,
     get: async (key, range) => {
       const info = await head(key)
       return info && { info, body: fileStream(pathOf(key), range) }

@@ -1,3 +1,4 @@
+import type { ObservedContainer } from '#shared/domain/container.ts'
 import type { HostId } from '#shared/domain/ids.ts'
 import type { Report } from '#shared/protocol/agent.ts'
 import { ringChanged, ringEvents } from '../notify/doorbell.ts'
@@ -12,15 +13,16 @@ import {
   recordContainers,
   recordHost,
 } from '../store/ingest.ts'
-import { containerTransition } from './transitions.ts'
+import { containerTransitions } from './transitions.ts'
 
 /**
  * Takes what an agent saw into the observed state, in one batch whatever its size, and tells those who wait. A repeat
  * or a late report changes nothing and makes no event.
  */
-export async function ingestReport(ports: Ports, hostId: HostId, report: Report): Promise<void> {
+export async function ingestReport(ports: Ports, hostId: HostId, said: Report): Promise<void> {
   const { db, clock } = ports
   const now = clock.now()
+  const report = { ...said, containers: said.containers.map(seen => notAhead(seen, now)) }
   const containerIds = report.containers.map(({ id }) => id)
   const buildIds = report.builds.map(({ id }) => id)
   const [host, known, knownBuilds] = await Promise.all([
@@ -40,14 +42,13 @@ export async function ingestReport(ports: Ports, hostId: HostId, report: Report)
   })
   for (const seen of fresh) {
     const row = rows.get(seen.id)
-    const transition = row && containerTransition(row.observed, seen)
     changed.push(seen.id)
-    if (transition)
+    for (const transition of row ? containerTransitions(row.observed, seen) : [])
       events.push({
         at: seen.observedAt,
         subjectId: seen.id,
         type: transition.type,
-        data: { name: row.name, ...transition.data },
+        data: { name: row?.name, ...transition.data },
       })
   }
   const open = new Map(knownBuilds.map(({ id, state }) => [id, state]))
@@ -73,4 +74,9 @@ export async function ingestReport(ports: Ports, hostId: HostId, report: Report)
     ),
     events.length > 0 ? ringEvents(ports) : undefined,
   ])
+}
+
+/** A host's clock may be ahead; once it is put right, what it says must not seem older than what it said. */
+function notAhead(seen: ObservedContainer, now: number): ObservedContainer {
+  return { ...seen, observedAt: Math.min(seen.observedAt, now) }
 }

@@ -5,26 +5,35 @@ export interface Transition {
   data: Record<string, unknown>
 }
 
-/** The event that a change of a container's observed state is, named as Docker names its events; undefined for none. Pure. */
-export function containerTransition(before: ObservedState | null, seen: ObservedContainer): Transition | undefined {
+/**
+ * The events that a change of a container's observed state is, named as Docker names its events. A run that ended before
+ * anyone saw it run began all the same. Pure.
+ */
+export function containerTransitions(before: ObservedState | null, seen: ObservedContainer): Transition[] {
   const { status } = seen
-  const isSameRun = before && 'run' in before && 'run' in status && before.run === status.run
-  if (before?.state === status.state && (isSameRun || !('run' in status))) return undefined
+  const isSameRun = before !== null && 'run' in before && 'run' in status && before.run === status.run
+  if (before?.state === status.state && (isSameRun || !('run' in status))) return []
+  const began: Transition[] = isSameRun ? [] : [{ type: 'container.start', data: {} }]
   switch (status.state) {
     case 'running':
-      return { type: before?.state === 'paused' && isSameRun ? 'container.unpause' : 'container.start', data: {} }
+      return before?.state === 'paused' && isSameRun ? [{ type: 'container.unpause', data: {} }] : began
     case 'paused':
-      return { type: 'container.pause', data: {} }
+      return [...began, { type: 'container.pause', data: {} }]
     case 'restarting':
+      return [...began, died(status.exitCode)]
     case 'exited':
-      return { type: 'container.die', data: { exitCode: status.exitCode } }
+      return [...(status.startedAt === undefined ? [] : began), died(status.exitCode)]
     case 'absent':
-      return { type: 'container.destroy', data: {} }
+      return [{ type: 'container.destroy', data: {} }]
     case 'dead':
-      return { type: 'container.dead', data: { code: status.error.code } }
+      return [{ type: 'container.dead', data: { code: status.error.code } }]
     case 'created':
-      return status.error ? { type: 'container.delayed', data: { code: status.error.code } } : undefined
+      return status.error ? [{ type: 'container.delayed', data: { code: status.error.code } }] : []
     default:
-      return undefined
+      return []
   }
+}
+
+function died(exitCode: number): Transition {
+  return { type: 'container.die', data: { exitCode } }
 }

@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import type { Endpoint } from '#shared/domain/container.ts'
 
 /** The network of one host: a /24 of the pool. `.1` is the gateway, `.2` to `.239` containers, the rest builds. */
@@ -8,6 +9,12 @@ export interface HostSubnet {
 }
 
 const PREFIX_LENGTH = 24
+
+/** A pool that can be cut into subnets: its first address aligned to its prefix. */
+export const addressPoolSchema = z.cidrv4().refine(pool => {
+  const bits = Number(pool.split('/')[1])
+  return bits <= PREFIX_LENGTH && poolBase(pool) % 2 ** (32 - bits) === 0
+}, 'an IPv4 network such as 10.86.0.0/16: at most /24, and its first address')
 export const FIRST_CONTAINER = 2
 export const LAST_CONTAINER = 239
 
@@ -39,9 +46,12 @@ export function freeAddress(taken: ReadonlySet<number>): number | undefined {
 }
 
 function subnetBase(pool: string, subnetIndex: number): number {
+  return poolBase(pool) + subnetIndex * 256
+}
+
+function poolBase(pool: string): number {
   const [start = ''] = pool.split('/')
-  const base = start.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
-  return base + subnetIndex * 256
+  return start.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
 }
 
 function dotted(value: number): string {

@@ -5,7 +5,7 @@ import type { BuildView } from '#shared/protocol/builds.ts'
 import type { Ports } from '../ports.ts'
 import { buildLogFrom, listBuilds } from '../store/builds.ts'
 import { isFinished, requireBuild, viewBuild } from './builds.ts'
-import { decodeCursor, page } from './page-position.ts'
+import { decodeCursor, page, timePositionSchema } from './page-position.ts'
 import { waitFor } from './wait.ts'
 
 /** The build once it has ended, however it did. Errors: `request.timeout`. */
@@ -36,12 +36,8 @@ export async function readBuildLog(ports: Ports, id: string, from: number): Prom
   return { lines, from, state: build.state, isEnd: isFinished(build.state) && from + lines.length >= build.logLines }
 }
 
-const FIRST = { createdAt: -1, id: '' }
-const isPosition = (value: unknown): value is typeof FIRST =>
-  typeof value === 'object' && value !== null && 'createdAt' in value && 'id' in value
-
 export function listBuildPage(ports: Ports, limit: number, cursor: string | undefined, state: BuildState | undefined) {
-  const after = decodeCursor(cursor, FIRST, isPosition)
+  const after = decodeCursor(cursor, { createdAt: -1, id: '' }, timePositionSchema)
   return page(
     limit,
     count => listBuilds(ports.db, after, count, state),

@@ -43,7 +43,7 @@ export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation
       insertEvents(db, [event]),
       ...record,
     ])
-    await Promise.all([ringHost(ports, hostId, 0), ringEvents(ports)])
+    await Promise.all([ringHost(ports, hostId), ringEvents(ports)])
   })
 }
 
@@ -70,7 +70,7 @@ export async function orderCancel(ports: Ports, id: string): Promise<void> {
   if (isFinished(build.state)) throw new SlipwayError('build.finished', `Build ${id} has ${build.state} already.`)
   if (build.goal === 'canceled') return
   await ports.db.batch([bumpGeneration(ports.db, build.hostId), cancelBuild(ports.db, build)])
-  await Promise.all([ringHost(ports, build.hostId, 0), ringChanged(ports, 'build', [build.id])])
+  await Promise.all([ringHost(ports, build.hostId), ringChanged(ports, 'build', [build.id])])
 }
 
 export function viewBuild({ build, host }: BuildOnHost): BuildView {

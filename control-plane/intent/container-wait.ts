@@ -38,6 +38,7 @@ function refuseIfHopeless({ id, observed, generation, observedGeneration }: Cont
 export function isReached({ observed, goal, generation, observedGeneration }: ContainerRow, state: WaitState): boolean {
   if (state === 'removed') return false // Gone is when there is no row.
   if (!observed || observedGeneration < generation) return false
+  if (state === 'created') return true
   const hasEnded = observed.state === 'exited' || observed.state === 'dead'
   if (state === 'exited' || state === 'stopped') {
     return hasEnded || (observed.state === 'created' && goal.kind !== 'running' && !observed.error)

@@ -1,5 +1,7 @@
+import { containerGoalSchema } from '#shared/domain/container.ts'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { newId } from '#shared/domain/ids.ts'
+import { parseImageReference } from '#shared/domain/reference.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { CreateContainer } from '#shared/protocol/containers.ts'
 import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
@@ -26,7 +28,7 @@ import { viewContainer } from './container-view.ts'
 import { nextGoal, type Order } from './goals.ts'
 import { requireHost } from './hosts.ts'
 import { type Created, type Creation, createOnce } from './idempotency.ts'
-import { decodeCursor, page } from './page-position.ts'
+import { decodeCursor, page, timePositionSchema } from './page-position.ts'
 import { chooseHost } from './place.ts'
 
 const RACES = 5
@@ -60,12 +62,7 @@ export async function createContainer(
     const hostId = host.id as HostId
     const row = {
       id,
-      name:
-        asked.name ??
-        `${spec.image
-          .replace(/[:@].*$/, '')
-          .split('/')
-          .at(-1)}-${id.slice(0, 6)}`,
+      name: asked.name ?? nameFor(spec.image, id),
       hostId,
       spec,
       goal: asked.start === false ? ({ kind: 'created' } as const) : ({ kind: 'running', run: 1 } as const),
@@ -75,13 +72,18 @@ export async function createContainer(
   })
 }
 
-const FIRST = { createdAt: -1, id: '' }
-const isPosition = (value: unknown): value is typeof FIRST =>
-  typeof value === 'object' && value !== null && 'createdAt' in value && 'id' in value
+const NAME_LIMIT = 63
+
+/** The image's last word and the id's beginning. */
+function nameFor(image: string, id: ContainerId): string {
+  const suffix = `-${id.slice(0, 6)}`
+  const word = parseImageReference(image).repository.split('/').at(-1) ?? ''
+  return word.slice(0, NAME_LIMIT - suffix.length) + suffix
+}
 
 /** Errors: `cursor.invalid`, `host.not-found`. */
 export async function listContainerPage(ports: Ports, limit: number, cursor: string | undefined, host?: string) {
-  const after = decodeCursor(cursor, FIRST, isPosition)
+  const after = decodeCursor(cursor, { createdAt: -1, id: '' }, timePositionSchema)
   const hostId = host === undefined ? undefined : (await requireHost(ports, host)).id
   return page(
     limit,
@@ -151,7 +153,7 @@ async function insertAll(
 }
 
 async function announce(ports: Ports, hostId: HostId, id: ContainerId): Promise<void> {
-  await Promise.all([ringHost(ports, hostId, 0), ringChanged(ports, 'container', [id]), ringEvents(ports)])
+  await Promise.all([ringHost(ports, hostId), ringChanged(ports, 'container', [id]), ringEvents(ports)])
 }
 
 /** What a unique index refused, in a person's words. */
@@ -185,7 +187,8 @@ export async function orderContainer(ports: Ports, idOrName: string, order: Orde
     if (!wanted) return found
     const [, changed] = await ports.db.batch([
       bumpGeneration(ports.db, container.hostId),
-      updateGoal(ports.db, container, wanted),
+      // With the agents' own schema: what they could not read must not become desired state.
+      updateGoal(ports.db, container, { ...wanted, goal: containerGoalSchema.parse(wanted.goal) }),
     ])
     await announce(ports, container.hostId, container.id)
     if (changed.length > 0) return (await findContainerById(ports.db, container.id)) ?? found

@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import { type HostId, newId, type TokenId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { HostView } from '#shared/protocol/hosts.ts'
@@ -93,10 +94,8 @@ export function viewHost(ports: Ports, host: HostRow): HostView {
   }
 }
 
-const isName = (value: unknown): value is string => typeof value === 'string'
-
 export function listHostPage(ports: Ports, limit: number, cursor: string | undefined) {
-  const after = decodeCursor(cursor, '', isName)
+  const after = decodeCursor(cursor, '', z.string())
   return page(
     limit,
     count => listHosts(ports.db, after, count),

@@ -1,15 +1,18 @@
+import { z } from 'zod'
 import { SlipwayError } from '#shared/errors.ts'
+
+/** Where a page in the order of creation ended. */
+export const timePositionSchema = z.strictObject({ createdAt: z.number(), id: z.string() })
 
 /** Cursors are opaque to clients: where the page before ended, in URL-safe base64. */
 export function encodeCursor(position: unknown): string {
   return btoa(JSON.stringify(position)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 }
 
-export function decodeCursor<T>(cursor: string | undefined, first: T, isPosition: (value: unknown) => value is T): T {
+export function decodeCursor<T>(cursor: string | undefined, first: T, schema: z.ZodType<T>): T {
   if (cursor === undefined) return first
   try {
-    const value: unknown = JSON.parse(atob(cursor.replaceAll('-', '+').replaceAll('_', '/')))
-    if (isPosition(value)) return value
+    return schema.parse(JSON.parse(atob(cursor.replaceAll('-', '+').replaceAll('_', '/'))))
   } catch {
     // Falls through to the one answer for all bad cursors.
   }

@@ -18,6 +18,10 @@ export function newToken(random: Random): string {
   return `slw_${Array.from(random(new Uint8Array(32)), byte => ALPHABET[byte & 31]).join('')}`
 }
 
+export function isToken(text: string): boolean {
+  return /^slw_[a-z2-7]{32}$/.test(text)
+}
+
 export async function hashToken(token: string): Promise<string> {
   const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token))
   return Array.from(new Uint8Array(hash), byte => byte.toString(16).padStart(2, '0')).join('')

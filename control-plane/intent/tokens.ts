@@ -1,8 +1,16 @@
+import { z } from 'zod'
 import { newId, type TokenId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { TokenView } from '#shared/protocol/tokens.ts'
 import type { Ports } from '../ports.ts'
-import { deleteToken, hasOperatorToken, insertToken, listTokens, type TokenRow } from '../store/tokens.ts'
+import {
+  deleteToken,
+  hasOperatorToken,
+  insertToken,
+  insertTokenOnce,
+  listTokens,
+  type TokenRow,
+} from '../store/tokens.ts'
 import { iso } from './container-view.ts'
 import { type Creation, createOnce } from './idempotency.ts'
 import { decodeCursor, page } from './page-position.ts'
@@ -30,7 +38,7 @@ async function tokenRow(ports: Ports, name: string, token: string, scopes: strin
 /** Takes a token in as the first operator's of a new store. False when there is one already. */
 export async function createFirstToken(ports: Ports, token: string): Promise<boolean> {
   if (await hasOperatorToken(ports.db)) return false
-  await insertToken(ports.db, await tokenRow(ports, 'first', token, null))
+  await insertTokenOnce(ports.db, await tokenRow(ports, 'first', token, null))
   return true
 }
 
@@ -40,10 +48,8 @@ export async function removeToken(ports: Ports, id: string): Promise<void> {
   }
 }
 
-const isId = (value: unknown): value is string => typeof value === 'string'
-
 export function listTokenPage(ports: Ports, limit: number, cursor: string | undefined) {
-  const after = decodeCursor(cursor, '', isId)
+  const after = decodeCursor(cursor, '', z.string())
   return page(
     limit,
     count => listTokens(ports.db, after, count),

@@ -29,7 +29,7 @@ export async function waitFor<T>(ports: Ports, wait: Wait<T>): Promise<T> {
       throw new SlipwayError(
         'request.timeout',
         `The ${wait.kind} is ${seen.now} after ${wait.timeoutMs / 1000} s${seen.why ? ` (${seen.why})` : ''}: ask again, or wait longer with ?timeout=.`,
-        { facts: { state: seen.now } },
+        { facts: { id: wait.id, state: seen.now } },
       )
     }
     await listener.next(Math.min(leftMs, LOOK_EVERY_MS))

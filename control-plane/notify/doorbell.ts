@@ -4,8 +4,9 @@ import type { Ports } from '../ports.ts'
 
 /** Rings are best effort: whoever misses one polls. A bus that is down never fails or delays a request. */
 
-export function ringHost(ports: Ports, id: HostId, generation: number): Promise<void> {
-  return ring(ports, SUBJECTS.hostDoorbell(id), JSON.stringify({ generation }))
+/** Says no more than "read again": what changed is read from the API. */
+export function ringHost(ports: Ports, id: HostId): Promise<void> {
+  return ring(ports, SUBJECTS.hostDoorbell(id), '')
 }
 
 export async function ringChanged(

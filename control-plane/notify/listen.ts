@@ -6,19 +6,26 @@ export interface Listener extends AsyncDisposable {
   next(timeoutMs: number, signal?: AbortSignal): Promise<void>
 }
 
+/** A bus that takes longer has gone away: it is not waited for. */
+const SUBSCRIBE_MS = 300
+
 /** Subscribes before it returns, so that what is read afterwards cannot be changed without a ring. */
 export async function listen(ports: Ports, subject: string): Promise<Listener> {
-  const subscription = await ports.bus.subscribe(subject).catch(() => undefined)
+  const subscribing = ports.bus.subscribe(subject).catch(() => undefined)
+  const isHere = new AbortController()
+  await Promise.race([subscribing.then(() => isHere.abort()), ports.clock.sleep(SUBSCRIBE_MS, isHere.signal)])
   let hasRung = false
   let wake = () => {}
   const watch = async () => {
-    if (!subscription) return
-    for await (const _ of subscription) {
+    for await (const _ of (await subscribing) ?? []) {
       hasRung = true
       wake()
     }
   }
   watch().catch(() => {}) // A bus that went away only makes the reader slower.
+  const disposed = async () => {
+    await (await subscribing)?.[Symbol.asyncDispose]()
+  }
   return {
     next: async (timeoutMs, signal) => {
       if (!hasRung) {
@@ -29,7 +36,7 @@ export async function listen(ports: Ports, subject: string): Promise<Listener> {
       hasRung = false
     },
     [Symbol.asyncDispose]: async () => {
-      await subscription?.[Symbol.asyncDispose]()
+      await (isHere.signal.aborted ? disposed() : void disposed())
     },
   }
 }

@@ -35,7 +35,7 @@ const cancel = createRoute({
 const logs = createRoute({
   ...{ method: 'get', path: '/v1/builds/{build}/logs', tags, summary: 'The log of a build' },
   description:
-    'Server-sent events for `Accept: text/event-stream` (`line`, then `end`; ids are line numbers, resumable by `Last-Event-ID`); otherwise text, what there is so far or, with `?follow=true`, until the build has ended.',
+    'Server-sent events for `Accept: text/event-stream` (`line`, then `end`; ids are line numbers, resumable by `Last-Event-ID`); otherwise text, what there is so far or, with `?follow=true`, what comes until the build has ended, for five minutes at most: ask again then.',
   request: {
     params,
     headers: z.object({ 'last-event-id': z.coerce.number().int().min(0).optional() }),
@@ -62,6 +62,7 @@ export function buildRoutes() {
     const ports = c.get('ports')
     const { id, isReplayed } = await createBuild(ports, asked, creationOf(c, asked))
     markReplay(c, isReplayed)
+    c.header('Location', `/v1/builds/${id}`)
     return c.json(wait ? await awaitBuild(ports, id, timeout * 1000) : viewBuild(await requireBuild(ports, id)), 201)
   })
   routes.openapi(inspect, async c =>

@@ -99,6 +99,7 @@ export function containerRoutes() {
     const { wait: state, timeout } = c.req.valid('query')
     const { id, isReplayed } = await createContainer(c.get('ports'), asked, creationOf(c, asked))
     markReplay(c, isReplayed)
+    c.header('Location', `/v1/containers/${id}`)
     const ports = c.get('ports')
     const waited = state ? await awaitContainer(ports, id, state, timeout * 1000) : undefined
     return c.json(waited ?? viewContainer(ports, await requireContainer(ports, id)), 201)
@@ -115,7 +116,7 @@ export function containerRoutes() {
     return changed(
       c,
       c.req.valid('param').container,
-      { kind: 'stop', signal, timeoutMs: timeout * 1000 },
+      { kind: 'stop', signal, timeoutMs: Math.round(timeout * 1000) },
       c.req.valid('query'),
     )
   })

@@ -7,7 +7,7 @@ import { SSE, SSE_HEARTBEAT, sse, streamTail } from './tail.ts'
 const feed = createRoute({
   ...{ method: 'get', path: '/v1/events', tags: ['events'], summary: 'What happens, as server-sent events' },
   description:
-    'Resumable: send the last id as `Last-Event-ID` (browsers do) or `?since=`; without one, only what comes next. The stream ends after a few minutes; resume it.',
+    'Resumable: send the last id as `Last-Event-ID` (browsers do) or `?since=`; without one, only what comes next. The stream ends after some minutes, sooner when much happens; resume it.',
   request: {
     headers: z.object({ 'last-event-id': z.coerce.number().int().min(0).optional() }),
     query: z.strictObject({

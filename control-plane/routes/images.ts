@@ -36,15 +36,13 @@ const remove = createRoute({
   responses: { 204: { description: 'It is gone' }, ...problems },
 })
 
-const FIRST = { createdAt: -1, digest: '' }
-const isPosition = (value: unknown): value is typeof FIRST =>
-  typeof value === 'object' && value !== null && 'createdAt' in value && 'digest' in value
+const positionSchema = z.strictObject({ createdAt: z.number(), digest: z.string() })
 
 export function imageRoutes() {
   const routes = router()
   routes.openapi(list, async c => {
     const { limit, cursor, repository } = c.req.valid('query')
-    const after = decodeCursor(cursor, FIRST, isPosition)
+    const after = decodeCursor(cursor, { createdAt: -1, digest: '' }, positionSchema)
     const answer = await page(
       limit,
       count => imagePage(c.get('ports'), after, count, repository),

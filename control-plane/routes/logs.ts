@@ -31,6 +31,8 @@ export function logRoutes() {
   routes.openapi(logs, async c => {
     const query = c.req.valid('query')
     const { container, host } = await requireContainer(c.get('ports'), c.req.valid('param').container)
+    const [type, format] = presentation(c.req.header('accept'), query)
+    if (c.req.method === 'HEAD') return c.body(null, 200, { 'content-type': type, 'cache-control': 'no-store' })
     const gone = new AbortController()
     c.req.raw.signal.addEventListener('abort', () => gone.abort())
     const pieces = containerLogs(
@@ -47,7 +49,6 @@ export function logRoutes() {
       gone.signal,
     )
     const first = await pieces.next() // Before the answer begins, so that a failure is a problem with its status.
-    const [type, format] = presentation(c.req.header('accept'), query)
     const body = new ReadableStream<Uint8Array>(
       {
         start: controller => {

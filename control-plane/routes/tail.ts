@@ -13,6 +13,7 @@ export interface Tail {
 }
 
 const LOOK_EVERY_MS = 1000
+const PAUSE_MS = 50
 const HEARTBEAT_MS = 15_000
 /** A stream ends by itself after so many reads or so long, and clients resume: edge functions bound both. */
 const MAX_READS = 500
@@ -53,7 +54,9 @@ async function* follow(ports: Ports, tail: Tail, gone: AbortSignal): AsyncGenera
       yield text || tail.heartbeat
     }
     if (isEnd) return
+    if (text !== '') continue // There may be more than one read takes.
     await listener.next(LOOK_EVERY_MS, gone)
+    await ports.clock.sleep(PAUSE_MS, gone) // Many rings are read together.
   }
 }
 

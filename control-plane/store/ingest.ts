@@ -11,7 +11,7 @@ export function recordHost(db: Database, hostId: HostId, report: Report, at: num
     .update(hosts)
     .set({
       observedAt: at,
-      observedGeneration: report.generation,
+      observedGeneration: sql`max(${hosts.observedGeneration}, ${report.generation})`, // Reports may come late.
       ...(report.facts ? { observedFacts: report.facts } : {}),
     })
     .where(eq(hosts.id, hostId))

@@ -13,6 +13,11 @@ export function insertToken(db: Database, token: TokenRow) {
   return db.insert(tokens).values(token)
 }
 
+/** Two first requests at once may both bring it. */
+export function insertTokenOnce(db: Database, token: TokenRow) {
+  return db.insert(tokens).values(token).onConflictDoNothing()
+}
+
 export function listTokens(db: Database, afterId: string, limit: number): Promise<TokenRow[]> {
   return db
     .select()

@@ -26,10 +26,25 @@ interface BuildView {
 export async function buildContext(api: ApiClient, request: BuildRequest, print: BuildPrinter): Promise<BuildView> {
   const { id } = await api.call<BuildView>('POST', '/v1/builds', request)
   await refuseIfNotBegun(api, id)
-  for await (const piece of api.text(`/v1/builds/${id}/logs?follow=true`)) print(piece)
-  const build = await api.call<BuildView>('GET', `/v1/builds/${id}`)
+  const build = await followed(api, id, print)
   if (build.state === 'succeeded') return build
   throw new Error(`Build ${id} ${build.state}: ${build.error?.message ?? 'see its log above'}`)
+}
+
+/** Prints the log until the build has ended. The API lets go of a reader after some minutes: it asks again, and skips what it has. */
+async function followed(api: ApiClient, id: string, print: BuildPrinter): Promise<BuildView> {
+  for (let printed = 0; ; ) {
+    let seen = 0
+    for await (const piece of api.text(`/v1/builds/${id}/logs?follow=true`)) {
+      const fresh = piece.slice(Math.max(0, printed - seen))
+      seen += piece.length
+      if (fresh === '') continue
+      print(fresh)
+      printed += fresh.length
+    }
+    const build = await api.call<BuildView>('GET', `/v1/builds/${id}`)
+    if (build.state !== 'queued' && build.state !== 'running') return build
+  }
 }
 
 /** A host that does not even begin would keep us waiting without a word. */

@@ -38,13 +38,19 @@ install_packages() {
   command -v apt-get >/dev/null 2>&1 || die "These programs are missing and there is no apt-get to install them: ${missing}Install them by hand, then run this again."
   say "installing Debian packages: $missing"
   log=$(mktemp)
-  # Lists may be absent or old; one refresh, then the install. No recommended extras, no questions, no services started.
+  # Lists may be absent or old; one refresh, then the install. No recommended extras, no questions, and no services: what
+  # packages bring as a service is neither started now (policy-rc.d) nor at the next boot.
+  policy=/usr/sbin/policy-rc.d
+  [ -e $policy ] && policy= || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy; }
   if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
-    rm -f "$log"
+    rm -f "$log" $policy
     die "apt-get could not install: ${missing}See its last lines above; mend that and run this again."
   fi
-  rm -f "$log"
+  rm -f "$log" $policy
+  for service in nats-server docker containerd docker-registry; do
+    case " $missing " in *" $service "* | *" $service.io "*) systemctl disable "$service" >/dev/null 2>&1 || true ;; esac
+  done
 }
 
 node_major() { "$1" -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0; }

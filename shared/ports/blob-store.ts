@@ -22,7 +22,7 @@ export interface BlobStore {
   /** Keys below a prefix in order, a page of at most 1000 at a time; a page may have fewer. Unfinished writes are not there. */
   list(prefix: string, cursor?: string): Promise<{ keys: string[]; cursor: string | undefined }>
   /**
-   * A URL that takes one PUT of these bytes until `expiresMs` from now. With `sha256` the store refuses other bytes
+   * A URL that takes a PUT of these bytes until `expiresMs` from now. With `sha256` the store refuses other bytes
    * where it can check: see the adapter. `head` tells the digest where the store knows it; who reads verifies all the same.
    */
   signUpload(key: string, terms: UploadTerms): Promise<SignedUpload>

@@ -19,6 +19,8 @@ export interface NatsLink {
   /** The connection once there is one; rejects when there is none yet and will not be within two seconds. */
   connection(): Promise<NatsConnection>
   isConnected(): boolean
+  /** Nobody connects before there is something to say; otherwise a message without a connection fails at once. */
+  connectsAtUse: boolean
   close(): Promise<void>
 }
 
@@ -30,6 +32,7 @@ export function natsBus(link: NatsLink): MessageBus {
     isConnected: () => link.isConnected(),
     publish: async (subject, body) => {
       if (!link.isConnected()) {
+        if (!link.connectsAtUse) throw busUnavailable()
         await withDeadline(link.connection(), PUBLISH_MS)
         // A client that reconnects would keep the message for later: a ring that comes too late is none.
         if (!link.isConnected()) throw busUnavailable()

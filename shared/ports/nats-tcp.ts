@@ -1,3 +1,4 @@
+import { systemClock } from './clock.ts'
 import type { MessageBus } from './message-bus.ts'
 import { busUnavailable, type NatsConnection, natsBus } from './nats-bus.ts'
 
@@ -22,6 +23,7 @@ export type NatsConnect = (options: {
   timeout: number
   pingInterval: number
   maxPingOut: number
+  ignoreAuthErrorAbort: boolean
 }) => Promise<NatsConnection & { status(): AsyncIterable<{ type: string }> }>
 
 /**
@@ -44,6 +46,7 @@ export function natsTcpBus(connect: NatsConnect, options: NatsOptions): MessageB
       timeout: 2000,
       pingInterval: 10_000,
       maxPingOut: 2,
+      ignoreAuthErrorAbort: true, // The server may come back with our password again.
     })
     if (closing.signal.aborted) return void opened.close()
     connection = opened
@@ -56,8 +59,14 @@ export function natsTcpBus(connect: NatsConnect, options: NatsOptions): MessageB
       if (type === 'reconnect') isUp = true
     }
   }
-  const opening = open().catch(() => {})
+  const keepTrying = async () => {
+    for (let delayMs = 200; !closing.signal.aborted && !connection; delayMs = Math.min(10_000, delayMs * 2)) {
+      await open().catch(() => systemClock.sleep(delayMs * (0.5 + Math.random()), closing.signal))
+    }
+  }
+  const opening = keepTrying()
   return natsBus({
+    connectsAtUse: false,
     isConnected: () => isUp,
     connection: async () => {
       if (!connection) await Promise.race([opening, new Promise(resolve => setTimeout(resolve, 2000).unref())])

@@ -36,6 +36,7 @@ export function natsWsBus(connect: NatsWsConnect, options: NatsWsOptions): Messa
     return opened
   }
   return natsBus({
+    connectsAtUse: true,
     isConnected: () => opened !== undefined && !opened.isClosed(),
     connection: () => {
       opening ??= open().catch(cause => {

@@ -9,7 +9,7 @@ import { idSchema } from '../domain/ids.ts'
  * `slipway.stream.*.ack`, and publishes to `slipway.stream.*` only.
  */
 export const SUBJECTS = {
-  /** API → agent: `Doorbell`; read the desired state again. */
+  /** API → agent: read the desired state again; empty body. */
   hostDoorbell: (id: HostId) => `slipway.host.${id}.generation`,
   /** API → agent: `LogsRequest`. */
   hostLogs: (id: HostId) => `slipway.host.${id}.logs`,
@@ -25,14 +25,10 @@ export const SUBJECTS = {
   probe: 'slipway.probe',
 } as const
 
-export const doorbellSchema = z.object({ generation: z.int() })
-
 /** Frames the agent may send ahead of the last acknowledged one. */
 export const STREAM_WINDOW = 64
 /** A stream whose reader said nothing for this long is given up; a reader acknowledges at least every third of it. */
 export const STREAM_IDLE_MS = 30_000
-/** Log text in one frame, bytes: well below NATS's 1 MiB limit of a message. */
-export const STREAM_FRAME_BYTES = 128 * 1024
 
 export const logsRequestSchema = z.object({
   nonce: z.string().regex(/^[a-z2-7]{32}$/),

@@ -323,7 +323,7 @@ CMD ["greeting"]
         for await (const piece of get().api.text(`/v1/builds/${id}/logs`)) text += piece
         return text
       }
-      await waitUntil(async () => (await log()).includes('begun'), 20_000)
+      expect(await waitUntil(async () => (await log()).includes('begun'), 20_000)).toBe(true)
       await call('POST', `/v1/builds/${id}/cancel?wait=finished`, {})
       expect(await call('GET', `/v1/builds/${id}`)).toMatchObject({ state: 'canceled' })
     })

@@ -47,9 +47,13 @@ describe('on workerd', () => {
   })
 
   test('removing the container leaves the host without it', async () => {
+    const { id } = await slipway.api.call<{ id: string }>('GET', '/v1/containers/hello')
+    const namespaces = () => execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
+    await slipway.api.call('POST', '/v1/containers/hello/start?wait=running', {})
+    expect(namespaces()).toContain(id)
     await slipway.api.call('DELETE', '/v1/containers/hello?force=true&wait=removed')
     expect(await containerTable(slipway.api)).not.toContain('hello')
-    expect(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })).not.toContain('e2eedge')
+    expect(namespaces()).not.toContain(id)
   })
 
   test('it is ready, and reaches the bus', async () => {

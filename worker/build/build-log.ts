@@ -11,6 +11,8 @@ export interface BuildLog {
 }
 
 const BATCH_LINES = 500
+/** The store keeps a batch in one value, which may have 2 MB on D1. */
+const BATCH_CHARS = 256 * 1024
 const BATCH_MS = 100
 const RETRY_MS = 1000
 const CLOSE_MS = 10_000
@@ -31,7 +33,7 @@ export function openBuildLog(id: BuildId, api: Pick<ControlPlane, 'appendBuildLo
         await clock.sleep(BATCH_MS, over.signal)
         continue
       }
-      const lines = pending.slice(0, BATCH_LINES)
+      const lines = nextBatch(pending)
       const isSent = await api.appendBuildLog(id, { offset: sent, lines }).then(
         () => true,
         () => false,
@@ -61,4 +63,14 @@ export function openBuildLog(id: BuildId, api: Pick<ControlPlane, 'appendBuildLo
       over.abort()
     },
   }
+}
+
+/** At least one line, and no more than a batch takes. */
+function nextBatch(pending: readonly BuildLogLine[]): BuildLogLine[] {
+  let chars = 0
+  const end = pending.findIndex((line, at) => {
+    chars += line.text.length
+    return at === BATCH_LINES || (at > 0 && chars > BATCH_CHARS)
+  })
+  return pending.slice(0, end === -1 ? pending.length : end)
 }
