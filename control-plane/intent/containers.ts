@@ -1,6 +1,7 @@
 import { containerGoalSchema } from '#shared/domain/container.ts'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { newId } from '#shared/domain/ids.ts'
+import type { PublishedPort } from '#shared/domain/port.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { CreateContainer } from '#shared/protocol/containers.ts'
@@ -11,6 +12,7 @@ import {
   type ContainerOnHost,
   findContainer,
   findContainerById,
+  hostsHolding,
   insertContainer,
   insertPorts,
   listContainers,
@@ -54,7 +56,7 @@ export async function createContainer(
     const hosts = await candidates(ports)
     const image = await resolveImage(ports, asked.image, architecturesOf(hosts, asked.host))
     const spec = containerSpec(asked, image)
-    const host = chooseHost(hosts, {
+    const host = chooseHost(await withFreePorts(ports, hosts, asked.host, spec.ports), {
       host: asked.host,
       architecture: image.config.architecture,
       now: ports.clock.now(),
@@ -102,6 +104,19 @@ export async function candidates(ports: Ports) {
     lastSeenAt: host.observedAt ?? undefined,
     load,
   }))
+}
+
+/** Any host will do for whom names none: then those whose ports are held are left out, unless all are. */
+async function withFreePorts(
+  ports: Ports,
+  hosts: Awaited<ReturnType<typeof candidates>>,
+  asked: string | undefined,
+  wanted: readonly PublishedPort[],
+) {
+  if (asked !== undefined || wanted.length === 0) return hosts
+  const holding = new Set(await hostsHolding(ports.db, wanted))
+  const free = hosts.filter(({ id }) => !holding.has(id))
+  return free.length > 0 ? free : hosts
 }
 
 /** What an index may be resolved for: the architectures of the hosts in question, those of the emptiest first. */

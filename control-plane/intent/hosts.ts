@@ -4,7 +4,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { HostView } from '#shared/protocol/hosts.ts'
 import type { Ports } from '../ports.ts'
 import { insertEvents } from '../store/events.ts'
-import { deleteHost, findHost, type HostRow, hostsWithLoad, insertHost, listHosts } from '../store/hosts.ts'
+import { deleteHost, findHost, forgetHost, type HostRow, hostsWithLoad, insertHost, listHosts } from '../store/hosts.ts'
 import { insertToken } from '../store/tokens.ts'
 import { uniqueViolation } from '../store/violations.ts'
 import { hostSubnet, poolSize } from './addresses.ts'
@@ -67,9 +67,13 @@ export async function requireHost(ports: Ports, idOrName: string): Promise<HostR
   throw new SlipwayError('host.not-found', `There is no host ${idOrName}. GET /v1/hosts lists them.`)
 }
 
-/** Errors: `host.not-found`, `host.in-use` while containers are placed on it or builds of it have not ended. */
-export async function removeHost(ports: Ports, idOrName: string): Promise<void> {
+/**
+ * Errors: `host.not-found`, `host.in-use` while containers are placed on it or builds of it have not ended. By force a
+ * host that is not ready goes with all of those: a lost machine says nothing any more.
+ */
+export async function removeHost(ports: Ports, idOrName: string, isForced: boolean): Promise<void> {
   const host = await requireHost(ports, idOrName)
+  if (isForced) return forget(ports, host)
   if (await deleteHost(ports.db, host.id)) return
   const load = (await hostsWithLoad(ports.db)).find(entry => entry.host.id === host.id)?.load ?? 0
   throw new SlipwayError(
@@ -78,6 +82,19 @@ export async function removeHost(ports: Ports, idOrName: string): Promise<void> 
       ? `Host ${host.name} holds ${load} containers: remove them first.`
       : `Host ${host.name} has builds that have not ended: cancel them, or wait.`,
   )
+}
+
+async function forget(ports: Ports, host: HostRow): Promise<void> {
+  if (isReady(host.observedAt, ports.clock.now())) {
+    throw new SlipwayError(
+      'host.in-use',
+      `Host ${host.name} is ready: stop its agent first, and wait until it reads unknown. What runs there goes on.`,
+    )
+  }
+  await forgetHost(ports.db, host.id)
+  await insertEvents(ports.db, [
+    { at: ports.clock.now(), type: 'host.remove', subjectId: host.id, data: { name: host.name } },
+  ])
 }
 
 export function viewHost(ports: Ports, host: HostRow): HostView {

@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { createdHostSchema, createHostSchema, hostSchema } from '#shared/protocol/hosts.ts'
-import { pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
+import { flagSchema, pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
 import { createHost, listHostPage, removeHost, requireHost, viewHost } from '../intent/hosts.ts'
 import { body, creationOf, idempotencyHeader, json, problems, router } from './environment.ts'
 
@@ -29,7 +29,8 @@ const inspect = createRoute({
 })
 const remove = createRoute({
   ...{ method: 'delete', path: '/v1/hosts/{host}', tags, summary: 'Forget a host that holds no containers' },
-  request: { params },
+  description: 'With `?force=true` a host that is lost (`unknown`) goes with its containers and builds.',
+  request: { params, query: z.strictObject({ force: flagSchema.optional() }) },
   responses: { 204: { description: 'It is gone, and its token with it' }, ...problems },
 })
 
@@ -49,7 +50,7 @@ export function hostRoutes() {
     return c.json(viewHost(c.get('ports'), host), 200)
   })
   routes.openapi(remove, async c => {
-    await removeHost(c.get('ports'), c.req.valid('param').host)
+    await removeHost(c.get('ports'), c.req.valid('param').host, c.req.valid('query').force ?? false)
     return c.body(null, 204)
   })
   return routes

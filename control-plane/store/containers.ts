@@ -74,6 +74,21 @@ export function insertPorts(db: Database, row: NewContainer) {
     from json_each(${JSON.stringify(ports)})`)
 }
 
+/** Hosts on which one of these ports is held. */
+export async function hostsHolding(
+  db: Database,
+  ports: readonly { protocol: string; hostPort: number }[],
+): Promise<HostId[]> {
+  const wanted = JSON.stringify(ports.map(({ protocol, hostPort }) => `${protocol}/${hostPort}`))
+  const rows = await db
+    .selectDistinct({ hostId: publishedPorts.hostId })
+    .from(publishedPorts)
+    .where(
+      sql`${publishedPorts.protocol} || '/' || ${publishedPorts.hostPort} in (select value from json_each(${wanted}))`,
+    )
+  return rows.map(({ hostId }) => hostId)
+}
+
 /** The containers that hold these ports of a host, with the port. */
 export function portHolders(db: Database, hostId: HostId, ports: readonly { protocol: string; hostPort: number }[]) {
   const wanted = JSON.stringify(ports.map(({ protocol, hostPort }) => `${protocol}/${hostPort}`))

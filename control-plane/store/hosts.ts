@@ -1,7 +1,7 @@
-import { and, asc, count, desc, eq, gt, or, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, or, sql } from 'drizzle-orm'
 import type { HostId } from '#shared/domain/ids.ts'
 import type { Database } from './database.ts'
-import { containers, hosts, tokens } from './schema.ts'
+import { buildLogs, builds, containers, hosts, publishedPorts, tokens } from './schema.ts'
 
 export type HostRow = typeof hosts.$inferSelect
 
@@ -19,13 +19,12 @@ export function listHosts(db: Database, afterName: string, limit: number): Promi
   return db.select().from(hosts).where(gt(hosts.name, afterName)).orderBy(asc(hosts.name)).limit(limit)
 }
 
-/** Every host with how many containers it is asked to hold. Costs a row a host: placement looks at all. */
+/** Every host with how many containers and unfinished builds it is asked to hold. Costs a row a host: placement looks at all. */
 export function hostsWithLoad(db: Database): Promise<{ host: HostRow; load: number }[]> {
-  return db
-    .select({ host: hosts, load: count(containers.id) })
-    .from(hosts)
-    .leftJoin(containers, eq(containers.hostId, hosts.id))
-    .groupBy(hosts.id)
+  // Written out: within a selection drizzle names columns without their table.
+  const load = sql<number>`(select count(*) from containers where host_id = hosts.id)
+    + (select count(*) from builds where host_id = hosts.id and state in ('queued', 'running'))`
+  return db.select({ host: hosts, load }).from(hosts)
 }
 
 /** The lowest free position in the address pool is chosen inside the statement; the unique index decides races. */
@@ -48,6 +47,18 @@ export async function deleteHost(db: Database, id: HostId): Promise<boolean> {
     db.delete(tokens).where(sql`${tokens.hostId} = ${id} and not exists (select 1 from ${hosts} where id = ${id})`),
   ])
   return gone.length > 0
+}
+
+/** Forgets a host that is lost, with all it was asked to hold: nobody is left to say that it is gone. */
+export function forgetHost(db: Database, id: HostId) {
+  return db.batch([
+    db.delete(publishedPorts).where(eq(publishedPorts.hostId, id)),
+    db.delete(containers).where(eq(containers.hostId, id)),
+    db.delete(buildLogs).where(sql`${buildLogs.buildId} in (select id from builds where host_id = ${id})`),
+    db.delete(builds).where(eq(builds.hostId, id)),
+    db.delete(tokens).where(eq(tokens.hostId, id)),
+    db.delete(hosts).where(eq(hosts.id, id)),
+  ])
 }
 
 /** Goes first into each batch that changes what a host should hold; later statements read `generationOf`. */

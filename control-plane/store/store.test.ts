@@ -3,10 +3,10 @@ import { expect, test } from 'vitest'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { migrate } from '../adapters/migrate.ts'
 import { openSqlite } from '../adapters/sqlite.ts'
-import { insertContainer, type NewContainer } from './containers.ts'
+import { findContainer, insertContainer, type NewContainer } from './containers.ts'
 import { openDatabase } from './database.ts'
 import { eventsAfter, insertEvents } from './events.ts'
-import { deleteHost, findHost, hostsWithLoad, insertHost } from './hosts.ts'
+import { deleteHost, findHost, forgetHost, hostsWithLoad, insertHost } from './hosts.ts'
 import { recordContainers } from './ingest.ts'
 
 test('the load of a host is the number of its containers, and such a host is not deleted', async () => {
@@ -33,6 +33,8 @@ test('the load of a host is the number of its containers, and such a host is not
   expect(await deleteHost(db, busy)).toBe(false)
   expect(await deleteHost(db, idle)).toBe(true)
   expect(await findHost(db, busy)).toBeDefined()
+  await forgetHost(db, busy)
+  expect([await findHost(db, busy), await findContainer(db, 'one')]).toEqual([undefined, undefined])
   client.close()
 })
 

@@ -178,6 +178,7 @@ export function describeApi(get: () => TestSlipway): void {
         ...{ image: 'busybox', start: false },
       })
       expect(await codeOf(call('DELETE', `/v1/hosts/${host.id}`))).toBe('host.in-use')
+      expect(await codeOf(call('DELETE', `/v1/hosts/${host.id}?force=true`))).toBe('host.in-use') // It is ready.
       await call('DELETE', `/v1/containers/${id}?wait=removed`)
     })
 
