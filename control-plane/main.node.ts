@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import { z } from 'zod'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
+import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
 import { migrate } from './adapters/migrate.ts'
@@ -34,6 +35,7 @@ const environment = z
     SLIPWAY_NATS_URL: z.string().default('nats://127.0.0.1:4222'),
     SLIPWAY_NATS_CREDENTIALS: z.string().optional(),
     SLIPWAY_ADDRESS_POOL: z.cidrv4().default('10.86.0.0/16'),
+    SLIPWAY_REGISTRY_GRACE: durationSchema.default('24h'),
     SLIPWAY_TOKEN_FILE: z.string().optional(),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
@@ -61,7 +63,11 @@ const ports: Ports = {
   bus: natsTcpBus(connect, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
   clock: systemClock,
   random: bytes => crypto.getRandomValues(bytes),
-  config: { publicUrl, addressPool: environment.SLIPWAY_ADDRESS_POOL },
+  config: {
+    publicUrl,
+    addressPool: environment.SLIPWAY_ADDRESS_POOL,
+    registryGraceMs: durationMs(environment.SLIPWAY_REGISTRY_GRACE),
+  },
 }
 await keepFirstToken()
 

@@ -2,6 +2,7 @@ import { connect } from 'nats.ws'
 import { z } from 'zod'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsWsBus } from '#shared/ports/nats-ws.ts'
+import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
 import { s3Blobs } from './adapters/s3-blobs.ts'
 import { createApp } from './app.ts'
 import { sweep } from './intent/sweep.ts'
@@ -24,6 +25,7 @@ interface Execution {
 const environmentSchema = z.object({
   PUBLIC_URL: z.url(),
   ADDRESS_POOL: z.cidrv4().default('10.86.0.0/16'),
+  REGISTRY_GRACE: durationSchema.default('24h'),
   S3_ENDPOINT: z.url(),
   S3_REGION: z.string().default('auto'),
   S3_BUCKET: z.string(),
@@ -81,7 +83,11 @@ function openPorts(bindings: Bindings, environment: Environment): Ports {
     bus: natsWsBus(connect, { url: environment.NATS_URL, user, password }),
     clock: systemClock,
     random: bytes => crypto.getRandomValues(bytes),
-    config: { publicUrl: environment.PUBLIC_URL, addressPool: environment.ADDRESS_POOL },
+    config: {
+      publicUrl: environment.PUBLIC_URL,
+      addressPool: environment.ADDRESS_POOL,
+      registryGraceMs: durationMs(environment.REGISTRY_GRACE),
+    },
   }
 }
 

@@ -3,29 +3,29 @@ import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { type BlobRow, findBlob, findLinkedBlob, linkBlobs, touchBlobs, unlinkBlob } from '../store/blobs.ts'
-
-/** Touching again within this time is not worth a write; far below any grace period of garbage collection. */
-export const TOUCH_EVERY_MS = 10 * 60 * 1000
+import { touchEveryMs } from './grace.ts'
 
 /** A blob that a repository holds; whoever is told so may rely on it for a while. Errors: `blob.not-found`. */
 export async function requireBlob(ports: Ports, repository: Repository, digest: Digest): Promise<BlobRow> {
-  const blob = await findLinkedBlob(ports.db, repository, digest)
-  if (!blob) throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)
-  await touch(ports, blob)
-  return blob
+  const blob = await stayingBlob(ports, () => findLinkedBlob(ports.db, repository, digest))
+  if (blob) return blob
+  throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)
 }
 
 /** Any blob, for hosts, which run images of all repositories. Errors: `blob.not-found`. */
 export async function requireAnyBlob(ports: Ports, digest: Digest): Promise<BlobRow> {
-  const blob = await findBlob(ports.db, digest)
-  if (!blob) throw new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
-  await touch(ports, blob)
-  return blob
+  const blob = await stayingBlob(ports, () => findBlob(ports.db, digest))
+  if (blob) return blob
+  throw new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
 }
 
-async function touch(ports: Ports, { digest, touchedAt }: BlobRow): Promise<void> {
+/** Finds a blob that is not collected for a while. One touched just now is looked for again: it may have gone before. */
+async function stayingBlob(ports: Ports, find: () => Promise<BlobRow | undefined>): Promise<BlobRow | undefined> {
+  const blob = await find()
   const now = ports.clock.now()
-  if (touchedAt < now - TOUCH_EVERY_MS) await touchBlobs(ports.db, [digest], now, now)
+  if (!blob || blob.touchedAt > now - touchEveryMs(ports)) return blob
+  await touchBlobs(ports.db, [blob.digest], now, now)
+  return find()
 }
 
 /** Lets a repository hand out a blob of another one. False when that one has it not: the client uploads it then. */

@@ -1,4 +1,5 @@
 import { type Digest, digestOf, isDigest, parseDigest } from '#shared/digest.ts'
+import { newId, type UploadId } from '#shared/domain/ids.ts'
 import { isTag, type Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
@@ -11,9 +12,12 @@ import {
   missingIn,
   type NewManifest,
   removeFromRepository,
+  touchManifest,
 } from '../store/manifests.ts'
 import { deleteTag, hasRepository, setTag } from '../store/tags.ts'
-import { newObjectKey } from './blob-keys.ts'
+import { endBodyUpload, insertUploads } from '../store/uploads.ts'
+import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
+import { touchEveryMs } from './grace.ts'
 import { type ManifestFacts, readManifest } from './manifest-document.ts'
 import { type RunnableImage, runnableImage } from './runnable-image.ts'
 
@@ -27,9 +31,15 @@ export async function requireManifest(ports: Ports, repository: Repository, refe
   const found = reference.includes(':')
     ? await findManifestIn(ports.db, repository, digestParameter(reference))
     : isTag(reference) && (await findTagged(ports.db, repository, reference))
-  if (found) return found
+  if (found && (await keepManifest(ports, found))) return found
   await requireRepository(ports, repository)
   throw new SlipwayError('manifest.not-found', `Repository ${repository} has no manifest ${reference}.`)
+}
+
+/** Keeps a manifest that someone is told of from being collected for a while. False when that comes too late. */
+export async function keepManifest(ports: Ports, { digest, touchedAt }: ManifestRow): Promise<boolean> {
+  const now = ports.clock.now()
+  return touchedAt > now - touchEveryMs(ports) || touchManifest(ports.db, digest, now)
 }
 
 export async function requireRepository(ports: Ports, repository: Repository): Promise<void> {
@@ -72,10 +82,10 @@ export async function pushManifest(
   const image = await runnableImageOf(ports, facts)
   const made = await newManifest(ports, digest, facts, bytes, image)
   const now = ports.clock.now()
-  const tag = isDigest(reference) ? [] : [setTag(ports.db, { repository, tag: reference, digest, updatedAt: now })]
-  const [, , , taken] = await ports.db.batch([...insertManifest(ports.db, repository, made, now), ...tag])
+  const tag = isDigest(reference) ? [] : setTag(ports.db, { repository, tag: reference, digest, updatedAt: now })
+  const end = made.upload ? endBodyUpload(ports.db, made.upload, digest, now) : []
+  const [, , , taken] = await ports.db.batch([...insertManifest(ports.db, repository, made, now), ...tag, ...end])
   if (taken.length > 0) return { digest, subject: facts.subject ?? null }
-  if (made.row.objectKey) await ports.blobs.delete(made.row.objectKey)
   const [missing] = await missingIn(ports.db, repository, made)
   throw new SlipwayError(
     'manifest.blob-unknown',
@@ -101,11 +111,10 @@ async function newManifest(
 ): Promise<NewManifest> {
   const now = ports.clock.now()
   const isSmall = bytes.length <= INLINE_LIMIT
-  const objectKey = isSmall ? null : newObjectKey(ports.random)
-  if (objectKey) await ports.blobs.put(objectKey, bytes)
+  const upload = isSmall ? undefined : await putBody(ports, bytes)
   return {
     row: {
-      ...{ digest, mediaType: facts.mediaType, size: bytes.length, objectKey },
+      ...{ digest, mediaType: facts.mediaType, size: bytes.length, objectKey: upload?.objectKey ?? null },
       body: isSmall ? new TextDecoder().decode(bytes) : null,
       artifactType: facts.artifactType ?? null,
       annotations: facts.annotations ?? null,
@@ -118,14 +127,24 @@ async function newManifest(
     },
     needs: { blobs: facts.blobs, manifests: facts.manifests },
     subject: facts.subject ?? null,
+    upload,
   }
+}
+
+/** The key is in a row before the object is there: whatever dies in between, a sweep finds it. */
+async function putBody(ports: Ports, bytes: Uint8Array<ArrayBuffer>) {
+  const upload = { id: newId<UploadId>(ports.random), objectKey: newObjectKey(ports.random) }
+  const expiresAt = ports.clock.now() + UPLOAD_LIFE_MS
+  await insertUploads(ports.db, [{ ...upload, repository: null, digest: null, size: bytes.length, expiresAt }])
+  await ports.blobs.put(upload.objectKey, bytes)
+  return upload
 }
 
 /** By tag: the tag alone. By digest: the manifest and its tags there. Errors: `manifest.not-found`. */
 export async function removeManifest(ports: Ports, repository: Repository, reference: string): Promise<void> {
   const isGone = reference.includes(':')
     ? await removeFromRepository(ports.db, repository, digestParameter(reference))
-    : await deleteTag(ports.db, repository, reference)
+    : await deleteTag(ports.db, repository, reference, ports.clock.now())
   if (isGone) return
   await requireRepository(ports, repository)
   throw new SlipwayError('manifest.not-found', `Repository ${repository} has no manifest ${reference}.`)

@@ -4,16 +4,16 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import type { Ports } from '../ports.ts'
 import { findManifest, findTagged, imagesOfIndex, type ManifestRow } from '../store/manifests.ts'
-import { manifestBody } from './manifests.ts'
+import { keepManifest, manifestBody } from './manifests.ts'
 
 /** A manifest of an image that can be run. */
 export type ImageRow = ManifestRow & { config: string; architecture: string; os: string }
 
-/** The manifest or index that a tag or digest names. Errors: `image.reference-invalid`, `image.not-found`. */
+/** The manifest or index that a tag or digest names, kept for a while. Errors: `image.reference-invalid`, `image.not-found`. */
 export async function findByReference(ports: Ports, reference: string): Promise<ManifestRow> {
   const { repository, tag, digest } = parseImageReference(reference)
   const row = digest ? await findManifest(ports.db, digest) : await findTagged(ports.db, repository, tag ?? 'latest')
-  if (row) return row
+  if (row && (await keepManifest(ports, row))) return row
   throw new SlipwayError(
     'image.not-found',
     `There is no image ${reference}. Push or build it first, or see what there is (GET /v1/images).`,

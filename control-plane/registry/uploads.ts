@@ -16,12 +16,10 @@ import {
   saveUpload,
   type UploadRow,
 } from '../store/uploads.ts'
-import { newObjectKey } from './blob-keys.ts'
+import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
 
-/** An upload session nobody wrote to for this long is removed. */
-export const UPLOAD_LIFE_MS = 24 * 60 * 60 * 1000
 /** A writer that was silent for this long is taken for dead; one that lives says so three times as often. */
-const CLAIM_STALE_MS = 30_000
+export const CLAIM_STALE_MS = 30_000
 const CLAIM_RENEW_MS = CLAIM_STALE_MS / 3
 /** How long a request waits for another one that writes the same upload. */
 const CLAIM_WAIT_MS = 2000
@@ -105,10 +103,11 @@ export async function finishUpload(
   }
   const now = ports.clock.now()
   if (!(await renewClaim(ports.db, row.id, claim, now))) throw gone(row.id)
-  await ports.db.batch([
+  const [, , ended] = await ports.db.batch([
     ...uploadsBecomeBlobs(ports.db, [{ id: row.id, digest: expected, size }], now),
     linkBlobs(ports.db, repository, [expected], now),
   ])
+  if (ended.length === 0) throw gone(row.id)
 }
 
 /** True once the blob was touched: from then on it is not collected before it could be linked. */
