@@ -26,8 +26,8 @@ import { sweepObjects } from './sweep-objects.ts'
  * a seed decides, while hours pass. After each call nothing that a manifest or a container needs may be missing.
  */
 
-const GRACE_MS = 24 * HOUR_MS
-const ROUNDS = 60
+const GRACE_MS = HOUR_MS
+const ROUNDS = 80
 const NAMES = ['team/a', 'team/b', 'other', 'tried/c'].map(parseRepository)
 const TAGS = ['one', 'two', 'three', 'latest']
 const hostId = 'aaaaaaaaaaaaaaaa' as HostId
@@ -38,7 +38,7 @@ const pick = <T>(chance: Chance, items: readonly T[]): T => items[Math.floor(cha
 /** Few layers, so that images share them; one manifest is large. */
 const LAYERS = ['base', 'libc', 'node', 'app one', 'app two']
 const IMAGES = await Promise.all(
-  Array.from({ length: 8 }, (_, at) => {
+  Array.from({ length: 12 }, (_, at) => {
     const layers = LAYERS.filter((_, layer) => (at + 3) & (1 << (layer % 4)))
     return imageText(layers, String(at), at === 0 ? { annotations: { padding: 'x'.repeat(600_000) } } : {})
   }),
@@ -86,7 +86,7 @@ async function pushIndex(ports: Ports, chance: Chance): Promise<void> {
 
 async function removeSome(ports: Ports, chance: Chance): Promise<void> {
   const repository = pick(chance, NAMES)
-  if (chance() < 0.1) return removeRepository(ports, repository)
+  if (chance() < 0.4) return removeRepository(ports, repository)
   await removeManifest(ports, repository, chance() < 0.5 ? pick(chance, IMAGES).digest : pick(chance, TAGS))
 }
 
@@ -142,17 +142,32 @@ async function expectObjects(world: RegistryWorld): Promise<void> {
   }
 }
 
-/** Everything at once until each has had its rounds. Returns how many calls there were. */
-async function race(world: RegistryWorld, chance: Chance): Promise<number> {
-  const works = [pushSome, pushSome, pushSome, pushIndex, removeSome, runSome, collectSome, collectSome, collectSome]
+/** Everything at once until each has had its rounds. Returns how many calls there were, and how many objects were deleted. */
+async function race(world: RegistryWorld, chance: Chance): Promise<{ calls: number; deleted: number }> {
+  const works = [
+    pushSome,
+    pushSome,
+    pushSome,
+    pushIndex,
+    removeSome,
+    removeSome,
+    runSome,
+    collectSome,
+    collectSome,
+    collectSome,
+  ]
   let calls = 0
+  let deleted = 0
   const afterCall = async (call: string) => {
     calls++
+    if (call === 'delete') deleted++
     await expectSound(world, call)
     if (calls % 50 === 0) await expectObjects(world)
     const luck = chance()
-    world.advance(luck < 0.003 ? chance() * 30 * HOUR_MS : luck < 0.05 ? chance() * 3 * HOUR_MS : chance() * 2000)
-    if (luck > 0.998) await world.rows('delete from containers')
+    world.advance(
+      chance() * (luck < 0.002 ? 30 * HOUR_MS : luck < 0.01 ? 3 * HOUR_MS : luck < 0.1 ? HOUR_MS / 6 : 2000),
+    )
+    if (luck > 0.98) await world.rows('delete from containers')
   }
   await takeTurns({
     chance,
@@ -162,7 +177,7 @@ async function race(world: RegistryWorld, chance: Chance): Promise<number> {
       for (let round = 0; round < ROUNDS; round++) await work(ports, chance).catch(refuseOthers)
     }),
   })
-  return calls
+  return { calls, deleted }
 }
 
 function refuseOthers(error: unknown): void {
@@ -185,13 +200,14 @@ async function removeEverything(world: RegistryWorld): Promise<void> {
 const first = chooseSeed()
 test.each([first, first + 1, first + 2])('pushes race with collection, seed %i', { timeout: 120_000 }, async seed => {
   const chance = seeded(seed)
-  await using world = await openRegistryWorld(seed)
+  await using world = await openRegistryWorld(seed, GRACE_MS)
   await insertHost(world.ports.db, { id: hostId, name: 'one', createdAt: 1 })
   await setRetentionRules(world.ports, [
     { repositories: 'tried/*', keepLast: 2, keepTags: ['l*'], untaggedAfter: '1h' },
   ])
   try {
-    expect(await race(world, chance)).toBeGreaterThan(1000)
+    const { calls, deleted } = await race(world, chance)
+    expect([calls > 2000, deleted > 20]).toEqual([true, true])
     await expectObjects(world)
     await removeEverything(world)
     for (const table of ['manifests', 'manifest_edges', 'blobs', 'repository_blobs', 'uploads', 'doomed_objects']) {
