@@ -138,7 +138,7 @@ function faultAt(nth: number, kind: Fault): { hook: Hook; wasReached(): boolean 
 }
 
 async function settle(world: RegistryWorld): Promise<void> {
-  for (const hours of [49, 2, 25, 2]) {
+  for (const hours of [25, 25, 2, 25, 2]) {
     world.advance(hours * HOUR_MS)
     await collectGarbage(world.ports, false, undefined)
     await sweep(world.ports)

@@ -35,6 +35,14 @@ const hostId = 'aaaaaaaaaaaaaaaa' as HostId
 type Chance = () => number
 const pick = <T>(chance: Chance, items: readonly T[]): T => items[Math.floor(chance() * items.length)] as T
 
+/** One party of the race. The fewer images and repositories there are, the more often two parties meet at one. */
+interface Party {
+  ports: Ports
+  chance: Chance
+  images: readonly ImageText[]
+  names: readonly Repository[]
+}
+
 /** Few layers, so that images share them; one manifest is large. */
 const LAYERS = ['base', 'libc', 'node', 'app one', 'app two']
 const IMAGES = await Promise.all(
@@ -48,11 +56,11 @@ const IMAGES = await Promise.all(
 const EXPECTED = ['manifest.not-found', 'repository.not-found', 'image.not-found', 'image.in-use', 'upload.not-found']
 
 /** As docker does it: what the registry says is here is not sent; then the manifest, which must not be refused for it. */
-async function pushSome(ports: Ports, chance: Chance): Promise<void> {
-  const repository = pick(chance, NAMES)
-  const image = pick(chance, IMAGES)
+async function pushSome({ ports, chance, images, names }: Party): Promise<void> {
+  const repository = pick(chance, names)
+  const image = pick(chance, images)
   const begun = ports.clock.now()
-  for (const text of [image.config, ...image.layers]) await haveBlob(ports, repository, text, chance)
+  for (const text of [image.config, ...image.layers]) await haveBlob(ports, repository, text, chance, names)
   try {
     await pushDocument(ports, repository, chance() < 0.3 ? image.digest : pick(chance, TAGS), image.manifest)
   } catch (error) {
@@ -61,37 +69,43 @@ async function pushSome(ports: Ports, chance: Chance): Promise<void> {
   }
 }
 
-async function haveBlob(ports: Ports, repository: Repository, text: string, chance: Chance): Promise<void> {
+async function haveBlob(
+  ports: Ports,
+  repository: Repository,
+  text: string,
+  chance: Chance,
+  names: readonly Repository[],
+): Promise<void> {
   const digest = await digestOf(text)
   const isHere = await requireBlob(ports, repository, digest).then(
     () => true,
     (error: SlipwayError) => error.code !== 'blob.not-found',
   )
   if (isHere) return
-  if (chance() < 0.5 && (await mountBlob(ports, repository, digest, pick(chance, NAMES)))) return
+  if (chance() < 0.5 && (await mountBlob(ports, repository, digest, pick(chance, names)))) return
   await pushBlob(ports, repository, text)
 }
 
 /** Its images may be removed meanwhile, which is no fault. */
-async function pushIndex(ports: Ports, chance: Chance): Promise<void> {
-  const repository = pick(chance, NAMES)
-  const images: ImageText[] = [pick(chance, IMAGES), pick(chance, IMAGES)]
+async function pushIndex({ ports, chance, images, names }: Party): Promise<void> {
+  const repository = pick(chance, names)
+  const some = [pick(chance, images), pick(chance, images)]
   try {
-    for (const { digest } of images) await requireManifest(ports, repository, digest)
-    await pushDocument(ports, repository, pick(chance, TAGS), await indexText(images, 'index'))
+    for (const { digest } of some) await requireManifest(ports, repository, digest)
+    await pushDocument(ports, repository, pick(chance, TAGS), await indexText(some, 'index'))
   } catch (error) {
     if (!(error instanceof SlipwayError) || error.code !== 'manifest.blob-unknown') throw error
   }
 }
 
-async function removeSome(ports: Ports, chance: Chance): Promise<void> {
-  const repository = pick(chance, NAMES)
+async function removeSome({ ports, chance, images, names }: Party): Promise<void> {
+  const repository = pick(chance, names)
   if (chance() < 0.4) return removeRepository(ports, repository)
-  await removeManifest(ports, repository, chance() < 0.5 ? pick(chance, IMAGES).digest : pick(chance, TAGS))
+  await removeManifest(ports, repository, chance() < 0.5 ? pick(chance, images).digest : pick(chance, TAGS))
 }
 
-async function runSome(ports: Ports, chance: Chance): Promise<void> {
-  const image = `${pick(chance, NAMES)}:${pick(chance, TAGS)}`
+async function runSome({ ports, chance, names }: Party): Promise<void> {
+  const image = `${pick(chance, names)}:${pick(chance, TAGS)}`
   const begun = ports.clock.now()
   const { digest } = await findImage(ports, image, [])
   const id = newId<ContainerId>(ports.random)
@@ -102,7 +116,7 @@ async function runSome(ports: Ports, chance: Chance): Promise<void> {
   await insertContainer(ports.db, { ...row, goal: { kind: 'created' } })
 }
 
-async function collectSome(ports: Ports, chance: Chance): Promise<void> {
+async function collectSome({ ports, chance }: Party): Promise<void> {
   const kind = chance()
   if (kind < 0.7) await collectSlices(ports, 1 + Math.floor(chance() * 4), 1 + Math.floor(chance() * 5))
   else if (kind < 0.85) await sweepObjects(ports, 3)
@@ -142,20 +156,19 @@ async function expectObjects(world: RegistryWorld): Promise<void> {
   }
 }
 
+const WORKS = [pushSome, pushSome, pushSome, pushIndex, removeSome, removeSome, runSome, collectSome, collectSome]
+
+/** Hours pass now and then, mostly just as many as make what was not touched garbage. */
+function someTime(luck: number, chance: Chance): number {
+  if (luck < 0.001) return chance() * 30 * HOUR_MS
+  if (luck < 0.02) return 1.3 * GRACE_MS
+  return chance() * (luck < 0.1 ? HOUR_MS / 6 : 2000)
+}
+
 /** Everything at once until each has had its rounds. Returns how many calls there were, and how many objects were deleted. */
 async function race(world: RegistryWorld, chance: Chance): Promise<{ calls: number; deleted: number }> {
-  const works = [
-    pushSome,
-    pushSome,
-    pushSome,
-    pushIndex,
-    removeSome,
-    removeSome,
-    runSome,
-    collectSome,
-    collectSome,
-    collectSome,
-  ]
+  const images = IMAGES.slice(0, 2 + Math.floor(chance() * IMAGES.length))
+  const names = NAMES.slice(Math.floor(chance() * 3))
   let calls = 0
   let deleted = 0
   const afterCall = async (call: string) => {
@@ -164,17 +177,15 @@ async function race(world: RegistryWorld, chance: Chance): Promise<{ calls: numb
     await expectSound(world, call)
     if (calls % 50 === 0) await expectObjects(world)
     const luck = chance()
-    world.advance(
-      chance() * (luck < 0.002 ? 30 * HOUR_MS : luck < 0.01 ? 3 * HOUR_MS : luck < 0.1 ? HOUR_MS / 6 : 2000),
-    )
-    if (luck > 0.98) await world.rows('delete from containers')
+    world.advance(someTime(luck, chance))
+    if (luck > 0.995) await world.rows('delete from containers')
   }
   await takeTurns({
     chance,
     afterCall,
-    tasks: works.map(work => async hook => {
-      const ports = world.hooked(hook)
-      for (let round = 0; round < ROUNDS; round++) await work(ports, chance).catch(refuseOthers)
+    tasks: WORKS.map(work => async hook => {
+      const party = { ports: world.hooked(hook), chance, images, names }
+      for (let round = 0; round < ROUNDS; round++) await work(party).catch(refuseOthers)
     }),
   })
   return { calls, deleted }

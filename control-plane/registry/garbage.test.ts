@@ -1,9 +1,18 @@
 import { expect, test } from 'vitest'
+import { digestOf } from '#shared/digest.ts'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
 import type { Garbage } from '#shared/protocol/garbage.ts'
-import { descriptorOf, imageText, indexText, pushBlob, pushDocument, pushImageText } from '#test/support/images.ts'
-import { HOUR_MS, openRegistryWorld, type RegistryWorld } from '#test/support/registry-world.ts'
+import {
+  descriptorOf,
+  imageText,
+  indexText,
+  pushBlob,
+  pushDocument,
+  pushImageText,
+  streamOf,
+} from '#test/support/images.ts'
+import { HOUR_MS, type Hook, openRegistryWorld, type RegistryWorld } from '#test/support/registry-world.ts'
 import { insertContainer } from '../store/containers.ts'
 import { insertHost } from '../store/hosts.ts'
 import { mountBlob, requireBlob } from './blobs.ts'
@@ -12,7 +21,7 @@ import { removeManifest } from './manifests.ts'
 import { removeRepository } from './repositories.ts'
 import { findImage } from './resolve.ts'
 import { sweepObjects } from './sweep-objects.ts'
-import { beginUpload } from './uploads.ts'
+import { beginUpload, finishUpload } from './uploads.ts'
 
 const team = parseRepository('team/app')
 
@@ -125,6 +134,33 @@ test('who was told that a blob is here has the grace to name it; links last as l
   await expectWetAs(world, dry)
 })
 
+test('an image that was resolved stays until its container is there', async () => {
+  await using world = await openRegistryWorld()
+  const image = await imageText(['layer'], 'a')
+  await pushImageText(world.ports, team, 'latest', image)
+  world.advance(48 * HOUR_MS)
+  await findImage(world.ports, `${team}:latest`, [])
+  await removeRepository(world.ports, team)
+  world.advance(23 * HOUR_MS)
+  expect(await collectGarbage(world.ports, false, undefined)).toMatchObject({
+    manifests: { count: 0 },
+    blobs: { count: 0 },
+  })
+})
+
+test('a blob that goes while it is asked for is not said to be here', async () => {
+  await using world = await openRegistryWorld()
+  const digest = await pushBlob(world.ports, team, 'layer')
+  world.advance(48 * HOUR_MS)
+  let calls = 0
+  const meanwhile: Hook = async (_name, call) => {
+    const answer = await call()
+    if (++calls === 1) await collectGarbage(world.ports, false, undefined)
+    return answer
+  }
+  await expect(requireBlob(world.hooked(meanwhile), team, digest)).rejects.toMatchObject({ code: 'blob.not-found' })
+})
+
 test('an upload that nobody goes on with goes with its bytes', async () => {
   await using world = await openRegistryWorld()
   await beginUpload(world.ports, team)
@@ -157,6 +193,21 @@ test('slices of one row come to the same end, with a run a step', async () => {
   for (const table of ['manifests', 'manifest_edges', 'blobs', 'repository_blobs']) {
     expect(await world.rows(`select * from ${table}`)).toEqual([])
   }
+})
+
+test('an upload that is swept at its last moment makes no blob, and says so', async () => {
+  await using world = await openRegistryWorld()
+  const upload = await beginUpload(world.ports, team)
+  const late: Hook = async (name, call) => {
+    if (name === 'batch') {
+      world.advance(25 * HOUR_MS)
+      await sweepObjects(world.ports, 100)
+    }
+    return call()
+  }
+  const finished = finishUpload(world.hooked(late), team, upload, await digestOf('x'), streamOf('x'), undefined)
+  await expect(finished).rejects.toMatchObject({ code: 'upload.not-found' })
+  expect([await countOf(world, 'blobs'), await countOf(world, 'doomed_objects')]).toEqual([0, 1])
 })
 
 test('one object that cannot be deleted does not keep the others', async () => {
