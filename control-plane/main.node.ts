@@ -43,6 +43,7 @@ const environment = z
 
 const SWEEP_MS = 60_000
 const STOP_MS = 5000
+const REGISTRY_STEPS = 2000
 const project = join(import.meta.dirname, '..')
 const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
 
@@ -67,6 +68,7 @@ const ports: Ports = {
     publicUrl,
     addressPool: environment.SLIPWAY_ADDRESS_POOL,
     registryGraceMs: durationMs(environment.SLIPWAY_REGISTRY_GRACE),
+    registrySteps: REGISTRY_STEPS,
   },
 }
 await keepFirstToken()

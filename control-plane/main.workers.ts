@@ -13,6 +13,9 @@ import { type D1Like, openDatabase } from './store/database.ts'
 
 /** The control plane on workerd: D1, object storage by its S3 API, NATS over WebSocket. One world a request. */
 
+/** A step is seven statements at most, and D1 takes a thousand from one request. */
+const REGISTRY_STEPS = 120
+
 interface Bindings extends Record<string, unknown> {
   DB: D1Like
   ASSETS: { fetch(request: Request): Promise<Response> }
@@ -87,6 +90,7 @@ function openPorts(bindings: Bindings, environment: Environment): Ports {
       publicUrl: environment.PUBLIC_URL,
       addressPool: environment.ADDRESS_POOL,
       registryGraceMs: durationMs(environment.REGISTRY_GRACE),
+      registrySteps: REGISTRY_STEPS,
     },
   }
 }

@@ -21,4 +21,6 @@ export interface Config {
   addressPool: string
   /** What the registry said is here stays for so long, whether or not anything needs it yet. */
   registryGraceMs: number
+  /** Slices of the registry that one request goes through, a few statements each: an edge function may ask only so often. */
+  registrySteps: number
 }

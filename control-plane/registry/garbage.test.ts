@@ -134,6 +134,18 @@ test('who was told that a blob is here has the grace to name it; links last as l
   await expectWetAs(world, dry)
 })
 
+test('pushing what is here keeps it as if it were new', async () => {
+  await using world = await openRegistryWorld()
+  await pushBlob(world.ports, team, 'layer')
+  world.advance(48 * HOUR_MS)
+  await pushBlob(world.ports, parseRepository('other'), 'layer')
+  world.advance(23 * HOUR_MS)
+  expect(await collectGarbage(world.ports, false, undefined)).toMatchObject({
+    blobs: { count: 0 },
+    links: { count: 0 },
+  })
+})
+
 test('an image that was resolved stays until its container is there', async () => {
   await using world = await openRegistryWorld()
   const image = await imageText(['layer'], 'a')

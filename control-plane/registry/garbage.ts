@@ -1,13 +1,9 @@
 import { z } from 'zod'
-import type { Digest } from '#shared/digest.ts'
 import { unreachable } from '#shared/errors.ts'
-import type { Garbage, Removed } from '#shared/protocol/garbage.ts'
+import type { Garbage } from '#shared/protocol/garbage.ts'
 import type { RetentionRule } from '#shared/protocol/retention.ts'
 import type { Ports } from '../ports.ts'
 import {
-  findExpiredUploads,
-  findGarbage,
-  type RemovedRow,
   removeBlobs,
   removeLinks,
   removeManifests,
@@ -16,19 +12,15 @@ import {
   sliceOfManifests,
 } from '../store/garbage.ts'
 import { findPosition, savePosition } from '../store/positions.ts'
+import { previewGarbage } from './garbage-preview.ts'
+import { add, addRetained, addRows, nothing } from './garbage-tally.ts'
 import { collectBefore } from './grace.ts'
-import { RETENTION_START, type Retained, retentionRules, retentionStep } from './retention.ts'
+import { RETENTION_START, retentionRules, retentionStep } from './retention.ts'
 import { sweepObjects } from './sweep-objects.ts'
 
 /** Rows of one table looked at in one step. */
 const ROWS = 500
-/** Steps of one request: a store of some ten thousand images is gone through in one. */
-const STEPS_OF_REQUEST = 400
-/** Steps that a dry run takes through rules of retention. */
-const DRY_STEPS = 1000
 const OBJECTS_OF_REQUEST = 200
-/** Examples that an answer names. */
-const FIRST = 20
 
 const POSITION = 'garbage'
 const text = z.string()
@@ -50,16 +42,16 @@ export async function collectSlices(ports: Ports, steps: number, rows = ROWS): P
 
 /**
  * Collects what nothing needs, from the beginning to the end or for as many steps as one request may take; a sweep goes on
- * from there. A dry run looks at the whole store at once and removes nothing: its cost grows with the store.
+ * from there. A dry run removes nothing.
  */
 export async function collectGarbage(
   ports: Ports,
   isDry: boolean,
   rules: readonly RetentionRule[] | undefined,
 ): Promise<Garbage> {
-  if (isDry) return preview(ports, rules ?? (await retentionRules(ports)))
+  if (isDry) return previewGarbage(ports, rules ?? (await retentionRules(ports)))
   const total = nothing(false)
-  total.isComplete = await run(ports, START, { steps: STEPS_OF_REQUEST, rows: ROWS }, total)
+  total.isComplete = await run(ports, START, { steps: ports.config.registrySteps, rows: ROWS }, total)
   const { uploads, objects } = await sweepObjects(ports, OBJECTS_OF_REQUEST)
   for (const { id, size } of uploads) add(total.uploads, [id], size)
   total.objects.count += objects
@@ -129,54 +121,4 @@ async function linkStep(ports: Ports, at: At<'links'>, rows: number, total: Garb
   if (!last) return undefined
   total.links.count += await removeLinks(ports.db, at, last, collectBefore(ports))
   return isLast ? undefined : { phase: 'links', ...last }
-}
-
-/** What a whole run would remove now. */
-async function preview(ports: Ports, rules: readonly RetentionRule[]): Promise<Garbage> {
-  const total = nothing(true)
-  const leaving: { repository: string; digest: Digest }[] = []
-  let at: typeof RETENTION_START | undefined = RETENTION_START
-  for (let step = 0; at && step < DRY_STEPS; step++) {
-    const taken: Awaited<ReturnType<typeof retentionStep>> = await retentionStep(ports, rules, at, ROWS, true)
-    if (taken) addRetained(total, taken.found)
-    for (const digest of taken?.found.untagged ?? [])
-      leaving.push({ repository: taken?.found.repository ?? '', digest })
-    at = taken?.next
-  }
-  const garbage = await findGarbage(ports.db, collectBefore(ports), leaving, FIRST)
-  const uploads = await findExpiredUploads(ports.db, ports.clock.now(), FIRST)
-  return { ...total, ...garbage, links: { count: garbage.links.count }, uploads, isComplete: at === undefined }
-}
-
-function nothing(dryRun: boolean): Garbage {
-  const none = (): Removed => ({ count: 0, bytes: 0, first: [] })
-  return {
-    ...{ dryRun, isComplete: true, tags: { count: 0, first: [] }, untagged: { count: 0, first: [] } },
-    ...{ manifests: none(), blobs: none(), uploads: none(), links: { count: 0 }, objects: { count: 0 } },
-  }
-}
-
-function addRetained(total: Garbage, { repository, tags, untagged }: Retained): void {
-  count(
-    total.tags,
-    tags.map(tag => `${repository}:${tag}`),
-  )
-  count(
-    total.untagged,
-    untagged.map(digest => `${repository}@${digest}`),
-  )
-}
-
-function addRows(to: Removed, rows: readonly RemovedRow[]): void {
-  for (const { digest, size } of rows) add(to, [digest], size)
-}
-
-function add(to: Removed, names: readonly string[], bytes: number): void {
-  count(to, names)
-  to.bytes += bytes
-}
-
-function count(to: { count: number; first: string[] }, names: readonly string[]): void {
-  to.count += names.length
-  to.first.push(...names.slice(0, FIRST - to.first.length))
 }

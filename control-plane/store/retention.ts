@@ -1,6 +1,7 @@
 import { and, asc, eq, gt, type SQL, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { RetentionRule } from '#shared/protocol/retention.ts'
+import { isImageRun } from './containers.ts'
 import type { Database } from './database.ts'
 import { repositoryManifests, retentionRules, tags } from './schema.ts'
 
@@ -36,8 +37,8 @@ export function manifestsAfter(db: Database, repository: string, after: string, 
 }
 
 /** A container runs this image, or one of this index. */
-const isRun = (digest: SQL) => sql`(exists (select 1 from containers c where c.spec ->> 'imageDigest' = ${digest})
-  or exists (select 1 from manifest_edges e join containers c on c.spec ->> 'imageDigest' = e.child where e.parent = ${digest}))`
+const isRun = (digest: SQL) => sql`(${isImageRun(digest)}
+  or exists (select 1 from manifest_edges e where e.parent = ${digest} and ${isImageRun(sql`e.child`)}))`
 
 /** Of these tags, those that `keepLast` others were set after; a container's image keeps its tag. */
 function isSpent(repository: string, names: readonly string[], keepLast: number): SQL | undefined {
@@ -94,12 +95,12 @@ export interface UntaggedTerms {
 
 /**
  * Manifests of a repository that no tag, index, container or live subject needs, in a slice; and, wherever they are,
- * the referrers of those, which are worth nothing without them.
+ * the referrers of those, which are worth nothing without them. `cross join` keeps SQLite to the order that is written.
  */
 function leaving(repository: string, terms: UntaggedTerms): SQL {
   const isLoose = sql`r.repository = ${repository}
     and not exists (select 1 from tags t where t.repository = ${repository} and t.digest = r.digest)
-    and not exists (select 1 from manifest_edges up join repository_manifests p on p.digest = up.parent
+    and not exists (select 1 from manifest_edges up cross join repository_manifests p on p.digest = up.parent
       where up.child = r.digest and p.repository = ${repository})
     and not ${isRun(sql`r.digest`)}`
   return sql`with recursive leaving(digest) as (
@@ -107,7 +108,7 @@ function leaving(repository: string, terms: UntaggedTerms): SQL {
       where r.digest > ${terms.after} and r.digest <= ${terms.last} and ${isLoose}
       and max(r.pushed_at, coalesce(r.untagged_at, 0)) < ${terms.untaggedBefore} and m.touched_at < ${terms.touchedBefore}
       and not exists (select 1 from repository_manifests s where s.repository = ${repository} and s.digest = r.subject)
-    union select r.digest from leaving join repository_manifests r on r.subject = leaving.digest where ${isLoose})
+    union select r.digest from leaving cross join repository_manifests r on r.subject = leaving.digest where ${isLoose})
     select digest from leaving`
 }
 

@@ -44,7 +44,7 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
   const random = (bytes: Uint8Array<ArrayBuffer>) => bytes.map(() => chance() * 256)
   const publicUrl = 'http://registry.test'
   const blobs = await openFolderBlobs({ folder, secret: Buffer.alloc(32), publicUrl, clock })
-  const config = { publicUrl, addressPool: '10.86.0.0/16', registryGraceMs }
+  const config = { publicUrl, addressPool: '10.86.0.0/16', registryGraceMs, registrySteps: 2000 }
   const bus = fakeMessageBus()
   const ports: Ports = { db: openDatabase(client), blobs, bus, clock, random, config }
   const writers = new Set<BlobWriter>()
