@@ -18,15 +18,16 @@ import { HOUR_MS, openRegistryWorld, type RegistryWorld } from '#test/support/re
 const project = join(import.meta.dirname, '../..')
 const team = parseRepository('team/app')
 const other = parseRepository('other')
-let edge: Awaited<ReturnType<typeof getPlatformProxy>>
+type Database = D1Like & { prepare(sql: string): { run(): Promise<unknown> } }
+let edge: Awaited<ReturnType<typeof getPlatformProxy<{ DB: Database }>>>
 let world: RegistryWorld
 let ports: Ports
 
 beforeAll(async () => {
   Object.assign(process.env, { WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' })
   const configPath = join(project, 'infra/control-plane/wrangler.jsonc')
-  edge = await getPlatformProxy({ configPath, persist: false })
-  const database = edge.env.DB as D1Like & { prepare(sql: string): { run(): Promise<unknown> } }
+  edge = await getPlatformProxy<{ DB: Database }>({ configPath, persist: false })
+  const database = edge.env.DB
   for (const sql of migrations()) await database.prepare(sql).run()
   world = await openRegistryWorld()
   ports = { ...world.ports, db: openDatabase(database) }
