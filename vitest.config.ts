@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
 /** Three projects: `unit` needs nothing but Node, `kernel` needs root and runs one file at a time, `e2e` boots a whole Slipway. */
@@ -25,6 +26,8 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/{e2e,conformance}/**/*.test.ts'],
           fileParallelism: false,
+          // Nothing of a test leaves this machine: an image that is not here is nowhere.
+          env: { SLIPWAY_UPSTREAMS_FILE: join(import.meta.dirname, 'test/support/no-upstreams.json') },
           testTimeout: 180_000,
           hookTimeout: 300_000,
         },

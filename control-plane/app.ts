@@ -18,8 +18,7 @@ import { imageRoutes } from './routes/images.ts'
 import { logRoutes } from './routes/logs.ts'
 import { problemOf, tooLarge } from './routes/problems.ts'
 import { registryRoutes } from './routes/registry.ts'
-import { registryErrors } from './routes/registry-problems.ts'
-import { challengeOf } from './routes/registry-token.ts'
+import { isRegistryPath, registryErrors, registryHeaders } from './routes/registry-problems.ts'
 import { repositoryRoutes } from './routes/repositories.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 
@@ -30,6 +29,8 @@ const AGENT_BODY_LIMIT = 16 * 1024 * 1024
 export interface AppOptions {
   /** The world of one request: a process's own on Node, made for the request on workerd. */
   portsFor(c: Context): Ports | Promise<Ports>
+  /** The bytes of a request that may be large, where the platform has a better way than `Request.body`. */
+  bodyOf?(c: Context): ReadableStream<Uint8Array> | null
   /** Called with what was no refusal of ours, to be logged. */
   onFailure(error: unknown, requestId: string): void
 }
@@ -42,6 +43,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     c.header('X-Request-Id', c.get('requestId'))
     c.header('X-Content-Type-Options', 'nosniff')
     c.set('ports', await options.portsFor(c))
+    c.set('bodyOf', () => (options.bodyOf ? options.bodyOf(c) : c.req.raw.body))
     await next()
   })
   const onError = () => {
@@ -52,6 +54,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
   app.use('/v1/*', async (c, next) => {
     c.set('principal', await authenticate(c.get('ports'), c.req.header('authorization')))
     refuseStrangers(c)
+    forgetTypeOfNothing(c)
     return (isAgentPath(c.req.path) ? agentLimit : operatorLimit)(c, next)
   })
   const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes, containerRoutes, logRoutes]
@@ -70,28 +73,50 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     },
     security: [{ token: [] }],
   })
+  app.get('/', c => c.redirect('/docs'))
   app.notFound(c => {
+    const allowed = methodsOf(app, c.req.path)
+    if (allowed.length > 0) {
+      throw new SlipwayError('request.method-not-allowed', `${c.req.path} takes ${allowed.join(', ')}.`, {
+        facts: { allowed },
+      })
+    }
     throw new SlipwayError('request.not-found', `There is no ${c.req.method} ${c.req.path}. /docs lists what there is.`)
   })
   app.onError((error, c) => {
     const requestId = c.get('requestId')
     const problem = problemOf(error, requestId)
     if (problem.status >= 500) options.onFailure(error, requestId)
-    const isRegistry = c.req.path.startsWith('/v2/') || c.req.path === '/v2'
+    const isRegistry = isRegistryPath(c.req.path)
     const headers: Record<string, string> = {
-      'content-type': isRegistry ? 'application/json' : 'application/problem+json',
+      'content-type': 'application/problem+json',
       'x-request-id': requestId,
+      ...(isRegistry ? registryHeaders(c, problem) : {}),
     }
-    if (problem.status === 401) headers['www-authenticate'] = isRegistry ? challengeOf(c) : 'Bearer'
-    if (isRegistry) headers['docker-distribution-api-version'] = 'registry/2.0'
-    // distribution-spec 1.1, "Pushing a blob in chunks": a 416 says how far the upload is.
-    if (problem.status === 416) headers.range = `0-${Math.max(0, Number(problem.facts?.size ?? 0) - 1)}`
+    if (problem.status === 405) headers.allow = String(problem.facts?.allowed)
+    if (problem.status === 401) headers['www-authenticate'] ??= 'Bearer'
     // The rest of the body is not read, so the connection cannot carry another request.
     if (problem.status === 413) headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
+    if (typeof problem.facts?.retryAfterS === 'number') headers['retry-after'] = String(problem.facts.retryAfterS)
     return c.body(JSON.stringify(isRegistry ? registryErrors(problem) : problem), problem.status as 400, headers)
   })
   return app
+}
+
+/** Which methods have a handler for a path: middleware runs for a method that nobody knows, too. */
+function methodsOf(app: OpenAPIHono<AppEnv>, path: string): string[] {
+  const handlers = (method: string) => app.router.match(method, path)[0].length
+  return ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(method => handlers(method) > handlers('NOBODY'))
+}
+
+/** Clients that always send `Content-Type: application/json` send it without a body, too: an optional body is left out then. */
+function forgetTypeOfNothing(c: Context<AppEnv>): void {
+  const hasBody = c.req.header('transfer-encoding') !== undefined || (c.req.header('content-length') ?? '0') !== '0'
+  if (hasBody || c.req.header('content-type') === undefined) return
+  const headers = new Headers(c.req.raw.headers)
+  headers.delete('content-type')
+  c.req.raw = new Request(c.req.raw.url, { method: c.req.method, headers, signal: c.req.raw.signal })
 }
 
 const isAgentPath = (path: string) => path.startsWith('/v1/agent/')

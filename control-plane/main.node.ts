@@ -1,23 +1,28 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { serve } from '@hono/node-server'
+import { type HttpBindings, serve } from '@hono/node-server'
 import { Hono } from 'hono'
 import { connect } from 'nats'
 import { pino } from 'pino'
 import { z } from 'zod'
+import { defaultUpstreams, readUpstreams, type Upstream } from '#shared/domain/upstream.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
+import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { migrate } from './adapters/migrate.ts'
+import { requestBody } from './adapters/request-body.ts'
 import { openSqlite } from './adapters/sqlite.ts'
 import { createApp } from './app.ts'
 import { newToken } from './intent/principal.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
 import type { Ports } from './ports.ts'
+import { openShare } from './registry/share.ts'
 import { DOCS_ASSETS } from './routes/docs.ts'
 import { problemOf } from './routes/problems.ts'
 import { openDatabase } from './store/database.ts'
@@ -37,6 +42,8 @@ const environment = z
     SLIPWAY_ADDRESS_POOL: z.cidrv4().default('10.86.0.0/16'),
     SLIPWAY_REGISTRY_GRACE: durationSchema.default('24h'),
     SLIPWAY_TOKEN_FILE: z.string().optional(),
+    /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
+    SLIPWAY_UPSTREAMS_FILE: z.string().optional(),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -70,37 +77,45 @@ const ports: Ports = {
     registryGraceMs: durationMs(environment.SLIPWAY_REGISTRY_GRACE),
     registrySteps: REGISTRY_STEPS,
   },
+  upstreams: httpUpstreams(configuredUpstreams(environment.SLIPWAY_UPSTREAMS_FILE), systemClock),
+  share: openShare(),
+  note: (what, facts) => log.warn(facts, what),
 }
 await keepFirstToken()
 
-const app = new Hono()
-app.onError((error, c) => {
+/** What only this main serves: blobs out of the folder, and the files of `/docs`. */
+const local = new Hono()
+local.onError((error, c) => {
   const problem = problemOf(error, crypto.randomUUID())
   if (problem.status >= 500) log.error({ err: error }, 'blob request failed')
   return c.body(JSON.stringify(problem), problem.status as 400, { 'content-type': 'application/problem+json' })
 })
 for (const name of DOCS_ASSETS) {
   const type = name.endsWith('.css') ? 'text/css' : 'text/javascript'
-  app.get(`/docs/assets/${name}`, async c =>
+  local.get(`/docs/assets/${name}`, async c =>
     c.body(new Uint8Array(await readFile(join(project, 'node_modules/swagger-ui-dist', name))), 200, {
       'content-type': `${type}; charset=utf-8`,
       'cache-control': 'max-age=3600',
     }),
   )
 }
-app.route('/', folderBlobRoutes(blobs))
-app.mount(
-  '/',
-  createApp({
-    portsFor: () => ports,
-    onFailure: (error, requestId) => log.error({ err: error, requestId }, 'request failed'),
-  }).fetch,
-)
+local.route('/', folderBlobRoutes(blobs))
+const api = createApp({
+  portsFor: () => ports,
+  bodyOf: c => requestBody((c.env as HttpBindings).incoming),
+  onFailure: (error, requestId) => log.error({ err: error, requestId }, 'request failed'),
+})
+const isLocal = (url: string) => /^https?:\/\/[^/]+\/(?:blobs|docs\/assets)\//.test(url)
 
 const [hostname = '', port = ''] = environment.SLIPWAY_LISTEN.split(':')
 const server = serve(
   // A layer may take longer to come than Node's five minutes for a request; a stalled one is given up by who reads it.
-  { fetch: app.fetch, hostname, port: Number(port), serverOptions: { requestTimeout: 0 } },
+  {
+    fetch: (request, env) => (isLocal(request.url) ? local : api).fetch(request, env),
+    hostname,
+    port: Number(port),
+    serverOptions: { requestTimeout: 0 },
+  },
   () => log.info({ url: publicUrl }, 'ready'),
 )
 server.on('error', (error: NodeJS.ErrnoException) => {
@@ -125,6 +140,15 @@ function stop(): void {
   setTimeout(exit, STOP_MS).unref()
   server.close(() => ports.bus.close().finally(exit))
   if ('closeAllConnections' in server) server.closeAllConnections()
+}
+
+/** Its passwords are for nobody else on this machine. */
+function configuredUpstreams(path: string | undefined): Upstream[] {
+  if (path === undefined) return defaultUpstreams()
+  const upstreams = readUpstreams(readFileSync(path, 'utf8'))
+  const hasSecrets = upstreams.some(({ endpoints }) => endpoints.some(({ password }) => password !== undefined))
+  if (!hasSecrets || (statSync(path).mode & 0o077) === 0) return upstreams
+  throw new SlipwayError('upstream.config-invalid', `${path} holds passwords and others may read it: chmod 600 ${path}`)
 }
 
 /** The first operator's token is shown once, and kept in a file where one is named. A start killed in between reads that file. */

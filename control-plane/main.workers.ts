@@ -1,13 +1,16 @@
 import { connect } from 'nats.ws'
 import { z } from 'zod'
+import { defaultUpstreams, readUpstreams } from '#shared/domain/upstream.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsWsBus } from '#shared/ports/nats-ws.ts'
 import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
+import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { s3Blobs } from './adapters/s3-blobs.ts'
 import { createApp } from './app.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
 import type { Ports } from './ports.ts'
+import { openShare } from './registry/share.ts'
 import { DOCS_ASSETS } from './routes/docs.ts'
 import { type D1Like, openDatabase } from './store/database.ts'
 
@@ -37,6 +40,8 @@ const environmentSchema = z.object({
   NATS_URL: z.url(),
   /** `user:password`. */
   NATS_CREDENTIALS: z.string().optional(),
+  /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
+  UPSTREAMS: z.string().optional(),
   /** An operator's token to begin with: taken in when the store has none yet. */
   FIRST_TOKEN: z
     .string()
@@ -92,6 +97,12 @@ function openPorts(bindings: Bindings, environment: Environment): Ports {
       registryGraceMs: durationMs(environment.REGISTRY_GRACE),
       registrySteps: REGISTRY_STEPS,
     },
+    upstreams: httpUpstreams(
+      environment.UPSTREAMS ? readUpstreams(environment.UPSTREAMS) : defaultUpstreams(),
+      systemClock,
+    ),
+    share: openShare(),
+    note: (what, facts) => console.warn(JSON.stringify({ note: what, ...facts })),
   }
 }
 

@@ -2,6 +2,8 @@ import type { Random } from '#shared/domain/ids.ts'
 import type { BlobStore } from '#shared/ports/blob-store.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { MessageBus } from '#shared/ports/message-bus.ts'
+import type { Upstreams } from '#shared/ports/upstreams.ts'
+import type { Share } from './registry/share.ts'
 import type { Database } from './store/database.ts'
 
 /** What the app needs of the world. `main.node.ts` makes one for the process, `main.workers.ts` one a request. */
@@ -12,6 +14,10 @@ export interface Ports {
   clock: Clock
   random: Random
   config: Config
+  upstreams: Upstreams
+  share: Share
+  /** A line for whoever runs this, of something that went another way than it should and was not a failure. */
+  note(what: string, facts: Record<string, unknown>): void
 }
 
 export interface Config {

@@ -56,6 +56,16 @@ export const ERRORS = {
   'image.in-use': { status: 409, retry: false },
   'layer.invalid': { status: 400, retry: false },
   'layer.digest-mismatch': { status: 400, retry: true },
+  // registries that are pulled through
+  'upstream.config-invalid': { status: 500, retry: false },
+  'upstream.not-found': { status: 404, retry: false },
+  'upstream.denied': { status: 403, retry: false },
+  'upstream.rate-limited': { status: 429, retry: true },
+  'upstream.unreachable': { status: 503, retry: true },
+  'upstream.answer-invalid': { status: 502, retry: true },
+  'upstream.digest-mismatch': { status: 502, retry: true },
+  'upstream.busy': { status: 503, retry: true },
+  'upstream.read-only': { status: 403, retry: false },
   // contexts and builds
   'context.not-found': { status: 404, retry: false },
   'context.not-uploaded': { status: 409, retry: true },

@@ -1,28 +1,28 @@
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat, unlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { SlipwayError } from '#shared/errors.ts'
-import type { BlobStore, ByteRange, UploadTerms, WriterState } from '#shared/ports/blob-store.ts'
-import type { Clock } from '#shared/ports/clock.ts'
+import type { BlobStore, ByteRange, UploadTerms } from '#shared/ports/blob-store.ts'
+import { fileStream } from './file-stream.ts'
+import { folderFailure, missing, openFolderParts, syncPath } from './folder-parts.ts'
+import { type SignedUrlOptions, type SignedUrls, signedUrls } from './folder-urls.ts'
+import { openFolderWriter } from './folder-writer.ts'
 
-/** Blobs as files. Signed URLs are served by `folder-blob-routes.ts`; bytes are verified before a blob becomes visible. */
-export interface FolderBlobs extends BlobStore {
-  /** Checks a signed URL's query for a method and key; throws `blob.url-invalid`. */
-  verify(method: 'GET' | 'PUT', key: string, query: URLSearchParams): UploadTerms
+/**
+ * Blobs as files. Signed URLs are served by `folder-blob-routes.ts`, which checks size and digest of what comes before a
+ * blob becomes visible; `openWriter` checks neither. `put` with `ifAbsent` needs a file system with hard links.
+ */
+export interface FolderBlobs extends BlobStore, Pick<SignedUrls, 'verify'> {
   /** Takes bytes in: `blob.digest-mismatch`, `blob.size-mismatch`, `request.too-large`, `host.disk-full`; nothing stays then. */
   write(key: string, bytes: Readable, terms: UploadTerms): Promise<void>
   open(key: string, range?: ByteRange): Promise<{ size: number; stream: Readable } | undefined>
 }
 
-export interface FolderBlobOptions {
+export interface FolderBlobOptions extends SignedUrlOptions {
   folder: string
-  /** Signs URLs; keep it secret, and the same over restarts. */
-  secret: Buffer
-  publicUrl: string
-  clock: Clock
 }
 
 const KEY = /^[a-z0-9]+(\/[a-z0-9]+)*$/
@@ -31,115 +31,71 @@ const PAGE = 1000
 
 export async function openFolderBlobs(options: FolderBlobOptions): Promise<FolderBlobs> {
   const { folder } = options
-  const temporary = join(folder, '.part')
-  await rm(temporary, { recursive: true, force: true }) // What uploads of a killed process left.
-  await mkdir(temporary, { recursive: true })
+  const parts = await openFolderParts(folder, options.clock.now())
+  const urls = signedUrls(options)
   const pathOf = (key: string) => {
     if (!KEY.test(key)) throw new SlipwayError('blob.not-found', 'There is no such blob.')
     return join(folder, key)
   }
-  const sign = (text: string) => createHmac('sha256', options.secret).update(text).digest('hex')
-  const signedUrl = (method: string, key: string, terms: UploadTerms) => {
-    const query = new URLSearchParams({ expires: String(options.clock.now() + terms.expiresMs) })
-    if (terms.size !== undefined) query.set('size', String(terms.size))
-    if (terms.maxSize !== undefined) query.set('max', String(terms.maxSize))
-    if (terms.sha256 !== undefined) query.set('sha256', terms.sha256)
-    query.set('signature', sign(`${method}\n${key}\n${query}`))
-    return `${options.publicUrl}/blobs/${key}?${query}`
+  /** A part with these bytes, durable and checked, handed on; nothing stays when anything fails. */
+  const takeIn = async <T>(bytes: Readable, terms: UploadTerms, handOn: (part: string) => Promise<T>) => {
+    const part = parts.name()
+    try {
+      const output = createWriteStream(parts.pathOf(part), { flags: 'wx', mode: 0o600 })
+      await pipeline(bytes, checking(terms), output)
+      await syncPath(parts.pathOf(part))
+      return await handOn(part)
+    } catch (error) {
+      await parts.remove(part)
+      throw folderFailure(error)
+    }
   }
   const head = async (key: string) => {
     const info = await stat(pathOf(key)).catch(missing)
-    return info && { size: info.size }
+    return info?.isFile() ? { size: info.size } : undefined
   }
-  const openKey = async (key: string, range?: ByteRange) => {
+  const open = async (key: string, range?: ByteRange) => {
     const info = await head(key)
     if (!info) return undefined
     return { size: info.size, stream: createReadStream(pathOf(key), { ...range, highWaterMark: CHUNK_BYTES }) }
   }
-  const store: FolderBlobs = {
+  return {
     isDirect: false,
-    openWriter: async (key, state) => {
-      const from = state ? JSON.parse(state) : { file: randomBytes(12).toString('hex'), offset: 0 }
-      const path = join(temporary, from.file)
-      const handle = await open(path, state ? 'r+' : 'w+')
-      await handle.truncate(from.offset)
-      let offset = from.offset
-      return {
-        write: async bytes => {
-          await handle.write(bytes, 0, bytes.length, offset)
-          offset += bytes.length
-        },
-        suspend: async () => {
-          await handle.close()
-          return JSON.stringify({ file: from.file, offset }) as WriterState
-        },
-        complete: async () => {
-          await handle.sync()
-          await handle.close()
-          await mkdir(dirname(pathOf(key)), { recursive: true })
-          await rename(path, pathOf(key))
-        },
-        abort: async () => {
-          await handle.close().catch(() => {})
-          await rm(path, { force: true })
-        },
-      }
-    },
     head,
-    open: openKey,
+    open,
     get: async (key, range) => {
-      const opened = await openKey(key, range)
-      return (
-        opened && { info: { size: opened.size }, body: Readable.toWeb(opened.stream) as ReadableStream<Uint8Array> }
+      const info = await head(key)
+      return info && { info, body: fileStream(pathOf(key), range) }
+    },
+    put: async (key, bytes, { ifAbsent = false } = {}) => {
+      const target = pathOf(key)
+      return takeIn(Readable.from([bytes]), { expiresMs: 0 }, part =>
+        ifAbsent ? parts.publishIfAbsent(part, target) : parts.publish(part, target).then(() => true),
       )
     },
-    put: (key, bytes) => store.write(key, Readable.from([bytes]), { expiresMs: 0 }),
     delete: async key => {
       await unlink(pathOf(key)).catch(missing)
     },
-    list: async (prefix, cursor) => {
-      const all = await readdir(folder, { recursive: true, withFileTypes: true })
-      const keys = all
-        .filter(entry => entry.isFile())
-        .map(entry => join(entry.parentPath, entry.name).slice(folder.length + 1))
-        .filter(key => key.startsWith(prefix) && KEY.test(key) && key > (cursor ?? ''))
-        .sort()
-      return { keys: keys.slice(0, PAGE), cursor: keys.length > PAGE ? keys[PAGE - 1] : undefined }
-    },
-    signUpload: async (key, terms) => ({ url: signedUrl('PUT', key, terms), headers: {} }),
-    signDownload: async (key, expiresMs) => signedUrl('GET', key, { expiresMs }),
-    verify: (method, key, query) => {
-      const given = Buffer.from(query.get('signature') ?? '')
-      const unsigned = new URLSearchParams([...query].filter(([name]) => name !== 'signature'))
-      const right = Buffer.from(sign(`${method}\n${key}\n${unsigned}`))
-      const isRight = given.length === right.length && timingSafeEqual(given, right)
-      if (!isRight || Number(query.get('expires')) < options.clock.now()) {
-        throw new SlipwayError(
-          'blob.url-invalid',
-          'This URL is not signed by us for this, or has expired: ask the API for a new one.',
-        )
-      }
-      const count = (name: string) =>
-        query.has(name) ? { [name === 'max' ? 'maxSize' : name]: Number(query.get(name)) } : {}
-      const sha256 = query.get('sha256')
-      return { expiresMs: 0, ...count('size'), ...count('max'), ...(sha256 ? { sha256 } : {}) }
-    },
+    list: (prefix, cursor) => listFolder(folder, prefix, cursor),
+    signUpload: async (key, terms) => ({ url: urls.sign('PUT', key, terms), headers: {} }),
+    signDownload: async (key, expiresMs) => urls.sign('GET', key, { expiresMs }),
+    verify: urls.verify,
     write: async (key, bytes, terms) => {
       const target = pathOf(key)
-      const part = join(temporary, randomBytes(12).toString('hex'))
-      try {
-        await pipeline(bytes, checking(terms), createWriteStream(part, { flags: 'wx', mode: 0o600 }))
-        await sync(part)
-        await mkdir(dirname(target), { recursive: true })
-        await rename(part, target)
-        await sync(dirname(target))
-      } catch (error) {
-        await unlink(part).catch(missing)
-        throw asFailure(error)
-      }
+      await takeIn(bytes, terms, part => parts.publish(part, target))
     },
+    openWriter: async (key, state) => openFolderWriter(parts, pathOf(key), state),
   }
-  return store
+}
+
+async function listFolder(folder: string, prefix: string, cursor = '') {
+  const all = await readdir(folder, { recursive: true, withFileTypes: true })
+  const keys = all
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .filter(key => key.startsWith(prefix) && KEY.test(key) && key > cursor)
+    .sort()
+  return { keys: keys.slice(0, PAGE), cursor: keys.length > PAGE ? keys[PAGE - 1] : undefined }
 }
 
 /** Passes bytes on while it counts and hashes them; fails at the end, or at once when there are too many. */
@@ -155,45 +111,21 @@ function checking(terms: UploadTerms): Transform {
       done(new SlipwayError('request.too-large', `More than ${limit} bytes came: this URL takes no more.`))
     },
     flush(done) {
-      if (terms.size !== undefined && size !== terms.size) {
-        return done(
-          new SlipwayError(
-            'blob.size-mismatch',
-            `${size} bytes came, ${terms.size} were announced: upload it again, whole.`,
-          ),
-        )
-      }
-      if (terms.sha256 !== undefined && hash.digest('hex') !== terms.sha256) {
-        return done(
-          new SlipwayError('blob.digest-mismatch', 'The bytes do not have the announced digest: upload them again.'),
-        )
-      }
-      done()
+      done(mismatch(terms, size, hash.digest('hex')))
     },
   })
 }
 
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
+function mismatch(terms: UploadTerms, size: number, sha256: string): SlipwayError | undefined {
+  if (terms.size !== undefined && size !== terms.size) {
+    const message = `${size} bytes came, ${terms.size} were announced: upload it again, whole.`
+    return new SlipwayError('blob.size-mismatch', message)
   }
-}
-
-function missing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error
-}
-
-function asFailure(error: unknown): unknown {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new SlipwayError('host.disk-full', 'The blob store has no room left: free some, then upload again.', {
-      cause: error,
-    })
+  if (terms.sha256 !== undefined && sha256 !== terms.sha256) {
+    const message = 'The bytes do not have the announced digest: upload them again.'
+    return new SlipwayError('blob.digest-mismatch', message)
   }
-  return error
+  return undefined
 }
 
 /** Reads the signing secret, or makes it at the first start. */
@@ -202,10 +134,5 @@ export async function readSecret(path: string): Promise<Buffer> {
   await writeFile(path, randomBytes(32), { mode: 0o600, flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error
   })
-  const handle = await open(path, 'r')
-  try {
-    return await handle.readFile()
-  } finally {
-    await handle.close()
-  }
+  return readFile(path)
 }

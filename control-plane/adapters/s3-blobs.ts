@@ -1,96 +1,111 @@
+import { randomUUID } from 'node:crypto'
 import {
   DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
-  S3Client,
-  S3ServiceException,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
-import { SlipwayError } from '#shared/errors.ts'
-import type { BlobStore } from '#shared/ports/blob-store.ts'
-
-export interface S3Options {
-  /** `https://<account>.r2.cloudflarestorage.com`, `https://s3.eu-central-1.amazonaws.com`, … */
-  endpoint: string
-  region: string
-  bucket: string
-  accessKeyId: string
-  secretAccessKey: string
-}
+import type { BlobInfo, BlobStore, ByteRange, UploadTerms } from '#shared/ports/blob-store.ts'
+import { type S3Calls, type S3Options, s3Calls, statusOf } from './s3-calls.ts'
+import { s3PartStore } from './s3-part-store.ts'
+import { putIfAbsent } from './s3-put-if-absent.ts'
+import { PARTS_PREFIX, s3Writer } from './s3-writer.ts'
 
 const PAGE = 1000
-const ATTEMPTS = 3
 
 /**
- * Blobs in S3, R2 or what speaks their API. Objects appear whole, as S3 promises. A signed upload is bound to its size
- * where that is known; the digest is checked by whoever reads, since not every store checks it.
+ * Blobs in S3, R2 or what speaks their API. Objects appear whole, as S3 promises. What the store itself refuses of a
+ * signed upload, when it was told:
+ *
+ * - another size: all do, for the length is signed;
+ * - other bytes than of `sha256`: S3 (`x-amz-checksum-sha256`, signed as a header that must come along). wrangler's local
+ *   R2 and radosgw 16 take the header and check nothing, so `head` tells a digest only where the store tells one.
+ *
+ * Every request that the API makes itself carries the SHA-256 of its body, which all of them check.
+ * Parts of writers and what they leave when their upload is never ended: see README.md.
  */
 export function s3Blobs(options: S3Options): BlobStore {
   const { bucket: Bucket } = options
-  const client = new S3Client({
-    endpoint: options.endpoint,
-    region: options.region,
-    forcePathStyle: true,
-    maxAttempts: ATTEMPTS,
-    credentials: { accessKeyId: options.accessKeyId, secretAccessKey: options.secretAccessKey },
-    // Stores other than S3 itself refuse the checksums that the SDK would add.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-  })
+  const calls = s3Calls(options)
+  const { client, run, find } = calls
+  const parts = s3PartStore(calls, Bucket)
+  const head = async (Key: string): Promise<BlobInfo | undefined> => {
+    const command = new HeadObjectCommand({ Bucket, Key, ChecksumMode: 'ENABLED' })
+    const found = await find(terms => client.send(command, terms))
+    return found && { size: found.ContentLength ?? 0, ...digestOf(found.ChecksumSHA256) }
+  }
   return {
-    head: async Key => {
-      const found = await orMissing(client.send(new HeadObjectCommand({ Bucket, Key })))
-      return found && { size: found.ContentLength ?? 0 }
-    },
+    isDirect: true,
+    head,
     get: async (Key, range) => {
-      const Range = range && `bytes=${range.start}-${range.end}`
-      const found = await orMissing(client.send(new GetObjectCommand({ Bucket, Key, Range })))
-      if (!found?.Body) return undefined
-      // `bytes 0-9/100`: the size of the whole, which a range's own length does not tell.
-      const whole = found.ContentRange?.split('/')[1]
-      return { info: { size: Number(whole ?? found.ContentLength) }, body: found.Body.transformToWebStream() }
+      const found = await get(calls, Bucket, Key, range)
+      return found === 'beyond' ? withoutBytes(await head(Key)) : found
     },
-    put: async (Key, Body) => void (await wrapped(client.send(new PutObjectCommand({ Bucket, Key, Body })))),
-    delete: async Key => void (await orMissing(client.send(new DeleteObjectCommand({ Bucket, Key })))),
+    put: async (Key, Body, { ifAbsent = false } = {}) => {
+      if (ifAbsent) return putIfAbsent(calls, { Bucket, Key, Body })
+      await run(terms => client.send(new PutObjectCommand({ Bucket, Key, Body }), terms))
+      return true
+    },
+    delete: async Key => void (await find(terms => client.send(new DeleteObjectCommand({ Bucket, Key }), terms))),
     list: async (Prefix, cursor) => {
       const command = new ListObjectsV2Command({ Bucket, Prefix, StartAfter: cursor, MaxKeys: PAGE })
-      const { Contents = [], IsTruncated } = await wrapped(client.send(command))
+      const { Contents = [], IsTruncated } = await run(terms => client.send(command, terms))
       const keys = Contents.flatMap(({ Key }) => (Key === undefined ? [] : [Key]))
-      return { keys, cursor: IsTruncated ? keys.at(-1) : undefined }
+      return { keys: keys.filter(key => !key.startsWith(PARTS_PREFIX)), cursor: IsTruncated ? keys.at(-1) : undefined }
     },
-    signUpload: async (Key, { size, expiresMs }) => {
-      const command = new PutObjectCommand({ Bucket, Key, ...(size === undefined ? {} : { ContentLength: size }) })
-      // The uploader sends its length by itself; signed, it can be no other.
-      const signed = size === undefined ? {} : { signableHeaders: new Set(['host', 'content-length']) }
-      const url = await wrapped(getSignedUrl(client, command, { expiresIn: Math.ceil(expiresMs / 1000), ...signed }))
-      return { url, headers: {} }
-    },
+    signUpload: (key, terms) => run(() => signUpload(calls, Bucket, key, terms)),
     signDownload: (Key, expiresMs) =>
-      wrapped(getSignedUrl(client, new GetObjectCommand({ Bucket, Key }), { expiresIn: Math.ceil(expiresMs / 1000) })),
+      run(() => getSignedUrl(client, new GetObjectCommand({ Bucket, Key }), { expiresIn: seconds(expiresMs) })),
+    openWriter: async (key, state) => s3Writer(parts, key, { state, name: randomUUID }),
   }
 }
 
-async function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work
-  } catch (error) {
-    if (error instanceof S3ServiceException && error.$metadata.httpStatusCode === 404) return undefined
-    throw failed(error)
-  }
+async function get({ client, find, watched }: S3Calls, Bucket: string, Key: string, range?: ByteRange) {
+  const Range = range && `bytes=${range.start}-${range.end}`
+  const command = new GetObjectCommand({ Bucket, Key, Range })
+  const found = await find(terms => client.send(command, terms).catch(beyondIf416))
+  if (found === 'beyond') return found
+  if (!found?.Body) return undefined
+  // `bytes 0-9/100`: the size of the whole, which a range's own length does not tell.
+  const whole = found.ContentRange?.split('/')[1]
+  const length = found.ContentLength ?? 0
+  return { info: { size: Number(whole ?? length) }, body: watched(found.Body.transformToWebStream(), length) }
 }
 
-async function wrapped<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    throw failed(error)
-  }
+/** A range that begins behind the object's end, which S3 makes an error. */
+function beyondIf416(error: unknown): 'beyond' {
+  if (statusOf(error) !== 416) throw error
+  return 'beyond'
 }
 
-function failed(cause: unknown): SlipwayError {
-  const status = cause instanceof S3ServiceException ? ` (HTTP ${cause.$metadata.httpStatusCode})` : ''
-  const message = `The object store did not do as it was asked${status}: see its endpoint, bucket and keys.`
-  return new SlipwayError('blob.store-failed', message, { cause })
+function withoutBytes(info: BlobInfo | undefined) {
+  return info && { info: { size: info.size }, body: new Blob([]).stream() as ReadableStream<Uint8Array> }
+}
+
+async function signUpload({ client }: S3Calls, Bucket: string, Key: string, { size, sha256, expiresMs }: UploadTerms) {
+  const checksum = sha256 === undefined ? undefined : Buffer.from(sha256, 'hex').toString('base64')
+  const command = new PutObjectCommand({
+    ...{ Bucket, Key },
+    ...(size === undefined ? {} : { ContentLength: size }),
+    ...(checksum === undefined ? {} : { ChecksumSHA256: checksum }),
+  })
+  const url = await getSignedUrl(client, command, {
+    expiresIn: seconds(expiresMs),
+    // As part of the URL's query S3 would not look at it; as a signed header it must come, and be this.
+    unhoistableHeaders: new Set([CHECKSUM]),
+    // The uploader sends its length by itself; signed, it can be no other.
+    ...(size === undefined ? {} : { signableHeaders: new Set(['host', 'content-length', CHECKSUM]) }),
+  })
+  return { url, headers: checksum === undefined ? {} : { [CHECKSUM]: checksum } }
+}
+
+const CHECKSUM = 'x-amz-checksum-sha256'
+const seconds = (ms: number) => Math.ceil(ms / 1000)
+
+/** As hex. `<digest>-<parts>` is a digest of digests, which says nothing of the whole. */
+function digestOf(checksum: string | undefined): { sha256?: string } {
+  if (checksum === undefined || checksum.includes('-')) return {}
+  return { sha256: Buffer.from(checksum, 'base64').toString('hex') }
 }

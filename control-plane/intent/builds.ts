@@ -5,6 +5,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { BuildView, CreateBuild } from '#shared/protocol/builds.ts'
 import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
+import { refuseUpstreamName } from '../registry/upstream-names.ts'
 import { type BuildOnHost, cancelBuild, findBuild, hasBuildOfContext, insertBuild } from '../store/builds.ts'
 import { insertEvents } from '../store/events.ts'
 import { bumpGeneration } from '../store/hosts.ts'
@@ -14,10 +15,14 @@ import { contextKey, requireContext } from './contexts.ts'
 import { type Created, type Creation, createOnce } from './idempotency.ts'
 import { chooseHost } from './place.ts'
 
-/** Errors: `context.not-found`, `context.not-uploaded`, `image.reference-invalid`, `host.none-ready`. */
+/**
+ * Errors: `context.not-found`, `context.not-uploaded`, `image.reference-invalid`, `host.none-ready`, `upstream.read-only`
+ * for a tag that is somebody else's.
+ */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
   const id = newId<BuildId>(ports.random)
   return createOnce(ports, creation, id, async record => {
+    for (const tag of asked.tags) refuseUpstreamName(ports, parseImageReference(tag).repository)
     const context = await requireContext(ports, asked.context)
     if (!(await ports.blobs.head(contextKey(context.id)))) {
       throw new SlipwayError(

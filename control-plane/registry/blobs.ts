@@ -3,19 +3,39 @@ import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { type BlobRow, findBlob, findLinkedBlob, linkBlobs, touchBlobs, unlinkBlob } from '../store/blobs.ts'
+import { findUpstreamBlob } from '../store/upstreams.ts'
 import { touchEveryMs } from './grace.ts'
+import { AGENT_PATIENCE_MS, CLIENT_PATIENCE_MS, pullBlob } from './pull-blob.ts'
 
-/** A blob that a repository holds; whoever is told so may rely on it for a while. Errors: `blob.not-found`. */
+/**
+ * A blob that a repository holds, fetched from its upstream if need be; whoever is told so may rely on it for a while.
+ * Errors: `blob.not-found`, those of `pullBlob`.
+ */
 export async function requireBlob(ports: Ports, repository: Repository, digest: Digest): Promise<BlobRow> {
   const blob = await stayingBlob(ports, () => findLinkedBlob(ports.db, repository, digest))
   if (blob) return blob
+  const upstream = await findUpstreamBlob(ports.db, digest, repository)
+  if (upstream) return pullBlob(ports, upstream, CLIENT_PATIENCE_MS)
   throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)
 }
 
-/** Any blob, for hosts, which run images of all repositories. Errors: `blob.not-found`. */
+/** The size of a blob that a repository holds, or would fetch. Errors: `blob.not-found`. */
+export async function sizeOfBlob(ports: Ports, repository: Repository, digest: Digest): Promise<number> {
+  const blob = await stayingBlob(ports, () => findLinkedBlob(ports.db, repository, digest))
+  if (blob) return blob.size
+  const upstream = await findUpstreamBlob(ports.db, digest, repository)
+  return (upstream ?? (await requireBlob(ports, repository, digest))).size
+}
+
+/**
+ * Any blob, for hosts, which run images of all repositories; one of an upstream is fetched. Errors: `blob.not-found`,
+ * those of `pullBlob`: `upstream.busy` after two minutes at most, and the host asks again.
+ */
 export async function requireAnyBlob(ports: Ports, digest: Digest): Promise<BlobRow> {
   const blob = await stayingBlob(ports, () => findBlob(ports.db, digest))
   if (blob) return blob
+  const upstream = await findUpstreamBlob(ports.db, digest, undefined)
+  if (upstream) return pullBlob(ports, upstream, AGENT_PATIENCE_MS)
   throw new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
 }
 

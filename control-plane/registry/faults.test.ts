@@ -137,12 +137,11 @@ function faultAt(nth: number, kind: Fault): { hook: Hook; wasReached(): boolean 
   return { hook, wasReached: () => calls >= nth }
 }
 
-/** Days pass. A store may refuse to end a writer that has ended: then a sweep says so, and gives it up a day later. */
 async function settle(world: RegistryWorld): Promise<void> {
   for (const hours of [25, 25, 2, 25, 2]) {
     world.advance(hours * HOUR_MS)
-    await collectGarbage(world.ports, false, undefined).catch(() => {})
-    await sweep(world.ports).catch(() => {})
+    await collectGarbage(world.ports, false, undefined)
+    await sweep(world.ports)
   }
 }
 

@@ -9,6 +9,7 @@ import { containersOfImage, copyIntoRepository, type ManifestRow } from '../stor
 import { deleteTag, setTag, type TagRow, tagsOf } from '../store/tags.ts'
 import { type ImageSizes, sizesOfImages } from '../store/usage.ts'
 import { findByReference, findImage, readImage } from './resolve.ts'
+import { refuseUpstreamName } from './upstream-names.ts'
 
 export async function imagePage(ports: Ports, after: ImagePosition, limit: number, repository: string | undefined) {
   const rows = await listImages(ports.db, after, limit, repository)
@@ -47,11 +48,12 @@ export async function imageHistory(ports: Ports, reference: string) {
   return { items: items.reverse() }
 }
 
-/** Another name, in the same repository or another one, for an image or an index. */
+/** Another name, in the same repository or another one, for an image or an index. Errors: `upstream.read-only`. */
 export async function tagImage(ports: Ports, reference: string, newTag: string): Promise<void> {
-  const { digest } = await findByReference(ports, reference)
+  const { digest } = (await findByReference(ports, reference)).row
   const { repository, tag } = parseImageReference(newTag)
   if (!tag) throw new SlipwayError('image.reference-invalid', `${newTag} names no tag: write repository:tag.`)
+  refuseUpstreamName(ports, repository)
   const now = ports.clock.now()
   await ports.db.batch([
     ...copyIntoRepository(ports.db, parseRepository(repository), digest, now),
@@ -64,12 +66,11 @@ export async function tagImage(ports: Ports, reference: string, newTag: string):
  * Errors: `image.in-use` when containers would lose their image.
  */
 export async function removeImage(ports: Ports, reference: string): Promise<void> {
-  const row = await findByReference(ports, reference)
-  const { repository, tag, digest } = parseImageReference(reference)
+  const { row, repository, tag } = await findByReference(ports, reference)
   const tags = await tagsOf(ports.db, [row.digest])
-  if (digest !== undefined || tags.length <= 1) await refuseIfUsed(ports, row.digest, reference)
-  if (digest === undefined) await deleteTag(ports.db, repository, tag ?? 'latest', ports.clock.now())
-  else await deleteTagsOf(ports.db, digest)
+  if (tag === undefined || tags.length <= 1) await refuseIfUsed(ports, row.digest, reference)
+  if (tag !== undefined) await deleteTag(ports.db, repository, tag, ports.clock.now())
+  else await deleteTagsOf(ports.db, row.digest)
   await forgetImage(ports.db, row.digest)
 }
 

@@ -10,7 +10,7 @@ export interface ManifestFacts {
   annotations?: Record<string, string> | undefined
   subject?: Digest | undefined
   /** Blobs that must be there. */
-  blobs: Digest[]
+  blobs: Pick<Descriptor, 'digest' | 'size'>[]
   /** Manifests that must be there. */
   manifests: Digest[]
   /** The configuration, where it is one of an image that can be run. */
@@ -25,6 +25,7 @@ const INDEX = 'application/vnd.oci.image.index.v1+json'
 const IMAGE_CONFIGS: string[] = [MEDIA_TYPES.config, 'application/vnd.docker.container.image.v1+json']
 const MAX_CHILDREN = 10_000
 
+const platformSchema = z.object({ architecture: z.string(), os: z.string(), variant: z.string().optional() })
 const annotationsSchema = z.record(z.string(), z.string()).nullish()
 /** Foreign layers are fetched from their `urls`; a registry need not have them (image-spec, "Non-Distributable Layers"). */
 const layerSchema = descriptorSchema.extend({ urls: z.array(z.string()).nullish() })
@@ -61,12 +62,29 @@ export function readManifest(bytes: Uint8Array, contentType: string | undefined)
   if (typeof own === 'string' && own !== mediaType) throw invalid(`it says mediaType ${own}, Content-Type ${mediaType}`)
   if (mediaType === DOCKER || mediaType === MEDIA_TYPES.manifest)
     return imageFacts(mediaType, checked(imageSchema, value))
-  if (mediaType === DOCKER_LIST || mediaType === INDEX) return indexFacts(mediaType, checked(indexSchema, value))
+  if (isIndex(mediaType)) return indexFacts(mediaType, checked(indexSchema, value))
   const { artifactType, annotations, blobs, subject } = checked(otherSchema, value)
   return {
     ...{ mediaType, artifactType, annotations: annotations ?? undefined, subject: subject?.digest },
-    ...{ blobs: (blobs ?? []).map(({ digest }) => digest), manifests: [], imageSize: 0 },
+    ...{ blobs: blobs ?? [], manifests: [], imageSize: 0 },
   }
+}
+
+export interface IndexEntry {
+  digest: Digest
+  platform?: z.infer<typeof platformSchema> | undefined
+}
+
+/** The images of an index with their platforms, in its order. Errors: `manifest.invalid`. */
+export function readIndex(bytes: Uint8Array): IndexEntry[] {
+  const schema = z.object({
+    manifests: z.array(z.object({ digest: digestSchema, platform: platformSchema.optional() })).max(MAX_CHILDREN),
+  })
+  return checked(schema, parseJson(bytes)).manifests
+}
+
+export function isIndex(mediaType: string): boolean {
+  return mediaType === DOCKER_LIST || mediaType === INDEX
 }
 
 function imageFacts(mediaType: string, manifest: z.infer<typeof imageSchema>): ManifestFacts {
@@ -78,7 +96,7 @@ function imageFacts(mediaType: string, manifest: z.infer<typeof imageSchema>): M
     artifactType: manifest.artifactType ?? config.mediaType,
     annotations: annotations ?? undefined,
     subject: subject?.digest,
-    blobs: [config, ...own].map(({ digest }) => digest),
+    blobs: [config, ...own],
     manifests: [],
     imageConfig: IMAGE_CONFIGS.includes(config.mediaType) ? config : undefined,
     imageSize: [config, ...layers].reduce((sum, { size }) => sum + size, 0),

@@ -16,6 +16,7 @@ import {
 } from '../store/manifests.ts'
 import { deleteTag, hasRepository, setTag } from '../store/tags.ts'
 import { endBodyUpload, insertUploads } from '../store/uploads.ts'
+import { insertUpstreamBlobs } from '../store/upstreams.ts'
 import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { touchEveryMs } from './grace.ts'
 import { type ManifestFacts, readManifest } from './manifest-document.ts'
@@ -24,7 +25,7 @@ import { type RunnableImage, runnableImage } from './runnable-image.ts'
 /** distribution-spec 1.1, "Pushing Manifests": registries should take 4 MiB at least. */
 export const MANIFEST_LIMIT = 4 * 1024 * 1024
 /** What is larger is an object: a row of D1 has at most 2 MB. */
-const INLINE_LIMIT = 512 * 1024
+export const INLINE_LIMIT = 512 * 1024
 
 /** A manifest of a repository by tag or digest. Errors: `manifest.not-found`, `repository.not-found`, `digest.invalid`. */
 export async function requireManifest(ports: Ports, repository: Repository, reference: string): Promise<ManifestRow> {
@@ -79,14 +80,34 @@ export async function pushManifest(
   if (!reference.includes(':') && !isTag(reference)) {
     throw new SlipwayError('manifest.invalid', `${JSON.stringify(reference.slice(0, 128))} is no tag.`)
   }
-  const image = await runnableImageOf(ports, facts)
-  const made = await newManifest(ports, digest, facts, bytes, image)
+  const tag = isDigest(reference) ? undefined : reference
+  await storeManifest(ports, repository, { digest, facts, bytes, tag })
+  return { digest, subject: facts.subject ?? null }
+}
+
+export interface ReadyManifest {
+  digest: Digest
+  facts: ManifestFacts
+  bytes: Uint8Array<ArrayBuffer>
+  tag: string | undefined
+  /** Of an upstream: what it names may be absent, and this is where it comes from. */
+  isPulled?: boolean
+}
+
+/** The part of `pushManifest` that writes. Errors: `manifest.blob-unknown`. */
+export async function storeManifest(ports: Ports, repository: Repository, ready: ReadyManifest): Promise<void> {
+  const { db } = ports
+  const { digest, tag, facts, isPulled = false } = ready
+  const made = await newManifest(ports, ready, await runnableImageOf(ports, facts))
   const now = ports.clock.now()
-  const tag = isDigest(reference) ? [] : setTag(ports.db, { repository, tag: reference, digest, updatedAt: now })
-  const end = made.upload ? endBodyUpload(ports.db, made.upload, digest, now) : []
-  const [, , , taken] = await ports.db.batch([...insertManifest(ports.db, repository, made, now), ...tag, ...end])
-  if (taken.length > 0) return { digest, subject: facts.subject ?? null }
-  const [missing] = await missingIn(ports.db, repository, made)
+  const [, , , taken] = await db.batch([
+    ...insertManifest(db, repository, made, now),
+    ...(isPulled ? [insertUpstreamBlobs(db, repository, facts.blobs)] : []),
+    ...(tag === undefined ? [] : setTag(db, { repository, tag, digest, updatedAt: now })),
+    ...(made.upload ? endBodyUpload(db, made.upload, digest, now) : []),
+  ])
+  if (taken.length > 0) return
+  const [missing] = await missingIn(db, repository, made)
   throw new SlipwayError(
     'manifest.blob-unknown',
     `The manifest names ${missing ?? 'something'}, which repository ${repository} does not have: push it first.`,
@@ -104,9 +125,7 @@ async function runnableImageOf(ports: Ports, facts: ManifestFacts): Promise<Runn
 
 async function newManifest(
   ports: Ports,
-  digest: Digest,
-  facts: ManifestFacts,
-  bytes: Uint8Array<ArrayBuffer>,
+  { digest, facts, bytes, isPulled = false }: ReadyManifest,
   image: RunnableImage | undefined,
 ): Promise<NewManifest> {
   const now = ports.clock.now()
@@ -125,9 +144,10 @@ async function newManifest(
       imageSize: facts.imageSize,
       ...{ createdAt: now, touchedAt: now },
     },
-    needs: { blobs: facts.blobs, manifests: facts.manifests },
-    subject: facts.subject ?? null,
+    needs: { blobs: facts.blobs.map(blob => blob.digest), manifests: facts.manifests },
+    isSparse: isPulled,
     upload,
+    subject: facts.subject ?? null,
   }
 }
 

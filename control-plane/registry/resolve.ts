@@ -1,22 +1,38 @@
 import { imageConfigSchema, imageManifestSchema } from '#shared/domain/image.ts'
-import { parseImageReference } from '#shared/domain/reference.ts'
+import { type ImageReference, parseImageReference } from '#shared/domain/reference.ts'
+import { mirroredName } from '#shared/domain/upstream.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import type { Ports } from '../ports.ts'
 import { findManifest, findTagged, imagesOfIndex, type ManifestRow } from '../store/manifests.ts'
 import { keepManifest, manifestBody } from './manifests.ts'
+import { pullManifest, pullPlatform } from './pull-manifest.ts'
+import { keptName, type Source, sourceOf } from './upstream-names.ts'
 
 /** A manifest of an image that can be run. */
 export type ImageRow = ManifestRow & { config: string; architecture: string; os: string }
 
-/** The manifest or index that a tag or digest names, kept for a while. Errors: `image.reference-invalid`, `image.not-found`. */
-export async function findByReference(ports: Ports, reference: string): Promise<ManifestRow> {
-  const { repository, tag, digest } = parseImageReference(reference)
+/** What a reference names in the store, and in which repository. */
+export interface Found {
+  row: ManifestRow
+  repository: string
+  tag: string | undefined
+}
+
+/** The manifest or index that a tag or digest names, in the store, kept for a while. Errors: `image.reference-invalid`, `image.not-found`. */
+export async function findByReference(ports: Ports, reference: string): Promise<Found> {
+  const { repository: name, tag, digest } = parseImageReference(reference)
+  const repository = await keptName(ports, name)
   const row = digest ? await findManifest(ports.db, digest) : await findTagged(ports.db, repository, tag ?? 'latest')
-  if (row && (await keepManifest(ports, row))) return row
-  throw new SlipwayError(
+  if (row && (await keepManifest(ports, row))) return { row, repository, tag: digest ? undefined : (tag ?? 'latest') }
+  throw notFound(reference, sourceOf(ports, repository) === undefined ? mirroredName(name)?.registry : undefined)
+}
+
+function notFound(reference: string, unknownRegistry: string | undefined): SlipwayError {
+  const advice = unknownRegistry ? `${unknownRegistry} is not configured as an upstream; push` : 'Push'
+  return new SlipwayError(
     'image.not-found',
-    `There is no image ${reference}. Push or build it first, or see what there is (GET /v1/images).`,
+    `There is no image ${reference}. ${advice} or build it first, or see what there is (GET /v1/images).`,
   )
 }
 
@@ -25,7 +41,15 @@ export async function findByReference(ports: Ports, reference: string): Promise<
  * Errors: as above, `image.wrong-architecture`, `image.manifest-invalid` for what is no image.
  */
 export async function findImage(ports: Ports, reference: string, architectures: readonly string[]): Promise<ImageRow> {
-  const row = await findByReference(ports, reference)
+  return imageFor((await findByReference(ports, reference)).row, ports, reference, architectures)
+}
+
+async function imageFor(
+  row: ManifestRow,
+  ports: Ports,
+  reference: string,
+  architectures: readonly string[],
+): Promise<ImageRow> {
   if (isImage(row)) return row
   const images = (await imagesOfIndex(ports.db, row.digest)).filter(isImage)
   const [first] = images
@@ -42,12 +66,50 @@ export async function findImage(ports: Ports, reference: string, architectures: 
   )
 }
 
+/**
+ * The image to run: from the store, or through an upstream where the reference names one. Errors: as above, and those of
+ * `Upstreams`. Costs no request to an upstream when the store knows the answer.
+ */
 export async function resolveImage(
   ports: Ports,
   reference: string,
   architectures: readonly string[],
 ): Promise<ResolvedImage> {
-  return readImage(ports, await findImage(ports, reference, architectures))
+  const pulled = await pullImage(ports, reference, architectures)
+  const row = pulled ?? (await findByReference(ports, reference)).row
+  return readImage(ports, await imageFor(row, ports, reference, architectures))
+}
+
+/** What an upstream has under this reference, now in the store; undefined for an image of ours. */
+async function pullImage(
+  ports: Ports,
+  reference: string,
+  architectures: readonly string[],
+): Promise<ManifestRow | undefined> {
+  const { repository, tag, digest } = parseImageReference(reference)
+  const known = digest && (await findManifest(ports.db, digest))
+  const source = known && isImage(known) ? undefined : sourceOf(ports, await keptName(ports, repository))
+  if (!source) return undefined
+  const row = await pullNamed(ports, source, reference, { repository, tag, digest })
+  await pullPlatform(ports, source, row, architectures)
+  return row
+}
+
+async function pullNamed(ports: Ports, source: Source, reference: string, named: ImageReference): Promise<ManifestRow> {
+  try {
+    return await pullManifest(ports, source, named.digest ?? named.tag ?? 'latest')
+  } catch (cause) {
+    const isUnknown = cause instanceof SlipwayError && ['upstream.not-found', 'upstream.denied'].includes(cause.code)
+    // A short name was meant for an image of ours as likely as for the Hub's: say so, in the words for that.
+    if (isUnknown && !mirroredName(named.repository)) {
+      throw new SlipwayError(
+        'image.not-found',
+        `There is no image ${reference} here, nor ${source.remote} at ${source.registry}: push or build it first.`,
+        { cause },
+      )
+    }
+    throw cause
+  }
 }
 
 export async function readImage(ports: Ports, row: ImageRow): Promise<ResolvedImage> {

@@ -1,11 +1,15 @@
 import { newId, type UploadId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { deleteDoomed, doomedBefore } from '../store/blobs.ts'
 import { claimExpired, dropUpload, expiredUploads, type UploadRow } from '../store/uploads.ts'
+import { deleteStaleUpstreams } from '../store/upstreams.ts'
 import { SIGNED_URL_MS, UPLOAD_LIFE_MS } from './blob-keys.ts'
-import { CLAIM_STALE_MS } from './uploads.ts'
+import { CLAIM_STALE_MS } from './writing.ts'
 
 const AT_ONCE = 8
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
 
 export interface SweptObjects {
   uploads: UploadRow[]
@@ -22,6 +26,8 @@ export async function sweepObjects(ports: Ports, limit: number): Promise<SweptOb
   const now = ports.clock.now()
   const expired = await expiredUploads(ports.db, now, now - CLAIM_STALE_MS, limit)
   const ended = await settle(expired, upload => endExpired(ports, upload))
+  // It reads the whole table, which a cron trigger pays for by the row.
+  if (now % HOUR_MS < MINUTE_MS) await deleteStaleUpstreams(ports.db, limit * 60)
   const doomed = await doomedBefore(ports.db, now - SIGNED_URL_MS, limit)
   const deleted = await settle(doomed, ({ objectKey }) => ports.blobs.delete(objectKey))
   if (deleted.done.length > 0) {
@@ -50,10 +56,14 @@ async function endExpired(ports: Ports, upload: UploadRow): Promise<void> {
   await dropUpload(ports.db, row, now)
 }
 
-/** An object that is whole has no writer any more: its key is doomed with the row. */
+/** An object that is whole has no writer any more: its key is doomed with the row. Nor has one that was aborted before. */
 async function abortWriter(ports: Ports, { objectKey, writerState }: UploadRow): Promise<void> {
   if (!writerState || (await ports.blobs.head(objectKey))) return
-  await (await ports.blobs.openWriter(objectKey, writerState)).abort()
+  try {
+    await (await ports.blobs.openWriter(objectKey, writerState)).abort()
+  } catch (error) {
+    if (!(error instanceof SlipwayError) || error.code !== 'blob.not-found') throw error
+  }
 }
 
 async function settle<T>(items: readonly T[], work: (item: T) => Promise<void>) {

@@ -3,7 +3,7 @@ import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { readRange } from '#shared/protocol/byte-range.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
-import { removeBlob, requireBlob } from '../registry/blobs.ts'
+import { removeBlob, requireBlob, sizeOfBlob } from '../registry/blobs.ts'
 import { digestParameter } from '../registry/manifests.ts'
 import { referrersOf } from '../registry/referrers.ts'
 import { tagNames } from '../registry/repositories.ts'
@@ -12,7 +12,8 @@ import { linkTo, pageSize } from './registry-paging.ts'
 
 /** end-2 of distribution-spec 1.1, without the bytes. */
 export async function headBlob(c: Context<AppEnv>, repository: Repository, reference: string): Promise<Response> {
-  const { digest, size } = await requireBlob(c.get('ports'), repository, digestParameter(reference))
+  const digest = digestParameter(reference)
+  const size = await sizeOfBlob(c.get('ports'), repository, digest)
   return c.body(null, 200, { ...headersOf(digest), 'content-length': String(size) })
 }
 

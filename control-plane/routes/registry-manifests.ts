@@ -1,12 +1,25 @@
 import type { Context } from 'hono'
-import type { Repository } from '#shared/domain/repository.ts'
+import { isDigest } from '#shared/digest.ts'
+import { isTag, type Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { readBounded } from '#shared/read-bounded.ts'
 import { MANIFEST_LIMIT, manifestBody, pushManifest, removeManifest, requireManifest } from '../registry/manifests.ts'
+import { pullManifest } from '../registry/pull-manifest.ts'
+import { sourceOf } from '../registry/upstream-names.ts'
+import type { ManifestRow } from '../store/manifests.ts'
 import type { AppEnv } from './environment.ts'
+
+/** A repository that is pulled through has what its upstream has. */
+function manifestFor(c: Context<AppEnv>, repository: Repository, reference: string): Promise<ManifestRow> {
+  const ports = c.get('ports')
+  const source = sourceOf(ports, repository)
+  const isAskable = isTag(reference) || isDigest(reference)
+  return source && isAskable ? pullManifest(ports, source, reference) : requireManifest(ports, repository, reference)
+}
 
 /** GET and HEAD: a manifest's exact bytes under the media type it was pushed with, whatever the client would accept. */
 export async function getManifest(c: Context<AppEnv>, repository: Repository, reference: string): Promise<Response> {
-  const row = await requireManifest(c.get('ports'), repository, reference)
+  const row = await manifestFor(c, repository, reference)
   const headers = {
     'content-type': row.mediaType,
     'content-length': String(row.size),
@@ -19,7 +32,7 @@ export async function getManifest(c: Context<AppEnv>, repository: Repository, re
 }
 
 export async function putManifest(c: Context<AppEnv>, repository: Repository, reference: string): Promise<Response> {
-  const bytes = await readBounded(c.req.raw.body)
+  const bytes = await manifestOf(c.get('bodyOf')())
   const type = c.req.header('content-type')
   const { digest, subject } = await pushManifest(c.get('ports'), repository, reference, type, bytes)
   if (subject) c.header('OCI-Subject', subject)
@@ -33,21 +46,8 @@ export async function deleteManifest(c: Context<AppEnv>, repository: Repository,
   return c.body(null, 202)
 }
 
-async function readBounded(body: ReadableStream<Uint8Array> | null): Promise<Uint8Array<ArrayBuffer>> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of body ?? []) {
-    size += chunk.length
-    if (size > MANIFEST_LIMIT) {
-      throw new SlipwayError('manifest.too-large', `A manifest has at most ${MANIFEST_LIMIT} bytes here.`)
-    }
-    chunks.push(chunk)
-  }
-  const bytes = new Uint8Array(size)
-  let at = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, at)
-    at += chunk.length
-  }
-  return bytes
+async function manifestOf(body: ReadableStream<Uint8Array> | null): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await readBounded(body, MANIFEST_LIMIT)
+  if (bytes) return bytes
+  throw new SlipwayError('manifest.too-large', `A manifest has at most ${MANIFEST_LIMIT} bytes here.`)
 }

@@ -1,5 +1,8 @@
+import type { Context } from 'hono'
 import type { ErrorCode } from '#shared/errors.ts'
 import type { Problem } from '#shared/protocol/problem.ts'
+import type { AppEnv } from './environment.ts'
+import { challengeOf } from './registry-token.ts'
 
 /** distribution-spec 1.1, "Error Codes", and TOOMANYREQUESTS' neighbours of Docker's own registry. */
 const OCI_CODES: Partial<Record<ErrorCode, string>> = {
@@ -23,10 +26,27 @@ const OCI_CODES: Partial<Record<ErrorCode, string>> = {
   'request.method-not-allowed': 'UNSUPPORTED',
   'request.not-found': 'NAME_INVALID',
   'request.invalid': 'UNSUPPORTED',
+  'upstream.not-found': 'MANIFEST_UNKNOWN',
+  'upstream.denied': 'DENIED',
+  'upstream.read-only': 'DENIED',
+  'upstream.rate-limited': 'TOOMANYREQUESTS',
 }
 
 /** A problem as clients of registries read it; our own code goes along in `detail`. */
 export function registryErrors({ code, detail, facts, instance }: Problem): object {
   const known = OCI_CODES[code as ErrorCode] ?? 'UNKNOWN'
   return { errors: [{ code: known, message: detail, detail: { code, request: instance, ...facts } }] }
+}
+
+export function isRegistryPath(path: string): boolean {
+  return path === '/v2' || path.startsWith('/v2/')
+}
+
+/** What an error's answer bears besides its body. */
+export function registryHeaders(c: Context<AppEnv>, { status, facts }: Problem): Record<string, string> {
+  const headers = { 'content-type': 'application/json', 'docker-distribution-api-version': 'registry/2.0' }
+  if (status === 401) return { ...headers, 'www-authenticate': challengeOf(c) }
+  // distribution-spec 1.1, "Pushing a blob in chunks": a 416 says how far the upload is.
+  if (status === 416) return { ...headers, range: `0-${Math.max(0, Number(facts?.size ?? 0) - 1)}` }
+  return headers
 }

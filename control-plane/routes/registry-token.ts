@@ -35,7 +35,7 @@ export function challengeOf(c: Context<AppEnv>): string {
   const origin = new URL(publicUrl).host === asked.host ? publicUrl : asked.origin
   const name = /^\/v2\/(.+?)\/(?:blobs|manifests|tags|referrers)\//.exec(c.req.path)?.[1]
   const actions = ['GET', 'HEAD'].includes(c.req.method) ? 'pull' : 'pull,push'
-  const scope = name ? `,scope="repository:${name.replaceAll(/[^a-z0-9/._-]/g, '')}:${actions}"` : ''
+  const scope = name ? `,scope="repository:${name.replaceAll(/[^a-z0-9/._:-]/g, '')}:${actions}"` : ''
   return `Bearer realm="${origin}/v2/token",service="slipway"${scope}`
 }
 

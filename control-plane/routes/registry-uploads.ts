@@ -25,7 +25,7 @@ export async function start(c: Context<AppEnv>, repository: Repository): Promise
   const expected = digest === undefined ? undefined : digestParameter(digest)
   const upload = await beginUpload(ports, repository)
   if (expected === undefined || !(await hasBody(c, expected))) return accepted(c, repository, upload)
-  await finishUpload(ports, repository, upload, expected, c.req.raw.body, undefined)
+  await finishUpload(ports, repository, upload, expected, c.get('bodyOf')(), undefined)
   return created(c, repository, expected)
 }
 
@@ -37,7 +37,7 @@ async function mounted(c: Context<AppEnv>, repository: Repository, mount: string
 
 /** A client that names a digest and sends nothing wants a session, unless nothing is what it names. */
 async function hasBody(c: Context<AppEnv>, expected: string): Promise<boolean> {
-  const isEmpty = c.req.header('content-length') === '0' || c.req.raw.body === null
+  const isEmpty = (c.req.header('content-length') ?? '0') === '0' && c.req.header('transfer-encoding') === undefined
   return !isEmpty || expected === (await digestOf(''))
 }
 
@@ -48,14 +48,14 @@ export async function status(c: Context<AppEnv>, repository: Repository, id: str
 /** PATCH: the next bytes; with `Content-Range` they must be just the next, without it they are. */
 export async function chunk(c: Context<AppEnv>, repository: Repository, id: string): Promise<Response> {
   const upload = await requireUpload(c.get('ports'), repository, id)
-  return accepted(c, repository, await appendToUpload(c.get('ports'), upload, c.req.raw.body, contentRange(c)))
+  return accepted(c, repository, await appendToUpload(c.get('ports'), upload, c.get('bodyOf')(), contentRange(c)))
 }
 
 /** PUT: the last bytes, if any, and the digest of all. */
 export async function finish(c: Context<AppEnv>, repository: Repository, id: string): Promise<Response> {
   const upload = await requireUpload(c.get('ports'), repository, id)
   const expected = digestParameter(c.req.query('digest') ?? '')
-  await finishUpload(c.get('ports'), repository, upload, expected, c.req.raw.body, contentRange(c))
+  await finishUpload(c.get('ports'), repository, upload, expected, c.get('bodyOf')(), contentRange(c))
   return created(c, repository, expected)
 }
 

@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { type Action, allows, parseRepository, type Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { authenticate } from '../intent/principal.ts'
+import { refuseUpstreamName, sourceOf } from '../registry/upstream-names.ts'
 import { type AppEnv, router } from './environment.ts'
 import { getBlob, getReferrers, headBlob, listTagsOf, removeBlobOf } from './registry-blobs.ts'
 import { deleteManifest, getManifest, putManifest } from './registry-manifests.ts'
@@ -72,10 +73,26 @@ function dispatch(c: Context<AppEnv>): Promise<Response> {
   })
   if (found.length === 0) throw new SlipwayError('request.not-found', `There is no ${c.req.path} in a registry.`)
   const match = found.find(({ endpoint }) => endpoint.method === c.req.method)
-  if (!match) throw new SlipwayError('request.method-not-allowed', `${c.req.path} does not take ${c.req.method}.`)
-  const repository = parseRepository(match.name)
+  if (!match)
+    throw new SlipwayError('request.method-not-allowed', `${c.req.path} does not take ${c.req.method}.`, {
+      facts: { allowed: found.map(({ endpoint }) => endpoint.method) },
+    })
+  const repository = repositoryOf(c, match.name)
   refuseUnlessAllowed(c, repository, match.endpoint.action)
+  if (match.endpoint.action === 'push') refuseUpstreamName(c.get('ports'), repository)
   return match.endpoint.answer(c, repository, match.argument)
+}
+
+/**
+ * The name in the path. `ns` is what containerd tells a mirror: the registry that it asks it instead of, whose repository
+ * then is meant (containerd, docs/hosts.md). A name that begins with an upstream is the one that it is kept by.
+ */
+function repositoryOf(c: Context<AppEnv>, name: string): Repository {
+  const ns = c.req.query('ns')
+  const isOurs =
+    ns === undefined || [new URL(c.req.url).host, new URL(c.get('ports').config.publicUrl).host].includes(ns)
+  const whole = isOurs ? name : `${ns}/${name}`
+  return sourceOf(c.get('ports'), whole)?.repository ?? parseRepository(whole)
 }
 
 /** `a/b/blobs/sha256:…` → name `a/b` and what the tail's group holds. */

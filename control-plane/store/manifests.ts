@@ -2,7 +2,16 @@ import { and, asc, eq, gt, isNotNull, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { UploadId } from '#shared/domain/ids.ts'
 import type { Database } from './database.ts'
-import { blobs, containers, manifestEdges, manifests, repositoryBlobs, repositoryManifests, tags } from './schema.ts'
+import {
+  blobs,
+  containers,
+  manifestEdges,
+  manifests,
+  repositoryBlobs,
+  repositoryManifests,
+  tags,
+  upstreamBlobs,
+} from './schema.ts'
 
 export type ManifestRow = typeof manifests.$inferSelect
 
@@ -10,19 +19,23 @@ export interface NewManifest {
   row: ManifestRow
   /** What it names, in its order. Each must be there: a blob, or (of an index) a manifest. */
   needs: { blobs: readonly Digest[]; manifests: readonly Digest[] }
+  /** Of an upstream: what it names may be absent, and is fetched when someone asks for it. */
+  isSparse: boolean
   subject: Digest | null
   /** Of a large body: under which its object was written, and which ends with the batch. */
   upload?: { id: UploadId; objectKey: string } | undefined
 }
 
 /** True, inside a statement, while all that a manifest needs is linked to its repository, and its own object not swept. */
-function hasAll(repository: string, { needs, upload }: NewManifest) {
+function hasAll(repository: string, { needs, isSparse, upload }: NewManifest) {
+  const hasObject = upload ? sql`exists (select 1 from uploads where id = ${upload.id})` : sql`true`
+  if (isSparse) return hasObject
   const list = (digests: readonly Digest[]) => JSON.stringify([...new Set(digests)])
   return sql`not exists (select 1 from json_each(${list(needs.blobs)}) where value not in
       (select b.digest from repository_blobs r join blobs b on b.digest = r.digest where r.repository = ${repository}))
     and not exists (select 1 from json_each(${list(needs.manifests)}) where value not in
       (select digest from repository_manifests where repository = ${repository}))
-    and ${upload ? sql`exists (select 1 from uploads where id = ${upload.id})` : sql`true`}`
+    and ${hasObject}`
 }
 
 /**
@@ -178,6 +191,11 @@ export function copyIntoRepository(db: Database, repository: string, digest: Dig
     db
       .insert(repositoryBlobs)
       .select(sql`select ${repository}, ${blobs.digest}, ${now} from ${blobs} where ${blobs.digest} in (${subtree})`)
+      .onConflictDoNothing(),
+    db
+      .insert(upstreamBlobs)
+      .select(sql`select ${repository}, ${upstreamBlobs.digest}, min(${upstreamBlobs.source}), ${upstreamBlobs.size}
+        from ${upstreamBlobs} where ${upstreamBlobs.digest} in (${subtree}) group by ${upstreamBlobs.digest}`)
       .onConflictDoNothing(),
   ] as const
 }

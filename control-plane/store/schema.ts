@@ -212,7 +212,10 @@ export const repositoryManifests = sqliteTable(
   ],
 )
 
-/** Bytes on their way: a client's upload session, or (`digest` set) what an agent uploads by a signed URL. */
+/**
+ * Bytes on their way: a client's upload session, what an agent uploads by a signed URL (`digest` set), or what is pulled
+ * from an upstream (both set; its id is made of the digest, so that there is one for all who want it).
+ */
 export const uploads = sqliteTable(
   'uploads',
   {
@@ -233,6 +236,31 @@ export const uploads = sqliteTable(
     expiresAt: integer().notNull(),
   },
   table => [index('uploads_expires').on(table.expiresAt), index('uploads_digest').on(table.digest)],
+)
+
+/** Blobs that a manifest from an upstream names, whether or not they were fetched: where to get them. */
+export const upstreamBlobs = sqliteTable(
+  'upstream_blobs',
+  {
+    /** Ours, that may hand it out. */
+    repository: text().notNull(),
+    digest: text().$type<Digest>().notNull(),
+    /** The repository that was pulled through (`docker.io/library/debian`): the same, or what a tag was copied from. */
+    source: text().notNull(),
+    size: integer().notNull(),
+  },
+  table => [primaryKey({ columns: [table.repository, table.digest] }), index('upstream_blobs_digest').on(table.digest)],
+)
+
+/** When a tag of an upstream was last looked up there. */
+export const upstreamTags = sqliteTable(
+  'upstream_tags',
+  {
+    repository: text().notNull(),
+    tag: text().notNull(),
+    checkedAt: integer().notNull(),
+  },
+  table => [primaryKey({ columns: [table.repository, table.tag] })],
 )
 
 /** Objects that nothing names any more; they go once no signed URL for them works. */

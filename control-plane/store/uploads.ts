@@ -6,6 +6,7 @@ import { doomedObjects, manifests, uploads } from './schema.ts'
 
 export type UploadRow = typeof uploads.$inferSelect
 
+/** Ids are random but those of pulls, which are there already when another request began the same one. */
 export function insertUploads(
   db: Database,
   rows: readonly (Pick<UploadRow, 'id' | 'repository' | 'objectKey' | 'expiresAt' | 'size'> & {
@@ -15,7 +16,8 @@ export function insertUploads(
   return db
     .insert(uploads)
     .select(sql`select value ->> 'id', value ->> 'repository', value ->> 'objectKey', value ->> 'digest',
-      value ->> 'size', null, null, null, 0, value ->> 'expiresAt' from json_each(${JSON.stringify(rows)})`)
+      value ->> 'size', null, null, null, 0, value ->> 'expiresAt' from json_each(${JSON.stringify(rows)}) where true`)
+    .onConflictDoNothing()
 }
 
 export function findUpload(db: Database, id: string, repository: string): Promise<UploadRow | undefined> {

@@ -27,9 +27,10 @@ export type ImageManifest = z.infer<typeof imageManifestSchema>
 
 /** `config` of the image configuration: what a container of this image does unless told otherwise. */
 export const imageDefaultsSchema = z.object({
+  // Docker's own builder writes null for what an image does not have.
   User: z.string().optional(),
-  ExposedPorts: z.record(z.string(), z.object({})).optional(),
-  Env: z.array(z.string()).optional(),
+  ExposedPorts: z.record(z.string(), z.object({})).nullish(),
+  Env: z.array(z.string()).nullish(),
   Entrypoint: z.array(z.string()).nullish(),
   Cmd: z.array(z.string()).nullish(),
   Volumes: z.record(z.string(), z.object({})).nullish(),

@@ -1,16 +1,32 @@
 import { expect, test } from 'vitest'
 import { allows, parseRepository, scopeSchema } from './repository.ts'
 
-test.each(['a', 'a/b', 'docker.io/library/debian', 'a__b/c-d.e', 'a--b'])('%s is a repository', name => {
-  expect(parseRepository(name)).toBe(name)
-})
-
-test.each(['', 'A', '/a', 'a/', 'a//b', '../a', 'a/../b', '.a', 'a-', 'a___b', 'a:b', `${'a'.repeat(256)}`])(
-  '%s is none',
+test.each(['a', 'a/b', 'docker.io/library/debian', 'a__b/c-d.e', 'a--b', 'a.example:5000/b'])(
+  '%s is a repository',
   name => {
-    expect(() => parseRepository(name)).toThrow(expect.objectContaining({ code: 'repository.name-invalid' }))
+    expect(parseRepository(name)).toBe(name)
   },
 )
+
+test.each([
+  '',
+  'A',
+  '/a',
+  'a/',
+  'a//b',
+  '../a',
+  'a/../b',
+  '.a',
+  'a-',
+  'a___b',
+  'a:b',
+  'a:b/c',
+  ':5/b',
+  'a/b:5/c',
+  `${'a'.repeat(256)}`,
+])('%s is none', name => {
+  expect(() => parseRepository(name)).toThrow(expect.objectContaining({ code: 'repository.name-invalid' }))
+})
 
 test.each([
   [null, 'any/thing', 'delete', true],
@@ -23,6 +39,7 @@ test.each([
   [['repository:a*a:pull'], 'a', 'pull', false],
   [['repository:a*b*c:pull'], 'a-b-c', 'pull', true],
   [['repository:*:pull'], 'x', 'pull', true],
+  [['repository:a.example:5000/*:pull'], 'a.example:5000/b', 'pull', true],
 ] as const)('%j and %s: %s is %s', (scopes, repository, action, expected) => {
   expect(allows(scopes, repository, action)).toBe(expected)
 })

@@ -3,8 +3,10 @@ import { SlipwayError } from '../errors.ts'
 
 export type Repository = string & { readonly __repository: true }
 
-// distribution-spec 1.1, "Pulling manifests": the grammars of <name> and of <reference> as a tag.
-const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/
+// distribution-spec 1.1, "Pulling manifests": the grammars of <name> and of <reference> as a tag. What is pulled through
+// from a registry with a port (`registry.example.com:5000/team/app`) keeps it in its name.
+const NAME =
+  /^(?:[a-z0-9]+(?:[.-][a-z0-9]+)*:\d{1,5}\/)?[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/
 const NAME_LIMIT = 255
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/
 
@@ -24,7 +26,7 @@ export function parseRepository(text: string): Repository {
 export const ACTIONS = ['pull', 'push', 'delete'] as const
 export type Action = (typeof ACTIONS)[number]
 
-const SCOPE = /^repository:([a-z0-9*][a-z0-9*._/-]*):((?:pull|push|delete)(?:,(?:pull|push|delete))*)$/
+const SCOPE = /^repository:([a-z0-9*][a-z0-9*._/:-]*):((?:pull|push|delete)(?:,(?:pull|push|delete))*)$/
 
 /** `repository:PATTERN:pull,push,delete`, as Docker writes scopes; `*` in the pattern stands for any characters. */
 export const scopeSchema = z

@@ -1,21 +1,29 @@
 /**
  * Bytes by key: a folder, S3 or R2. Keys are ours (`blobs/sha256/<hex>`, `contexts/<id>`), never a user's text.
  * A write becomes visible whole or not at all. All adapters pass `blob-store.contract.ts`.
- * Errors: `blob.store-failed` when the store does not answer as it should; nothing else.
+ * Errors: `blob.store-failed` when the store does not answer as it should, or not in time: no call waits for ever, and
+ * no body. Where a disk is full and that can be told, `host.disk-full`. Nothing else but what a method names.
  */
 export interface BlobStore {
   head(key: string): Promise<BlobInfo | undefined>
-  /** `range` is inclusive at both ends, as HTTP's. Undefined when there is no such key. */
+  /**
+   * `range` is inclusive at both ends, as HTTP's, and may go beyond the object's end. Undefined when there is no such
+   * key. A body that breaks off fails its reader; it never just ends.
+   */
   get(key: string, range?: ByteRange): Promise<{ info: BlobInfo; body: ReadableStream<Uint8Array> } | undefined>
-  /** Stores small bytes that the API itself made (configurations, manifests); big ones go through `signUpload`. */
-  put(key: string, bytes: Uint8Array): Promise<void>
+  /**
+   * Stores small bytes that the API itself made (configurations, manifests); big ones go through `signUpload` or
+   * `openWriter`. Returns whether they were written: false only with `ifAbsent`, when the key was there. Of several
+   * such puts at once, one wins.
+   */
+  put(key: string, bytes: Uint8Array, terms?: PutTerms): Promise<boolean>
   /** Removes the key; one that is not there is no error. */
   delete(key: string): Promise<void>
-  /** Keys below a prefix in order, a page of at most 1000 at a time. */
+  /** Keys below a prefix in order, a page of at most 1000 at a time; a page may have fewer. Unfinished writes are not there. */
   list(prefix: string, cursor?: string): Promise<{ keys: string[]; cursor: string | undefined }>
   /**
    * A URL that takes one PUT of these bytes until `expiresMs` from now. With `sha256` the store refuses other bytes
-   * (where it can check: see the adapter); readers verify all the same.
+   * where it can check: see the adapter. `head` tells the digest where the store knows it; who reads verifies all the same.
    */
   signUpload(key: string, terms: UploadTerms): Promise<SignedUpload>
   /** A URL that answers GET with the bytes, ranges too, until `expiresMs` from now. */
@@ -24,28 +32,40 @@ export interface BlobStore {
   readonly isDirect: boolean
   /**
    * Begins an object that is written piece by piece, or goes on with one from the `state` that `suspend` returned, in
-   * this process or another. What was written after that state is forgotten. One writer at a time for a key.
+   * this process or another. What was written after that state is forgotten, and older states are given up.
+   * One writer at a time for a key. `blob.not-found`, here or at a later call, when what the state names is gone.
    */
   openWriter(key: string, state?: WriterState): Promise<BlobWriter>
 }
 
-/** Opaque to callers: what an adapter needs to go on (offset, multipart id, tags of parts). JSON, at most 1 MiB. */
+/** Opaque to callers: what an adapter needs to go on. JSON, at most 2 KiB whatever the object's size. */
 export type WriterState = string & { readonly __writerState: true }
 
 /** An object on its way: invisible until `complete`. Holds at most 16 MiB in memory, whatever the object's size. */
 export interface BlobWriter {
-  /** Takes the next bytes. Resolves when more may come: waiting for it is the flow control. The buffer may be reused then. */
+  /**
+   * Takes the next bytes. Resolves when more may come: waiting for it is the flow control. The buffer may be reused then.
+   * `request.too-large` beyond what the store can hold in one object. After an error only `abort` is left.
+   */
   write(bytes: Uint8Array): Promise<void>
   /** Makes what was written last, and ends this writer: `openWriter` goes on from the state, and `abort` needs it. */
   suspend(): Promise<WriterState>
   /** Makes the object visible under its key, whole and durable, and ends this writer. */
   complete(): Promise<void>
-  /** Removes what was written and ends this writer. Idempotent. */
+  /** Removes what was written and ends this writer. Does nothing after `suspend`, `complete` or another `abort`. */
   abort(): Promise<void>
 }
 
 export interface BlobInfo {
+  /** Bytes of the whole object. */
   size: number
+  /** Hex. Only from `head`, and only where the store itself checked it while the bytes came. */
+  sha256?: string
+}
+
+export interface PutTerms {
+  /** Never replaces what is there. */
+  ifAbsent?: boolean
 }
 
 export interface ByteRange {

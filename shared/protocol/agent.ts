@@ -14,7 +14,8 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  * - `GET images?reference=R&architecture=A`: a tag or digest resolved to manifest and configuration.
  * - `POST images`: the image a build made, after its layers are in the blob store.
  * - `POST blobs`: which blobs are missing, each with a signed URL to upload it to.
- * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL.
+ * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL. A blob of an upstream is fetched first: the answer takes
+ *   up to four minutes, and `upstream.busy` means that it is not over and to ask again.
  * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
  */
 export const desiredStateSchema = z.object({

@@ -1,8 +1,4 @@
-/** Both ends inclusive, as in HTTP. */
-export interface ByteRange {
-  start: number
-  end: number
-}
+import type { ByteRange } from '../ports/blob-store.ts'
 
 /** One `Range` of bytes (RFC 9110 §14.1.2) of something that has `size`; undefined where there is none, or not just one. */
 export function readRange(header: string | undefined, size: number): ByteRange | 'unsatisfiable' | undefined {

@@ -34,4 +34,4 @@ export const imageHistorySchema = z.object({
     }),
   ),
 })
-export const tagImageSchema = z.object({ tag: z.string().max(600) })
+export const tagImageSchema = z.strictObject({ tag: z.string().max(600) })

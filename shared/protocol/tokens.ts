@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { scopeSchema } from '../domain/repository.ts'
 
-export const createTokenSchema = z.object({
+export const createTokenSchema = z.strictObject({
   name: z.string().min(1).max(100),
   /** For the registry alone: `repository:PATTERN:pull,push,delete`, `*` for any characters. Left out: an operator's token. */
   scopes: z.array(scopeSchema).min(1).max(100).optional(),

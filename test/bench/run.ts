@@ -1,8 +1,9 @@
 import { memoryBench } from './memory.ts'
+import { registryBench } from './registry.ts'
 import { startBench } from './start.ts'
 
 /** `npm run bench [-- NAME…]` */
-const benches: Record<string, () => Promise<void>> = { start: startBench, memory: memoryBench }
+const benches: Record<string, () => Promise<void>> = { start: startBench, memory: memoryBench, registry: registryBench }
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter(name => !(name in benches))

@@ -36,10 +36,10 @@ export function descriptor(mediaType: string, bytes: Uint8Array | string) {
   return { mediaType, digest: sha256(bytes), size: Buffer.byteLength(bytes) }
 }
 
-export function registryClient(url: string, token: string): RegistryClient {
+export function registryClient(url: string, token: string, own = `Bearer ${token}`): RegistryClient {
   const client: RegistryClient = {
     url,
-    send: (method, path, { body, headers = {}, authorization = `Bearer ${token}` } = {}) =>
+    send: (method, path, { body, headers = {}, authorization = own } = {}) =>
       fetch(new URL(path, url), {
         method,
         redirect: 'manual',
@@ -90,4 +90,18 @@ export async function pushImage(
   const answer = await client.pushManifest(repository, tag, manifest)
   if (answer.status !== 201) throw new Error(`PUT manifest: ${answer.status} ${await answer.text()}`)
   return { manifest, digest: sha256(JSON.stringify(manifest)), config, layer }
+}
+
+/** What the suites share: repositories of their own, a client, and how to read its answers. */
+export function suite(get: () => { url: string; token: string }, name: string) {
+  const run = `${name}/${Date.now().toString(36)}`
+  return {
+    repository: (last: string) => `${run}/${last}`,
+    open: (): RegistryClient => registryClient(get().url, get().token),
+    codeOf: async (response: Response) =>
+      ((await response.json()) as { errors: { code: string; message: string }[] }).errors[0]?.code,
+    /** A blob's bytes, from wherever the registry sends its clients. */
+    follow: async (response: Response) =>
+      response.status === 307 ? fetch(response.headers.get('location') ?? '') : response,
+  }
 }

@@ -69,6 +69,7 @@ function edgeControlPlane(layout: Layout) {
     NATS_URL: `ws://127.0.0.1:${layout.natsWebSocketPort}`,
     NATS_CREDENTIALS: read(paths.natsApiCredentials),
     FIRST_TOKEN: read(paths.operatorToken),
+    UPSTREAMS: '[]', // Nothing of a test leaves this machine.
   }
   return {
     name: 'the control plane on workerd',

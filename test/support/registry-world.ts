@@ -3,9 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openFolderBlobs } from '#control-plane/adapters/folder-blobs.ts'
+import { httpUpstreams } from '#control-plane/adapters/http-upstreams.ts'
 import { migrate } from '#control-plane/adapters/migrate.ts'
 import { openSqlite, type SqliteClient, type SqliteStatement } from '#control-plane/adapters/sqlite.ts'
 import type { Ports } from '#control-plane/ports.ts'
+import { openShare } from '#control-plane/registry/share.ts'
 import { openDatabase } from '#control-plane/store/database.ts'
 import type { BlobStore, BlobWriter } from '#shared/ports/blob-store.ts'
 import type { Clock } from '#shared/ports/clock.ts'
@@ -46,7 +48,10 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
   const blobs = await openFolderBlobs({ folder, secret: Buffer.alloc(32), publicUrl, clock })
   const config = { publicUrl, addressPool: '10.86.0.0/16', registryGraceMs, registrySteps: 2000 }
   const bus = fakeMessageBus()
-  const ports: Ports = { db: openDatabase(client), blobs, bus, clock, random, config }
+  const upstreams = httpUpstreams([], clock)
+  const share = openShare()
+  const note = () => {}
+  const ports: Ports = { db: openDatabase(client), blobs, bus, clock, random, config, upstreams, share, note }
   const writers = new Set<BlobWriter>()
   undo.defer(async () => {
     for (const writer of writers) await writer.abort()
@@ -101,7 +106,7 @@ function hookedBlobs(blobs: BlobStore, hook: Hook, writers: Set<BlobWriter>): Bl
     ...blobs,
     head: key => hook('head', () => blobs.head(key)),
     get: (key, range) => hook('get', () => blobs.get(key, range)),
-    put: (key, bytes) => hook('put', () => blobs.put(key, bytes)),
+    put: (key, bytes, terms) => hook('put', () => blobs.put(key, bytes, terms)),
     delete: key => hook('delete', () => blobs.delete(key)),
     openWriter: (key, state) =>
       hook('openWriter', async () => {

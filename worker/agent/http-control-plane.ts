@@ -5,6 +5,7 @@ import pRetry from 'p-retry'
 import type { z } from 'zod'
 import { ociArchitecture } from '#shared/domain/host.ts'
 import { isErrorCode, SlipwayError } from '#shared/errors.ts'
+import { systemClock } from '#shared/ports/clock.ts'
 import {
   desiredStateSchema,
   missingBlobsSchema,
@@ -15,6 +16,11 @@ import { problemSchema } from '#shared/protocol/problem.ts'
 import type { ControlPlane } from './control-plane.ts'
 
 const CALL_MS = 10_000
+/** The API may have to ask a registry, its mirrors and its token server first, each of them a few times. */
+const RESOLVE_MS = 120_000
+/** It fetches a blob from its upstream first, for two minutes at a time, and may wait for another request's two before. */
+const BLOB_CALL_MS = 280_000
+const ASK_AGAIN_MS = 1000
 /** For bytes on their way: a layer may be large and a line slow. */
 const TRANSFER_MS = 30 * 60 * 1000
 const UPLOAD_RETRIES = 4
@@ -42,12 +48,18 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     if (response.status >= 400) throw await asError(response)
     return response
   }
-  const call = async <T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown): Promise<T> => {
-    const response = await send(method, path, body, CALL_MS, 'follow')
+  const call = async <T>(
+    method: string,
+    path: string,
+    schema: z.ZodType<T>,
+    body?: unknown,
+    timeoutMs = CALL_MS,
+  ): Promise<T> => {
+    const response = await send(method, path, body, timeoutMs, 'follow')
     return schema.parse(await response.json())
   }
-  const download = async (path: string): Promise<Readable> => {
-    const { headers } = await send('GET', path, undefined, CALL_MS, 'manual')
+  const download = async (path: string, timeoutMs = CALL_MS): Promise<Readable> => {
+    const { headers } = await untilFetched(() => send('GET', path, undefined, timeoutMs, 'manual'))
     const response = await reach(new URL(headers.get('location') ?? '', url), {
       signal: AbortSignal.timeout(TRANSFER_MS),
     })
@@ -62,7 +74,13 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     },
     report: async report => void (await send('POST', '/v1/agent/report', report, CALL_MS, 'follow')),
     resolveImage: reference =>
-      call('GET', `/v1/agent/images?${new URLSearchParams({ reference, architecture })}`, resolvedImageSchema),
+      call(
+        'GET',
+        `/v1/agent/images?${new URLSearchParams({ reference, architecture })}`,
+        resolvedImageSchema,
+        undefined,
+        RESOLVE_MS,
+      ),
     publishImage: async image => (await call('POST', '/v1/agent/images', publishedImageSchema, image)).digest,
     missingBlobs: async blobs => (await call('POST', '/v1/agent/blobs', missingBlobsSchema, { blobs })).missing,
     upload: ({ upload }, path) =>
@@ -78,10 +96,24 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
         },
         { retries: UPLOAD_RETRIES, randomize: true, shouldRetry: ({ error }) => isWorthRetrying(error) },
       ),
-    download: digest => download(`/v1/agent/blobs/${digest}`),
+    download: digest => download(`/v1/agent/blobs/${digest}`, BLOB_CALL_MS),
     downloadContext: id => download(`/v1/agent/contexts/${id}`),
     appendBuildLog: async (id, chunk) =>
       void (await send('POST', `/v1/agent/builds/${id}/log`, chunk, CALL_MS, 'follow')),
+  }
+}
+
+/** What comes from an upstream may take longer than one request lasts: the API says so, and goes on when asked again. */
+async function untilFetched<T>(ask: () => Promise<T>): Promise<T> {
+  const deadline = systemClock.now() + TRANSFER_MS
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      const isBusy = error instanceof SlipwayError && error.code === 'upstream.busy'
+      if (!isBusy || systemClock.now() > deadline) throw error
+      await systemClock.sleep(ASK_AGAIN_MS * (0.5 + Math.random()))
+    }
   }
 }
 

@@ -1,0 +1,139 @@
+import { z } from 'zod'
+import { SlipwayError } from '#shared/errors.ts'
+import type { BlobWriter, WriterState } from '#shared/ports/blob-store.ts'
+import { gatherBlocks } from './blocks.ts'
+
+/** What a writer asks of an object store. Errors as the port has them, and what is named here. */
+export interface PartStore {
+  put(key: string, bytes: Uint8Array): Promise<void>
+  /** Undefined when there is no such key. */
+  read(key: string): Promise<Uint8Array | undefined>
+  remove(key: string): Promise<void>
+  /** Removes every key below a prefix. */
+  clear(prefix: string): Promise<void>
+  /** Begins a multipart upload; returns its id. */
+  begin(key: string): Promise<string>
+  /** Numbers count from 1. Returns the part's tag. `blob.not-found` when the upload is gone. */
+  putPart(key: string, uploadId: string, number: number, bytes: Uint8Array): Promise<string>
+  /** Makes the object of these parts, in this order; `size` is its whole. `blob.not-found` when the upload is gone. */
+  join(key: string, uploadId: string, tags: readonly string[], size: number): Promise<void>
+  /** Drops a multipart upload and its parts; one that is gone is no error. */
+  drop(key: string, uploadId: string): Promise<void>
+}
+
+/** Keys below it are ours, hidden from lists, and never a blob's: a lifecycle rule may expire them after some days. */
+export const PARTS_PREFIX = '.part/'
+/** R2 wants all parts but the last of one size; S3 takes 5 MiB to 5 GiB, and 10,000 of them. */
+const PART_BYTES = 8 * 1024 * 1024
+const MAX_PARTS = 10_000
+
+/**
+ * `checkpoint` names an object with the bytes short of a part, and behind them the tags of the parts. It has a new name
+ * each time, so that a state stays good while later ones are written. Tags are not in the state itself: some stores'
+ * have 170 characters, 1.7 MB for the largest object. `before` is the last state's checkpoint, for removal.
+ */
+const stateSchema = z.object({
+  uploadId: z.string().optional(),
+  parts: z.int().min(0).max(MAX_PARTS),
+  tailBytes: z.int().min(0),
+  checkpoint: z.string().startsWith(PARTS_PREFIX).optional(),
+  before: z.string().startsWith(PARTS_PREFIX).optional(),
+})
+type State = z.infer<typeof stateSchema>
+const tagsSchema = z.array(z.string())
+
+/**
+ * An object out of parts of `partBytes`, which go out while the next one fills; one shorter than a part is put plainly.
+ * `name` makes a part of a key that was never used before.
+ */
+export function s3Writer(
+  store: PartStore,
+  key: string,
+  { state, name, partBytes = PART_BYTES }: { state?: WriterState | undefined; name(): string; partBytes?: number },
+): BlobWriter {
+  const opened: State = state === undefined ? { parts: 0, tailBytes: 0 } : stateSchema.parse(JSON.parse(state))
+  const place = `${PARTS_PREFIX}${key}.tail/` // Keys have no dots: no other key's begins with this.
+  const tags: string[] = []
+  let uploadId = opened.uploadId
+  let isOver = false
+
+  const sendPart = async (bytes: Uint8Array) => {
+    if (tags.length === MAX_PARTS) throw tooLarge(partBytes)
+    uploadId ??= await store.begin(key)
+    tags.push(await store.putPart(key, uploadId, tags.length + 1, bytes))
+  }
+  const blocks = gatherBlocks(partBytes, sendPart)
+  const ready = once(async () => {
+    const { tail, tags: sent } = await readCheckpoint(store, opened)
+    tags.push(...sent)
+    await blocks.write(tail)
+  })
+  let isTouched = false
+
+  const checkpoint = async (): Promise<State> => {
+    const tail = await blocks.settle()
+    const made = place + name()
+    await store.put(made, joined(tail, new TextEncoder().encode(JSON.stringify(tags))))
+    if (opened.before !== undefined) await store.remove(opened.before)
+    const next = { parts: tags.length, tailBytes: tail.length, checkpoint: made }
+    return { ...next, ...(uploadId ? { uploadId } : {}), ...(opened.checkpoint ? { before: opened.checkpoint } : {}) }
+  }
+  const makeObject = async () => {
+    const tail = await blocks.settle()
+    if (uploadId === undefined) return store.put(key, tail)
+    const size = tags.length * partBytes + tail.length
+    if (tail.length > 0) await sendPart(tail)
+    await store.join(key, uploadId, tags, size)
+  }
+  return {
+    write: async bytes => {
+      isTouched = true
+      await ready()
+      await blocks.write(bytes)
+    },
+    suspend: async () => {
+      const next = isTouched ? await checkpoint() : opened
+      isOver = true
+      return JSON.stringify(next) as WriterState
+    },
+    complete: async () => {
+      await ready()
+      await makeObject()
+      isOver = true
+      // The object is whole: what a failure leaves here costs room until the lifecycle rule takes it, nothing else.
+      if (state !== undefined) await store.clear(place).catch(() => {})
+    },
+    abort: async () => {
+      if (isOver) return
+      await Promise.allSettled([blocks.settle()]) // A part on its way would outlive the upload.
+      if (uploadId !== undefined) await store.drop(key, uploadId)
+      await store.clear(place)
+      isOver = true
+    },
+  }
+}
+
+async function readCheckpoint(store: PartStore, { checkpoint, tailBytes, parts }: State) {
+  if (checkpoint === undefined) return { tail: new Uint8Array(0), tags: [] }
+  const bytes = await store.read(checkpoint)
+  if (bytes === undefined) throw new SlipwayError('blob.not-found', 'This upload is no longer there: begin it again.')
+  const tags = tagsSchema.length(parts).parse(JSON.parse(new TextDecoder().decode(bytes.subarray(tailBytes))))
+  return { tail: bytes.subarray(0, tailBytes), tags }
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const both = new Uint8Array(first.length + second.length)
+  both.set(first)
+  both.set(second, first.length)
+  return both
+}
+
+function once(work: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined
+  return () => (done ??= work())
+}
+
+function tooLarge(partBytes: number): SlipwayError {
+  const limit = MAX_PARTS * partBytes
+  return new SlipwayError('request.too-large', `The store takes objects of up to ${limit} bytes: split this one.`)
+}
