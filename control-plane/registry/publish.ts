@@ -11,6 +11,7 @@ import { type BuildRow, findBuild, setImageOfBuild } from '../store/builds.ts'
 import { insertUploads, type UploadRow, uploadsOf } from '../store/uploads.ts'
 import { newObjectKey, SIGNED_URL_MS, UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { pushManifest } from './manifests.ts'
+import { digestOfObject } from './object-digest.ts'
 
 const HEADS_AT_ONCE = 8
 
@@ -85,11 +86,18 @@ async function takeUploads(ports: Ports, layers: readonly Descriptor[]): Promise
 
 async function findWhole(ports: Ports, { digest, size }: Descriptor, candidates: readonly UploadRow[]) {
   for (const { id, objectKey } of candidates.filter(row => row.digest === digest)) {
-    const info = await ports.blobs.head(objectKey)
-    const isOther = info?.sha256 !== undefined && info.sha256 !== digestHex(digest)
-    if (info?.size === size && !isOther) return { id, digest, size }
+    if (await isRight(ports, objectKey, digest, size)) return { id, digest, size }
   }
   throw new SlipwayError('blob.not-found', `Layer ${digest} is not in the store: upload it first.`)
+}
+
+/** A folder checks what comes by a signed URL; of other stores only those that name the digest do, else it is read. */
+async function isRight({ blobs }: Ports, objectKey: string, digest: Digest, size: number): Promise<boolean> {
+  const info = await blobs.head(objectKey)
+  if (info?.size !== size) return false
+  if (!blobs.isDirect) return true
+  if (info.sha256 !== undefined) return info.sha256 === digestHex(digest)
+  return (await digestOfObject(blobs, objectKey)) === digest
 }
 
 async function storeConfig(ports: Ports, { digest, size }: Descriptor, text: string): Promise<void> {

@@ -8,6 +8,7 @@ import type { Ports } from '../ports.ts'
 import { linkBlobs, touchBlobs, uploadsBecomeBlobs } from '../store/blobs.ts'
 import { claimUpload, deleteUpload, dropUpload, renewClaim, saveUpload, type UploadRow } from '../store/uploads.ts'
 import { UPLOAD_LIFE_MS } from './blob-keys.ts'
+import { digestOfObject } from './object-digest.ts'
 
 /** Bytes into an upload's object, one writer at a time in all processes, whoever they come from. */
 
@@ -138,7 +139,7 @@ export async function finishWriting(
     return
   }
   await writer.complete()
-  if (digestSoFar === undefined && (await digestOfObject(ports, row.objectKey)) !== expected) {
+  if (digestSoFar === undefined && (await digestOfObject(ports.blobs, row.objectKey)) !== expected) {
     return refuse(ports, writing, expected)
   }
   const now = ports.clock.now()
@@ -160,15 +161,6 @@ async function isHereToStay(ports: Ports, digest: Digest): Promise<boolean> {
 function digestOfAll({ row, size, hash }: Writing): Digest | undefined {
   if (hash) return digestFromHex(hash.copy().digest('hex'))
   return size === row.size ? (row.digestSoFar ?? undefined) : undefined
-}
-
-/** Reads an object that several requests wrote: no hash can be carried over between them on every platform. */
-async function digestOfObject(ports: Ports, objectKey: string): Promise<Digest | undefined> {
-  const found = await ports.blobs.get(objectKey)
-  if (!found) return undefined
-  const hash = createHash('sha256')
-  for await (const chunk of found.body) hash.update(chunk)
-  return digestFromHex(hash.digest('hex'))
 }
 
 /** Forgets an upload whose bytes are the wrong ones. */

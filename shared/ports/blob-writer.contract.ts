@@ -157,16 +157,17 @@ export function describeBlobWriter(
       SLOW_MS,
     )
 
-    test.runIf(forgetsParts)(
-      'whole parts are forgotten too, when nothing takes their place',
-      async () => {
-        const state = await begun(key('w/fewer'), pattern(9 * MIB))
-        await goneOn(key('w/fewer'), state, pattern(16 * MIB, 2))
-        await ended(key('w/fewer'), state, pattern(10, 3))
-        await expectObject(key('w/fewer'), Buffer.concat([pattern(9 * MIB), pattern(10, 3)]))
-      },
-      SLOW_MS,
-    )
+    if (forgetsParts)
+      test(
+        'whole parts are forgotten too, when nothing takes their place',
+        async () => {
+          const state = await begun(key('w/fewer'), pattern(9 * MIB))
+          await goneOn(key('w/fewer'), state, pattern(16 * MIB, 2))
+          await ended(key('w/fewer'), state, pattern(10, 3))
+          await expectObject(key('w/fewer'), Buffer.concat([pattern(9 * MIB), pattern(10, 3)]))
+        },
+        SLOW_MS,
+      )
 
     test.each([
       ['small', 1000],

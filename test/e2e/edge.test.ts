@@ -58,7 +58,8 @@ describe('on workerd', () => {
 
   describeApi(() => slipway)
   describeDistribution(() => ({ url: slipway.api.url, token: slipway.operatorToken }))
-  describeBlobStore('S3 (the local R2)', () => localR2(slipway.layout))
+  // It takes what was signed and checks no digest: publishing reads such an upload before it counts.
+  describeBlobStore('S3 (the local R2)', () => localR2(slipway.layout), { verifiesUploads: false })
 
   test('the page to read the API has its assets here', async () => {
     const page = await (await fetch(`${slipway.api.url}/docs`)).text()
