@@ -11,6 +11,7 @@ import { contextRoutes } from './routes/contexts.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { type AppEnv, router } from './routes/environment.ts'
 import { eventRoutes } from './routes/events.ts'
+import { garbageRoutes } from './routes/garbage.ts'
 import { healthRoutes } from './routes/health.ts'
 import { hostRoutes } from './routes/hosts.ts'
 import { imageRoutes } from './routes/images.ts'
@@ -18,6 +19,7 @@ import { logRoutes } from './routes/logs.ts'
 import { problemOf, tooLarge } from './routes/problems.ts'
 import { registryRoutes } from './routes/registry.ts'
 import { isRegistryPath, registryErrors, registryHeaders } from './routes/registry-problems.ts'
+import { repositoryRoutes } from './routes/repositories.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 
 const BODY_LIMIT = 1024 * 1024
@@ -58,7 +60,8 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     })
   })
   const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes, containerRoutes, logRoutes]
-  for (const routes of [...modules, hostRoutes, eventRoutes, tokenRoutes, agentRoutes, registryRoutes]) {
+  const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
+  for (const routes of [...modules, hostRoutes, eventRoutes, tokenRoutes, agentRoutes, ...registry]) {
     app.route('/', routes())
   }
 

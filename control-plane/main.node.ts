@@ -11,6 +11,7 @@ import { defaultUpstreams, readUpstreams, type Upstream } from '#shared/domain/u
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
+import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
@@ -41,6 +42,7 @@ const environment = z
     SLIPWAY_NATS_URL: z.string().default('nats://127.0.0.1:4222'),
     SLIPWAY_NATS_CREDENTIALS: z.string().optional(),
     SLIPWAY_ADDRESS_POOL: addressPoolSchema.default('10.86.0.0/16'),
+    SLIPWAY_REGISTRY_GRACE: durationSchema.default('24h'),
     SLIPWAY_TOKEN_FILE: z.string().optional(),
     /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
     SLIPWAY_UPSTREAMS_FILE: z.string().optional(),
@@ -50,6 +52,7 @@ const environment = z
 
 const SWEEP_MS = 60_000
 const STOP_MS = 5000
+const REGISTRY_STEPS = 2000
 const project = join(import.meta.dirname, '..')
 const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
 
@@ -70,7 +73,12 @@ const ports: Ports = {
   bus: natsTcpBus(connect, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
   clock: systemClock,
   random: bytes => crypto.getRandomValues(bytes),
-  config: { publicUrl, addressPool: environment.SLIPWAY_ADDRESS_POOL },
+  config: {
+    publicUrl,
+    addressPool: environment.SLIPWAY_ADDRESS_POOL,
+    registryGraceMs: durationMs(environment.SLIPWAY_REGISTRY_GRACE),
+    registrySteps: REGISTRY_STEPS,
+  },
   upstreams: httpUpstreams(configuredUpstreams(environment.SLIPWAY_UPSTREAMS_FILE), systemClock),
   share: openShare(),
   note: (what, facts) => log.warn(facts, what),

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { defaultUpstreams, readUpstreams } from '#shared/domain/upstream.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsWsBus } from '#shared/ports/nats-ws.ts'
+import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { s3Blobs } from './adapters/s3-blobs.ts'
 import { createApp } from './app.ts'
@@ -16,6 +17,9 @@ import { type D1Like, openDatabase } from './store/database.ts'
 
 /** The control plane on workerd: D1, object storage by its S3 API, NATS over WebSocket. One world a request. */
 
+/** A step is seven statements at most, and D1 takes a thousand from one request. */
+const REGISTRY_STEPS = 120
+
 interface Bindings extends Record<string, unknown> {
   DB: D1Like
   ASSETS: { fetch(request: Request): Promise<Response> }
@@ -28,6 +32,7 @@ interface Execution {
 const environmentSchema = z.object({
   PUBLIC_URL: z.url(),
   ADDRESS_POOL: addressPoolSchema.default('10.86.0.0/16'),
+  REGISTRY_GRACE: durationSchema.default('24h'),
   S3_ENDPOINT: z.url(),
   S3_REGION: z.string().default('auto'),
   S3_BUCKET: z.string(),
@@ -87,7 +92,12 @@ function openPorts(bindings: Bindings, environment: Environment): Ports {
     bus: natsWsBus(connect, { url: environment.NATS_URL, user, password }),
     clock: systemClock,
     random: bytes => crypto.getRandomValues(bytes),
-    config: { publicUrl: environment.PUBLIC_URL, addressPool: environment.ADDRESS_POOL },
+    config: {
+      publicUrl: environment.PUBLIC_URL,
+      addressPool: environment.ADDRESS_POOL,
+      registryGraceMs: durationMs(environment.REGISTRY_GRACE),
+      registrySteps: REGISTRY_STEPS,
+    },
     upstreams: httpUpstreams(
       environment.UPSTREAMS ? readUpstreams(environment.UPSTREAMS) : defaultUpstreams(),
       systemClock,

@@ -25,4 +25,8 @@ export interface Config {
   publicUrl: string
   /** IPv4 pool that hosts' /24 subnets are cut from, such as `10.86.0.0/16`. */
   addressPool: string
+  /** What the registry said is here stays for so long, whether or not anything needs it yet. */
+  registryGraceMs: number
+  /** Slices of the registry that one request goes through, a few statements each: an edge function may ask only so often. */
+  registrySteps: number
 }

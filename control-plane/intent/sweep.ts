@@ -1,4 +1,5 @@
 import type { Ports } from '../ports.ts'
+import { collectSlices } from '../registry/garbage.ts'
 import { sweepObjects } from '../registry/sweep-objects.ts'
 import { deleteContext, expiredContexts } from '../store/contexts.ts'
 import { deleteEventsUpTo, lastEventSeq } from '../store/events.ts'
@@ -10,17 +11,40 @@ const DAY_MS = 24 * 60 * 60 * 1000
 const EVENTS_KEPT = 10_000
 const BUILDS_KEPT_MS = 30 * DAY_MS
 const PER_RUN = 20
+/** Each a request to the object store. */
+const OBJECTS_PER_RUN = 100
+/** Of garbage collection: 2000 rows a minute, so a store of 50,000 blobs is gone through within the hour. */
+const STEPS_PER_RUN = 4
 
-/** Removes what has had its time. Bounded work, so that it suits a cron trigger; what is left over waits for the next run. */
+/**
+ * Removes what has had its time. Bounded work, so that it suits a cron trigger; what is left over waits for the next run.
+ * What fails does not keep the rest from being done: the failures are thrown together at the end.
+ */
 export async function sweep(ports: Ports): Promise<void> {
-  const { db, clock, blobs } = ports
+  const parts = [sweepRecords, sweepContexts, sweepUploads, sweepGarbage]
+  const failures: unknown[] = []
+  for (const part of parts) await part(ports).catch(error => failures.push(error))
+  if (failures.length > 0) throw new AggregateError(failures, `${failures.length} parts of the sweep failed`)
+}
+
+async function sweepRecords({ db, clock }: Ports): Promise<void> {
   const now = clock.now()
   await deleteIdempotencyKeysBefore(db, now - DAY_MS)
   await deleteEventsUpTo(db, (await lastEventSeq(db)) - EVENTS_KEPT)
   await deleteOldBuilds(db, now - BUILDS_KEPT_MS, PER_RUN)
-  for (const { id } of await expiredContexts(db, now, PER_RUN)) {
+}
+
+async function sweepContexts({ db, clock, blobs }: Ports): Promise<void> {
+  for (const { id } of await expiredContexts(db, clock.now(), PER_RUN)) {
     await blobs.delete(contextKey(id)) // Before the row: a crash in between leaves a row that comes up again.
     await deleteContext(db, id)
   }
-  await sweepObjects(ports, PER_RUN)
+}
+
+async function sweepUploads(ports: Ports): Promise<void> {
+  await sweepObjects(ports, OBJECTS_PER_RUN)
+}
+
+function sweepGarbage(ports: Ports): Promise<void> {
+  return collectSlices(ports, STEPS_PER_RUN)
 }

@@ -8,5 +8,8 @@ export function newObjectKey(random: Random): string {
   return `blobs/${name.slice(0, 2)}/${name}`
 }
 
+/** An upload session nobody wrote to for this long is removed. */
+export const UPLOAD_LIFE_MS = 24 * 60 * 60 * 1000
+
 /** For how long a signed URL works: long enough for a big layer on a slow line. */
 export const SIGNED_URL_MS = 60 * 60 * 1000

@@ -4,18 +4,16 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { type BlobRow, findBlob, findLinkedBlob, linkBlobs, touchBlobs, unlinkBlob } from '../store/blobs.ts'
 import { findUpstreamBlob } from '../store/upstreams.ts'
+import { touchEveryMs } from './grace.ts'
 import { AGENT_PATIENCE_MS, CLIENT_PATIENCE_MS, pullBlob } from './pull-blob.ts'
-
-/** Touching again within this time is not worth a write; far below any grace period of garbage collection. */
-export const TOUCH_EVERY_MS = 10 * 60 * 1000
 
 /**
  * A blob that a repository holds, fetched from its upstream if need be; whoever is told so may rely on it for a while.
  * Errors: `blob.not-found`, those of `pullBlob`.
  */
 export async function requireBlob(ports: Ports, repository: Repository, digest: Digest): Promise<BlobRow> {
-  const blob = await findLinkedBlob(ports.db, repository, digest)
-  if (blob) return touched(ports, blob)
+  const blob = await stayingBlob(ports, () => findLinkedBlob(ports.db, repository, digest))
+  if (blob) return blob
   const upstream = await findUpstreamBlob(ports.db, digest, repository)
   if (upstream) return pullBlob(ports, upstream, CLIENT_PATIENCE_MS)
   throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)
@@ -23,11 +21,10 @@ export async function requireBlob(ports: Ports, repository: Repository, digest: 
 
 /** The size of a blob that a repository holds, or would fetch. Errors: `blob.not-found`. */
 export async function sizeOfBlob(ports: Ports, repository: Repository, digest: Digest): Promise<number> {
-  const blob = await findLinkedBlob(ports.db, repository, digest)
-  if (!blob)
-    return ((await findUpstreamBlob(ports.db, digest, repository)) ?? (await requireBlob(ports, repository, digest)))
-      .size
-  return (await touched(ports, blob)).size
+  const blob = await stayingBlob(ports, () => findLinkedBlob(ports.db, repository, digest))
+  if (blob) return blob.size
+  const upstream = await findUpstreamBlob(ports.db, digest, repository)
+  return (upstream ?? (await requireBlob(ports, repository, digest))).size
 }
 
 /**
@@ -35,17 +32,20 @@ export async function sizeOfBlob(ports: Ports, repository: Repository, digest: D
  * those of `pullBlob`: `upstream.busy` after two minutes at most, and the host asks again.
  */
 export async function requireAnyBlob(ports: Ports, digest: Digest): Promise<BlobRow> {
-  const blob = await findBlob(ports.db, digest)
-  if (blob) return touched(ports, blob)
+  const blob = await stayingBlob(ports, () => findBlob(ports.db, digest))
+  if (blob) return blob
   const upstream = await findUpstreamBlob(ports.db, digest, undefined)
   if (upstream) return pullBlob(ports, upstream, AGENT_PATIENCE_MS)
   throw new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
 }
 
-async function touched(ports: Ports, blob: BlobRow): Promise<BlobRow> {
+/** Finds a blob that is not collected for a while. One touched just now is looked for again: it may have gone before. */
+async function stayingBlob(ports: Ports, find: () => Promise<BlobRow | undefined>): Promise<BlobRow | undefined> {
+  const blob = await find()
   const now = ports.clock.now()
-  if (blob.touchedAt < now - TOUCH_EVERY_MS) await touchBlobs(ports.db, [blob.digest], now, now)
-  return blob
+  if (!blob || blob.touchedAt > now - touchEveryMs(ports)) return blob
+  await touchBlobs(ports.db, [blob.digest], now, now)
+  return find()
 }
 
 /** Lets a repository hand out a blob of another one. False when that one has it not: the client uploads it then. */

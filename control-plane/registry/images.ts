@@ -7,23 +7,23 @@ import type { Ports } from '../ports.ts'
 import { deleteTagsOf, forgetImage, type ImagePosition, listImages } from '../store/images.ts'
 import { containersOfImage, copyIntoRepository, type ManifestRow } from '../store/manifests.ts'
 import { deleteTag, setTag, type TagRow, tagsOf } from '../store/tags.ts'
+import { type ImageSizes, sizesOfImages } from '../store/usage.ts'
 import { findByReference, findImage, readImage } from './resolve.ts'
 import { refuseUpstreamName } from './upstream-names.ts'
 
 export async function imagePage(ports: Ports, after: ImagePosition, limit: number, repository: string | undefined) {
   const rows = await listImages(ports.db, after, limit, repository)
-  const tags = await tagsOf(
-    ports.db,
-    rows.map(({ digest }) => digest),
-  )
-  return rows.map(row => ({ row, view: summary(row, tags) }))
+  const digests = rows.map(({ digest }) => digest)
+  const [tags, sizes] = await Promise.all([tagsOf(ports.db, digests), sizesOfImages(ports.db, digests)])
+  return rows.map(row => ({ row, view: summary(row, tags, sizes) }))
 }
 
 export async function inspectImage(ports: Ports, reference: string): Promise<ImageView> {
   const row = await findImage(ports, reference, [])
   const { manifest, config } = await readImage(ports, row)
+  const [tags, sizes] = await Promise.all([tagsOf(ports.db, [row.digest]), sizesOfImages(ports.db, [row.digest])])
   return {
-    ...summary(row, await tagsOf(ports.db, [row.digest])),
+    ...summary(row, tags, sizes),
     config: config.config ?? {},
     layers: manifest.layers.map(({ digest, size, mediaType }, at) => ({
       digest,
@@ -57,7 +57,7 @@ export async function tagImage(ports: Ports, reference: string, newTag: string):
   const now = ports.clock.now()
   await ports.db.batch([
     ...copyIntoRepository(ports.db, parseRepository(repository), digest, now),
-    setTag(ports.db, { repository, tag, digest, updatedAt: now }),
+    ...setTag(ports.db, { repository, tag, digest, updatedAt: now }),
   ])
 }
 
@@ -69,7 +69,7 @@ export async function removeImage(ports: Ports, reference: string): Promise<void
   const { row, repository, tag } = await findByReference(ports, reference)
   const tags = await tagsOf(ports.db, [row.digest])
   if (tag === undefined || tags.length <= 1) await refuseIfUsed(ports, row.digest, reference)
-  if (tag !== undefined) await deleteTag(ports.db, repository, tag)
+  if (tag !== undefined) await deleteTag(ports.db, repository, tag, ports.clock.now())
   else await deleteTagsOf(ports.db, row.digest)
   await forgetImage(ports.db, row.digest)
 }
@@ -82,13 +82,16 @@ async function refuseIfUsed(ports: Ports, digest: Digest, reference: string): Pr
   })
 }
 
-function summary(row: ManifestRow, tags: readonly TagRow[]): ImageSummary {
+function summary(row: ManifestRow, tags: readonly TagRow[], sizes: readonly ImageSizes[]): ImageSummary {
   const { digest, imageSize, architecture, os, createdAt } = row
+  const { total, shared } = sizes.find(size => size.digest === digest) ?? { total: 0, shared: 0 }
   const own = tags.filter(tag => tag.digest === digest).map(({ repository, tag }) => `${repository}:${tag}`)
   return {
     digest,
     tags: own,
     size: imageSize,
+    sharedSize: shared,
+    uniqueSize: total - shared,
     architecture: architecture ?? '',
     os: os ?? '',
     createdAt: new Date(createdAt).toISOString(),

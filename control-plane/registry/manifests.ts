@@ -1,4 +1,5 @@
 import { type Digest, digestOf, isDigest, parseDigest } from '#shared/digest.ts'
+import { newId, type UploadId } from '#shared/domain/ids.ts'
 import { isTag, type Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
@@ -11,10 +12,13 @@ import {
   missingIn,
   type NewManifest,
   removeFromRepository,
+  touchManifest,
 } from '../store/manifests.ts'
 import { deleteTag, hasRepository, setTag } from '../store/tags.ts'
+import { endBodyUpload, insertUploads } from '../store/uploads.ts'
 import { insertUpstreamBlobs } from '../store/upstreams.ts'
-import { newObjectKey } from './blob-keys.ts'
+import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
+import { touchEveryMs } from './grace.ts'
 import { type ManifestFacts, readManifest } from './manifest-document.ts'
 import { type RunnableImage, runnableImage } from './runnable-image.ts'
 
@@ -28,9 +32,15 @@ export async function requireManifest(ports: Ports, repository: Repository, refe
   const found = reference.includes(':')
     ? await findManifestIn(ports.db, repository, digestParameter(reference))
     : isTag(reference) && (await findTagged(ports.db, repository, reference))
-  if (found) return found
+  if (found && (await keepManifest(ports, found))) return found
   await requireRepository(ports, repository)
   throw new SlipwayError('manifest.not-found', `Repository ${repository} has no manifest ${reference}.`)
+}
+
+/** Keeps a manifest that someone is told of from being collected for a while. False when that comes too late. */
+export async function keepManifest(ports: Ports, { digest, touchedAt }: ManifestRow): Promise<boolean> {
+  const now = ports.clock.now()
+  return touchedAt > now - touchEveryMs(ports) || touchManifest(ports.db, digest, now)
 }
 
 export async function requireRepository(ports: Ports, repository: Repository): Promise<void> {
@@ -93,10 +103,10 @@ export async function storeManifest(ports: Ports, repository: Repository, ready:
   const [, , , taken] = await db.batch([
     ...insertManifest(db, repository, made, now),
     ...(isPulled ? [insertUpstreamBlobs(db, repository, facts.blobs)] : []),
-    ...(tag === undefined ? [] : [setTag(db, { repository, tag, digest, updatedAt: now })]),
+    ...(tag === undefined ? [] : setTag(db, { repository, tag, digest, updatedAt: now })),
+    ...(made.upload ? endBodyUpload(db, made.upload, digest, now) : []),
   ])
   if (taken.length > 0) return
-  if (made.row.objectKey) await ports.blobs.delete(made.row.objectKey)
   const [missing] = await missingIn(db, repository, made)
   throw new SlipwayError(
     'manifest.blob-unknown',
@@ -120,11 +130,10 @@ async function newManifest(
 ): Promise<NewManifest> {
   const now = ports.clock.now()
   const isSmall = bytes.length <= INLINE_LIMIT
-  const objectKey = isSmall ? null : newObjectKey(ports.random)
-  if (objectKey) await ports.blobs.put(objectKey, bytes)
+  const upload = isSmall ? undefined : await putBody(ports, bytes)
   return {
     row: {
-      ...{ digest, mediaType: facts.mediaType, size: bytes.length, objectKey },
+      ...{ digest, mediaType: facts.mediaType, size: bytes.length, objectKey: upload?.objectKey ?? null },
       body: isSmall ? new TextDecoder().decode(bytes) : null,
       artifactType: facts.artifactType ?? null,
       annotations: facts.annotations ?? null,
@@ -137,15 +146,25 @@ async function newManifest(
     },
     needs: { blobs: facts.blobs.map(blob => blob.digest), manifests: facts.manifests },
     isSparse: isPulled,
+    upload,
     subject: facts.subject ?? null,
   }
+}
+
+/** The key is in a row before the object is there: whatever dies in between, a sweep finds it. */
+async function putBody(ports: Ports, bytes: Uint8Array<ArrayBuffer>) {
+  const upload = { id: newId<UploadId>(ports.random), objectKey: newObjectKey(ports.random) }
+  const expiresAt = ports.clock.now() + UPLOAD_LIFE_MS
+  await insertUploads(ports.db, [{ ...upload, repository: null, digest: null, size: bytes.length, expiresAt }])
+  await ports.blobs.put(upload.objectKey, bytes)
+  return upload
 }
 
 /** By tag: the tag alone. By digest: the manifest and its tags there. Errors: `manifest.not-found`. */
 export async function removeManifest(ports: Ports, repository: Repository, reference: string): Promise<void> {
   const isGone = reference.includes(':')
     ? await removeFromRepository(ports.db, repository, digestParameter(reference))
-    : await deleteTag(ports.db, repository, reference)
+    : await deleteTag(ports.db, repository, reference, ports.clock.now())
   if (isGone) return
   await requireRepository(ports, repository)
   throw new SlipwayError('manifest.not-found', `Repository ${repository} has no manifest ${reference}.`)

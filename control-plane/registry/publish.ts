@@ -9,10 +9,9 @@ import type { Ports } from '../ports.ts'
 import { findBlobs, linkBlobs, touchBlobs, uploadsBecomeBlobs } from '../store/blobs.ts'
 import { type BuildRow, findBuild, setImageOfBuild } from '../store/builds.ts'
 import { insertUploads, type UploadRow, uploadsOf } from '../store/uploads.ts'
-import { newObjectKey, SIGNED_URL_MS } from './blob-keys.ts'
+import { newObjectKey, SIGNED_URL_MS, UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { pushManifest } from './manifests.ts'
 import { digestOfObject } from './object-digest.ts'
-import { UPLOAD_LIFE_MS } from './writing.ts'
 
 const HEADS_AT_ONCE = 8
 

@@ -42,7 +42,12 @@ beforeEach(async () => {
     ...{ db: openDatabase(client), clock, bus: fakeMessageBus(), share: openShare(), note: () => {} },
     blobs: await openFolderBlobs({ folder, secret: Buffer.alloc(32), publicUrl: 'http://127.0.0.1', clock }),
     random: array => crypto.getRandomValues(array),
-    config: { publicUrl: 'http://127.0.0.1', addressPool: '10.0.0.0/16' },
+    config: {
+      publicUrl: 'http://127.0.0.1',
+      addressPool: '10.0.0.0/16',
+      registryGraceMs: 86_400_000,
+      registrySteps: 10,
+    },
     upstreams: httpUpstreams(
       readUpstreams(JSON.stringify([{ registry: 'docker.io', endpoints: [upstream.url] }])),
       clock,

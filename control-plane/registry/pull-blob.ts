@@ -6,20 +6,10 @@ import type { Ports } from '../ports.ts'
 import { type BlobRow, findBlob, linkBlobs, touchBlobs } from '../store/blobs.ts'
 import { dropUpload, insertUploads, renewClaim, type UploadRow } from '../store/uploads.ts'
 import type { UpstreamBlobRow } from '../store/upstreams.ts'
-import { newObjectKey } from './blob-keys.ts'
+import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { portion } from './portion.ts'
 import { type Source, sourceOf } from './upstream-names.ts'
-import {
-  CLAIM_RENEW_MS,
-  claim,
-  finishWriting,
-  keep,
-  openWriting,
-  receive,
-  refuse,
-  UPLOAD_LIFE_MS,
-  type Writing,
-} from './writing.ts'
+import { CLAIM_RENEW_MS, claim, finishWriting, keep, openWriting, receive, refuse, type Writing } from './writing.ts'
 
 /**
  * Blobs from upstreams into the store: once, whoever wants them at the same moment. The upload's row is the lease, as for

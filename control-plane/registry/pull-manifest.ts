@@ -7,7 +7,7 @@ import { findManifestIn, findTagged, type ManifestRow } from '../store/manifests
 import { setTag } from '../store/tags.ts'
 import { markTagChecked, tagCheckedAt } from '../store/upstreams.ts'
 import { type IndexEntry, isIndex, type ManifestFacts, readIndex, readManifest } from './manifest-document.ts'
-import { INLINE_LIMIT, manifestBody, storeManifest } from './manifests.ts'
+import { INLINE_LIMIT, keepManifest, manifestBody, storeManifest } from './manifests.ts'
 import { CLIENT_PATIENCE_MS, pullBlob } from './pull-blob.ts'
 import type { Source } from './upstream-names.ts'
 
@@ -19,8 +19,10 @@ const REST_MS = 30_000
  * stored with its configuration; layers and other platforms come when they are asked for. A digest is asked for once; a
  * tag is looked up again after its time, and served as it was when the upstream fails. Errors: those of `Upstreams`.
  */
-export function pullManifest(ports: Ports, source: Source, reference: string): Promise<ManifestRow> {
-  return isDigest(reference) ? pullDigest(ports, source, reference) : pullTag(ports, source, reference)
+export async function pullManifest(ports: Ports, source: Source, reference: string): Promise<ManifestRow> {
+  const row = await (isDigest(reference) ? pullDigest(ports, source, reference) : pullTag(ports, source, reference))
+  if (await keepManifest(ports, row)) return row
+  throw new SlipwayError('upstream.busy', `${source.repository} ${reference} was removed just now: ask again.`)
 }
 
 async function pullDigest(ports: Ports, source: Source, digest: Digest): Promise<ManifestRow> {
@@ -68,7 +70,10 @@ async function fetchManifest(ports: Ports, source: Source, reference: string, ta
   const digest = here?.digest ?? (await fetchAndStore(ports, source, reference))
   if (tag !== undefined) {
     const now = clock.now()
-    await db.batch([setTag(db, { repository, tag, digest, updatedAt: now }), markTagChecked(db, repository, tag, now)])
+    await db.batch([
+      ...setTag(db, { repository, tag, digest, updatedAt: now }),
+      markTagChecked(db, repository, tag, now),
+    ])
   }
   const row = await findManifestIn(db, repository, digest)
   if (row) return row

@@ -5,7 +5,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import type { Ports } from '../ports.ts'
 import { findManifest, findTagged, imagesOfIndex, type ManifestRow } from '../store/manifests.ts'
-import { manifestBody } from './manifests.ts'
+import { keepManifest, manifestBody } from './manifests.ts'
 import { pullManifest, pullPlatform } from './pull-manifest.ts'
 import { keptName, type Source, sourceOf } from './upstream-names.ts'
 
@@ -19,12 +19,12 @@ export interface Found {
   tag: string | undefined
 }
 
-/** The manifest or index that a tag or digest names, in the store. Errors: `image.reference-invalid`, `image.not-found`. */
+/** The manifest or index that a tag or digest names, in the store, kept for a while. Errors: `image.reference-invalid`, `image.not-found`. */
 export async function findByReference(ports: Ports, reference: string): Promise<Found> {
   const { repository: name, tag, digest } = parseImageReference(reference)
   const repository = await keptName(ports, name)
   const row = digest ? await findManifest(ports.db, digest) : await findTagged(ports.db, repository, tag ?? 'latest')
-  if (row) return { row, repository, tag: digest ? undefined : (tag ?? 'latest') }
+  if (row && (await keepManifest(ports, row))) return { row, repository, tag: digest ? undefined : (tag ?? 'latest') }
   throw notFound(reference, sourceOf(ports, repository) === undefined ? mirroredName(name)?.registry : undefined)
 }
 

@@ -4,18 +4,8 @@ import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { dropUpload, findUpload, insertUploads, saveUpload, type UploadRow } from '../store/uploads.ts'
-import { newObjectKey } from './blob-keys.ts'
-import {
-  type Body,
-  claim,
-  finishWriting,
-  gone,
-  keep,
-  openWriting,
-  receive,
-  UPLOAD_LIFE_MS,
-  type Writing,
-} from './writing.ts'
+import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
+import { type Body, claim, finishWriting, gone, keep, openWriting, receive, type Writing } from './writing.ts'
 
 /** How long a request waits for another one that writes the same upload. */
 const CLAIM_WAIT_MS = 2000

@@ -7,14 +7,13 @@ import type { BlobWriter } from '#shared/ports/blob-store.ts'
 import type { Ports } from '../ports.ts'
 import { linkBlobs, touchBlobs, uploadsBecomeBlobs } from '../store/blobs.ts'
 import { claimUpload, deleteUpload, dropUpload, renewClaim, saveUpload, type UploadRow } from '../store/uploads.ts'
+import { UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { digestOfObject } from './object-digest.ts'
 
 /** Bytes into an upload's object, one writer at a time in all processes, whoever they come from. */
 
-/** An upload nobody wrote to for this long is removed. */
-export const UPLOAD_LIFE_MS = 24 * 60 * 60 * 1000
 /** A writer that was silent for this long is taken for dead; one that lives says so three times as often. */
-const CLAIM_STALE_MS = 30_000
+export const CLAIM_STALE_MS = 30_000
 export const CLAIM_RENEW_MS = CLAIM_STALE_MS / 3
 /** A client that sends nothing for this long has gone away. */
 const STALL_MS = 60_000
@@ -145,10 +144,11 @@ export async function finishWriting(
   }
   const now = ports.clock.now()
   if (!(await renewClaim(ports.db, row.id, writing.claim, now))) throw gone(row.id)
-  await ports.db.batch([
+  const [, , ended] = await ports.db.batch([
     ...uploadsBecomeBlobs(ports.db, [{ id: row.id, digest: expected, size }], now),
     linkBlobs(ports.db, repository, [expected], now),
   ])
+  if (ended.length === 0) throw gone(row.id)
 }
 
 /** True once the blob was touched: from then on it is not collected before it could be linked. */

@@ -1,4 +1,4 @@
-import { and, eq, inArray, lt, sql } from 'drizzle-orm'
+import { and, eq, lt, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { UploadId } from '#shared/domain/ids.ts'
 import type { Database } from './database.ts'
@@ -57,7 +57,7 @@ export async function unlinkBlob(db: Database, repository: string, digest: Diges
 
 /**
  * Turns uploads whose bytes are whole into blobs, as statements of one batch: an upload that was swept meanwhile, or
- * whose digest another one brought first, makes none, and its object is doomed.
+ * whose digest another one brought first, makes none, and its object is doomed. The last returns the uploads that were there.
  */
 export function uploadsBecomeBlobs(
   db: Database,
@@ -78,7 +78,10 @@ export function uploadsBecomeBlobs(
         where ${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))
         and ${uploads.objectKey} not in (select object_key from ${blobs})`)
       .onConflictDoNothing(),
-    db.delete(uploads).where(sql`${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))`),
+    db
+      .delete(uploads)
+      .where(sql`${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))`)
+      .returning({ id: uploads.id }),
   ] as const
 }
 
@@ -91,5 +94,7 @@ export function doomedBefore(db: Database, since: number, limit: number): Promis
 }
 
 export function deleteDoomed(db: Database, keys: readonly string[]) {
-  return db.delete(doomedObjects).where(inArray(doomedObjects.objectKey, [...keys]))
+  return db
+    .delete(doomedObjects)
+    .where(sql`${doomedObjects.objectKey} in (select value from json_each(${JSON.stringify(keys)}))`)
 }

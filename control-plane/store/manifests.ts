@@ -1,5 +1,6 @@
 import { and, asc, eq, gt, isNotNull, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
+import type { UploadId } from '#shared/domain/ids.ts'
 import type { Database } from './database.ts'
 import {
   blobs,
@@ -21,16 +22,20 @@ export interface NewManifest {
   /** Of an upstream: what it names may be absent, and is fetched when someone asks for it. */
   isSparse: boolean
   subject: Digest | null
+  /** Of a large body: under which its object was written, and which ends with the batch. */
+  upload?: { id: UploadId; objectKey: string } | undefined
 }
 
-/** True, inside a statement, while all that a manifest needs is linked to its repository. */
-function hasAll(repository: string, { needs, isSparse }: NewManifest) {
-  if (isSparse) return sql`true`
+/** True, inside a statement, while all that a manifest needs is linked to its repository, and its own object not swept. */
+function hasAll(repository: string, { needs, isSparse, upload }: NewManifest) {
+  const hasObject = upload ? sql`exists (select 1 from uploads where id = ${upload.id})` : sql`true`
+  if (isSparse) return hasObject
   const list = (digests: readonly Digest[]) => JSON.stringify([...new Set(digests)])
   return sql`not exists (select 1 from json_each(${list(needs.blobs)}) where value not in
       (select b.digest from repository_blobs r join blobs b on b.digest = r.digest where r.repository = ${repository}))
     and not exists (select 1 from json_each(${list(needs.manifests)}) where value not in
-      (select digest from repository_manifests where repository = ${repository}))`
+      (select digest from repository_manifests where repository = ${repository}))
+    and ${hasObject}`
 }
 
 /**
@@ -58,13 +63,23 @@ export function insertManifest(db: Database, repository: string, made: NewManife
     db.update(blobs).set({ touchedAt: now }).where(sql`${blobs.digest} in (select value from json_each(${edges}))`),
     db
       .insert(repositoryManifests)
-      .select(sql`select ${repository}, ${row.digest}, ${subject}, ${now} where ${isWhole}`)
+      .select(sql`select ${repository}, ${row.digest}, ${subject}, ${now}, null where ${isWhole}`)
       .onConflictDoUpdate({
         target: [repositoryManifests.repository, repositoryManifests.digest],
         set: { pushedAt: now },
       })
       .returning({ digest: repositoryManifests.digest }),
   ] as const
+}
+
+/** Keeps a manifest for a while, whatever becomes of its repositories. False when it is gone. */
+export async function touchManifest(db: Database, digest: Digest, now: number): Promise<boolean> {
+  const touched = await db
+    .update(manifests)
+    .set({ touchedAt: now })
+    .where(eq(manifests.digest, digest))
+    .returning({ digest: manifests.digest })
+  return touched.length > 0
 }
 
 export function findManifest(db: Database, digest: Digest): Promise<ManifestRow | undefined> {
@@ -169,7 +184,7 @@ export function copyIntoRepository(db: Database, repository: string, digest: Dig
   return [
     db
       .insert(repositoryManifests)
-      .select(sql`select ${repository}, ${manifests.digest}, max(source.subject), ${now}
+      .select(sql`select ${repository}, ${manifests.digest}, max(source.subject), ${now}, null
         from ${manifests} left join repository_manifests source on source.digest = ${manifests.digest}
         where ${manifests.digest} in (${subtree}) group by ${manifests.digest}`)
       .onConflictDoNothing(),
@@ -195,6 +210,32 @@ export async function removeFromRepository(db: Database, repository: string, dig
       .returning({ digest: repositoryManifests.digest }),
   ])
   return gone.length > 0
+}
+
+/**
+ * Takes everything out of a repository: its tags and manifests, all or none. Removes nothing, and returns false, while a
+ * container runs one of its images. Links to blobs stay for a while: a push that is under way needs them.
+ */
+export async function removeRepository(db: Database, repository: string): Promise<boolean> {
+  const isUnused = sql`not exists (select 1 from repository_manifests r
+    join containers c on c.spec ->> 'imageDigest' = r.digest where r.repository = ${repository})`
+  const [, gone] = await db.batch([
+    db.delete(tags).where(and(eq(tags.repository, repository), isUnused)),
+    db
+      .delete(repositoryManifests)
+      .where(and(eq(repositoryManifests.repository, repository), isUnused))
+      .returning({ digest: repositoryManifests.digest }),
+  ])
+  return gone.length > 0
+}
+
+export function containersOfRepository(db: Database, repository: string): Promise<{ name: string }[]> {
+  return db
+    .select({ name: containers.name })
+    .from(containers)
+    .where(sql`${containers.spec} ->> 'imageDigest' in
+      (select digest from repository_manifests where repository = ${repository})`)
+    .limit(10)
 }
 
 export function containersOfImage(db: Database, digest: Digest): Promise<{ name: string }[]> {

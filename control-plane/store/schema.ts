@@ -7,6 +7,7 @@ import type { HostFacts } from '#shared/domain/host.ts'
 import type { BuildId, ContainerId, ContextId, HostId, TokenId, UploadId } from '#shared/domain/ids.ts'
 import type { Fault } from '#shared/errors.ts'
 import type { WriterState } from '#shared/ports/blob-store.ts'
+import type { RetentionRule } from '#shared/protocol/retention.ts'
 
 /** Times are milliseconds since 1970. One writer a field (DESIGN §5.2): `observed*` belongs to ingest, the rest to intent. */
 
@@ -65,6 +66,7 @@ export const containers = sqliteTable(
     uniqueIndex('containers_address').on(table.hostId, table.addressIndex),
     index('containers_host_generation').on(table.hostId, table.generation),
     index('containers_created').on(table.createdAt, table.id),
+    index('containers_image').on(sql`${table.spec} ->> 'imageDigest'`),
   ],
 )
 
@@ -200,6 +202,8 @@ export const repositoryManifests = sqliteTable(
     digest: text().$type<Digest>().notNull(),
     subject: text().$type<Digest>(),
     pushedAt: integer().notNull(),
+    /** When a tag last stopped naming it: what was tagged until now is not old as an untagged one. */
+    untaggedAt: integer(),
   },
   table => [
     primaryKey({ columns: [table.repository, table.digest] }),
@@ -274,8 +278,24 @@ export const tags = sqliteTable(
     digest: text().$type<Digest>().notNull(),
     updatedAt: integer().notNull(),
   },
-  table => [primaryKey({ columns: [table.repository, table.tag] }), index('tags_digest').on(table.digest)],
+  table => [
+    primaryKey({ columns: [table.repository, table.tag] }),
+    index('tags_digest').on(table.digest),
+    index('tags_updated').on(table.repository, table.updatedAt, table.tag),
+  ],
 )
+
+/** What may go by itself, in the order in which rules are tried: the first that matches a repository decides. */
+export const retentionRules = sqliteTable('retention_rules', {
+  position: integer().primaryKey(),
+  rule: text({ mode: 'json' }).$type<RetentionRule>().notNull(),
+})
+
+/** How far a sweep that goes through the store slice by slice has come. */
+export const sweepPositions = sqliteTable('sweep_positions', {
+  name: text().primaryKey(),
+  position: text({ mode: 'json' }).$type<unknown>().notNull(),
+})
 
 export const events = sqliteTable('events', {
   seq: integer().primaryKey({ autoIncrement: true }),

@@ -7,22 +7,41 @@ export type TagRow = typeof tags.$inferSelect
 
 /** Only while its manifest is in the repository: a removal at the same moment leaves no tag that leads nowhere. */
 export function setTag(db: Database, row: TagRow) {
-  return db
-    .insert(tags)
-    .select(sql`select ${row.repository}, ${row.tag}, ${row.digest}, ${row.updatedAt}
+  return [
+    noteUntagged(db, row.repository, row.tag, row.updatedAt),
+    db
+      .insert(tags)
+      .select(sql`select ${row.repository}, ${row.tag}, ${row.digest}, ${row.updatedAt}
       where exists (select 1 from ${repositoryManifests} where ${repositoryManifests.repository} = ${row.repository}
       and ${repositoryManifests.digest} = ${row.digest})`)
-    .onConflictDoUpdate({
-      target: [tags.repository, tags.tag],
-      set: { digest: row.digest, updatedAt: row.updatedAt },
-    })
+      .onConflictDoUpdate({
+        target: [tags.repository, tags.tag],
+        set: { digest: row.digest, updatedAt: row.updatedAt },
+      }),
+  ] as const
 }
 
-export async function deleteTag(db: Database, repository: string, tag: string): Promise<boolean> {
-  const gone = await db
-    .delete(tags)
-    .where(and(eq(tags.repository, repository), eq(tags.tag, tag)))
-    .returning({ digest: tags.digest })
+/** Goes before what takes a tag away: from now on its manifest counts as one without it. */
+export function noteUntagged(db: Database, repository: string, tag: string, now: number) {
+  return db
+    .update(repositoryManifests)
+    .set({ untaggedAt: now })
+    .where(
+      and(
+        eq(repositoryManifests.repository, repository),
+        sql`${repositoryManifests.digest} in (select digest from tags where repository = ${repository} and tag = ${tag})`,
+      ),
+    )
+}
+
+export async function deleteTag(db: Database, repository: string, tag: string, now: number): Promise<boolean> {
+  const [, gone] = await db.batch([
+    noteUntagged(db, repository, tag, now),
+    db
+      .delete(tags)
+      .where(and(eq(tags.repository, repository), eq(tags.tag, tag)))
+      .returning({ digest: tags.digest }),
+  ])
   return gone.length > 0
 }
 

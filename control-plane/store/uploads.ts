@@ -1,8 +1,8 @@
-import { and, eq, gt, isNull, lt, or, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, isNull, lt, or, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { UploadId } from '#shared/domain/ids.ts'
 import type { Database } from './database.ts'
-import { doomedObjects, uploads } from './schema.ts'
+import { doomedObjects, manifests, uploads } from './schema.ts'
 
 export type UploadRow = typeof uploads.$inferSelect
 
@@ -97,8 +97,48 @@ export function dropUpload(db: Database, { id, objectKey }: Pick<UploadRow, 'id'
   ])
 }
 
-export function expiredUploads(db: Database, now: number, limit: number): Promise<UploadRow[]> {
-  return db.select().from(uploads).where(lt(uploads.expiresAt, now)).limit(limit)
+/** Uploads that nobody went on with and nobody writes; those that were tried before come last. */
+export function expiredUploads(db: Database, now: number, staleBefore: number, limit: number): Promise<UploadRow[]> {
+  return db
+    .select()
+    .from(uploads)
+    .where(and(lt(uploads.expiresAt, now), or(isNull(uploads.claim), lt(uploads.claimedAt, staleBefore))))
+    .orderBy(asc(uploads.claimedAt))
+    .limit(limit)
+}
+
+/** The last writer of an upload that has expired: whoever else comes finds it busy, then gone. */
+export async function claimExpired(
+  db: Database,
+  id: UploadId,
+  claim: string,
+  now: number,
+  staleBefore: number,
+): Promise<UploadRow | undefined> {
+  const isFree = or(isNull(uploads.claim), lt(uploads.claimedAt, staleBefore))
+  const taken = await db
+    .update(uploads)
+    .set({ claim, claimedAt: now })
+    .where(and(eq(uploads.id, id), lt(uploads.expiresAt, now), isFree))
+    .returning()
+  return taken[0]
+}
+
+/** Ends an upload in the batch that gave its object to a manifest; an object that the manifest did not take is doomed. */
+export function endBodyUpload(
+  db: Database,
+  { id, objectKey }: Pick<UploadRow, 'id' | 'objectKey'>,
+  digest: Digest,
+  now: number,
+) {
+  return [
+    db
+      .insert(doomedObjects)
+      .select(sql`select ${objectKey}, ${now} where exists (select 1 from ${uploads} where ${uploads.id} = ${id})
+        and not exists (select 1 from ${manifests} where ${manifests.digest} = ${digest} and ${manifests.objectKey} = ${objectKey})`)
+      .onConflictDoNothing(),
+    deleteUpload(db, id),
+  ] as const
 }
 
 /** Bytes that open uploads of a repository hold. */

@@ -53,7 +53,7 @@ export function markTagChecked(db: Database, repository: string, tag: string, ch
 export function deleteStaleUpstreams(db: Database, limit: number) {
   return db.batch([
     db.delete(upstreamBlobs).where(sql`rowid in (select u.rowid from upstream_blobs u where not exists
-      (select 1 from manifest_edges e join repository_manifests r on r.digest = e.parent
+      (select 1 from manifest_edges e cross join repository_manifests r on r.digest = e.parent
       where e.child = u.digest and r.repository = u.repository) limit ${limit})`),
     db.delete(upstreamTags).where(sql`rowid in (select u.rowid from upstream_tags u where not exists
       (select 1 from tags t where t.repository = u.repository and t.tag = u.tag) limit ${limit})`),

@@ -43,8 +43,8 @@ export function allows(scopes: readonly string[] | null, repository: string, act
   })
 }
 
-/** Walks the pieces between the stars from left to right: linear, whatever the pattern. */
-function matches(pattern: string, text: string): boolean {
+/** `*` stands for any characters. Walks the pieces between the stars from left to right: linear, whatever the pattern. */
+export function matches(pattern: string, text: string): boolean {
   const pieces = pattern.split('*')
   const first = pieces[0] ?? ''
   if (pieces.length === 1) return text === pattern

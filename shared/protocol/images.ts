@@ -6,6 +6,10 @@ export const imageSummarySchema = z.object({
   tags: z.array(z.string()),
   /** Compressed bytes of configuration and layers. */
   size: z.int(),
+  /** Of those, each counted once, the bytes that other images in a repository need as well. */
+  sharedSize: z.int(),
+  /** The bytes that it alone needs, which would be free without it. */
+  uniqueSize: z.int(),
   architecture: z.string(),
   os: z.string(),
   createdAt: z.iso.datetime(),

@@ -71,7 +71,12 @@ export function registryClient(url: string, token: string, own = `Bearer ${token
 }
 
 /** An image of one layer whose blobs are pushed; `mark` makes its digest one of its own. */
-export async function pushImage(client: RegistryClient, repository: string, tag: string, mark = crypto.randomUUID()) {
+export async function pushImage(
+  client: RegistryClient,
+  repository: string,
+  tag: string,
+  mark: string = crypto.randomUUID(),
+) {
   const config = JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [] }, mark })
   const layer = `layer of ${mark}`
   await client.pushBlob(repository, config)

@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest'
+import { parseRepository } from '#shared/domain/repository.ts'
+import { imageText, indexText, pushDocument, pushImageText } from '#test/support/images.ts'
+import { openRegistryWorld } from '#test/support/registry-world.ts'
+import { imagePage, inspectImage } from './images.ts'
+import { inspectRepository, removeRepository, repositoryPage, tagPage } from './repositories.ts'
+
+const team = parseRepository('team/app')
+const other = parseRepository('other')
+const bytes = (...texts: string[]) => texts.reduce((sum, text) => sum + text.length, 0)
+
+async function twoRepositories() {
+  const world = await openRegistryWorld()
+  const [first, second] = await Promise.all([imageText(['shared layer', 'own'], 'a'), imageText(['shared layer'], 'b')])
+  await pushImageText(world.ports, team, 'one', first)
+  await pushImageText(world.ports, team, 'two', first)
+  await pushImageText(world.ports, other, 'latest', second)
+  return { world, first, second }
+}
+
+test('repositories by name, with counts and the bytes that they need, each blob once', async () => {
+  const { world, first, second } = await twoRepositories()
+  await using _ = world
+  const index = await indexText([first], 'index')
+  await pushDocument(world.ports, team, 'index', index)
+  const rows = await repositoryPage(world.ports, '', 10)
+  expect(rows).toMatchObject([
+    { name: 'other', tagCount: 1, manifestCount: 1, size: bytes(second.config, 'shared layer') },
+    { name: 'team/app', tagCount: 3, manifestCount: 2, size: bytes(first.config, 'shared layer', 'own') },
+  ])
+  expect(await repositoryPage(world.ports, 'other', 10)).toHaveLength(1)
+  expect(await tagPage(world.ports, team, '', 10)).toMatchObject([
+    { tag: 'index', mediaType: 'application/vnd.oci.image.index.v1+json', size: rows[1]?.size },
+    { tag: 'one', digest: first.digest, size: rows[1]?.size },
+    { tag: 'two', digest: first.digest },
+  ])
+})
+
+test('usage says what other repositories need too', async () => {
+  const { world, first } = await twoRepositories()
+  await using _ = world
+  const total = bytes(first.config, 'shared layer', 'own')
+  const shared = bytes('shared layer')
+  expect(await inspectRepository(world.ports, team)).toMatchObject({ usage: { total, shared, unique: total - shared } })
+  await removeRepository(world.ports, other)
+  expect(await inspectRepository(world.ports, team)).toMatchObject({ usage: { total, shared: 0, unique: total } })
+  await expect(inspectRepository(world.ports, other)).rejects.toMatchObject({ code: 'repository.not-found' })
+  await expect(removeRepository(world.ports, other)).rejects.toMatchObject({ code: 'repository.not-found' })
+})
+
+test('images say what other images need too', async () => {
+  const { world, first } = await twoRepositories()
+  await using _ = world
+  const expected = { sharedSize: bytes('shared layer'), uniqueSize: bytes(first.config, 'own') }
+  expect(await inspectImage(world.ports, 'team/app:one')).toMatchObject(expected)
+  const page = await imagePage(world.ports, { createdAt: -1, digest: '' }, 10, team)
+  expect(page.map(({ view }) => view)).toMatchObject([expected])
+})

@@ -1,0 +1,31 @@
+import { z } from 'zod'
+import { durationSchema } from './duration.ts'
+
+/** `*` stands for any characters, slashes too. */
+const repositoryPattern = z
+  .string()
+  .max(255)
+  .regex(/^[a-z0-9*][a-z0-9*._/-]*$/, 'a repository, with * for any characters')
+const tagPattern = z
+  .string()
+  .max(128)
+  .regex(/^[a-zA-Z0-9_*][a-zA-Z0-9_.*-]*$/, 'a tag, with * for any characters')
+
+export const retentionRuleSchema = z
+  .object({
+    repositories: repositoryPattern,
+    /** This many tags stay, those that were set last; left out, every tag stays. */
+    keepLast: z.int().min(0).max(100_000).optional(),
+    /** Tags that stay besides those. */
+    keepTags: z.array(tagPattern).max(100).optional(),
+    /** A manifest that has had no tag for this long leaves the repository; left out, it stays. */
+    untaggedAfter: durationSchema.optional(),
+  })
+  .refine(rule => rule.keepTags === undefined || rule.keepLast !== undefined, {
+    path: ['keepTags'],
+    message: 'needs keepLast: how many other tags stay (0 for none)',
+  })
+export type RetentionRule = z.infer<typeof retentionRuleSchema>
+
+/** In the order in which they are tried: the first that matches a repository decides, and no other. */
+export const retentionSchema = z.object({ rules: z.array(retentionRuleSchema).max(100) })
