@@ -32,13 +32,11 @@ const remove = createRoute({
   responses: { 204: { description: 'It is gone' }, ...problems },
 })
 
-const isName = (value: unknown): value is string => typeof value === 'string'
-
 export function repositoryRoutes() {
   const routes = router()
   routes.openapi(list, async c => {
     const { limit, cursor } = c.req.valid('query')
-    const after = decodeCursor(cursor, '', isName)
+    const after = decodeCursor(cursor, '', z.string())
     const answer = await page(
       limit,
       count => repositoryPage(c.get('ports'), after, count),
@@ -50,7 +48,7 @@ export function repositoryRoutes() {
   routes.openapi(inspect, async c => {
     const repository = parseRepository(c.req.valid('param').repository)
     const { limit, cursor } = c.req.valid('query')
-    const after = decodeCursor(cursor, '', isName)
+    const after = decodeCursor(cursor, '', z.string())
     const whole = await inspectRepository(c.get('ports'), repository)
     const { items, nextCursor } = await page(
       limit,
