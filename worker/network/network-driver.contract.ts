@@ -118,7 +118,7 @@ export function describeNetwork(name: string, open: (runFolder: string) => Netwo
       const [, table = ''] = /table inet (slipway_tnet)/.exec(tables) ?? []
       execFileSync('nft', ['delete', 'table', 'inet', table])
       const other = open(runFolder)
-      expect(await other.list()).toMatchObject([{ id, isWhole: true, ports: [{ hostPort: 18_127 }] }])
+      expect(await other.list()).toMatchObject([{ id, ports: [{ hostPort: 18_127 }] }])
       await other.ensureHost(NETWORK)
       expect(await ask('127.0.0.1', 18_127)).toBe('mended')
     })
