@@ -7,7 +7,7 @@ import { isNetns, makeNetns, prepareNetnsFolder, removeNetns } from '#worker/hos
 import { ensureSysctl } from '#worker/host/sysctl.ts'
 import { type Attached, attachmentFiles } from './attachments.ts'
 import { ensureBridge, portsOf } from './bridge.ts'
-import { forgetAddress, forgetUdpPort } from './conntrack.ts'
+import { forgetFrom, forgetTo, forgetUdpPort } from './conntrack.ts'
 import { forwarding } from './forwarding.ts'
 import { hostFirewall } from './host-firewall.ts'
 import { refuseTakenPorts } from './host-ports.ts'
@@ -60,17 +60,22 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
     await inTurn(TABLE, () => ports.publish(attached))
     for (const { protocol, hostPort } of attached.ports) if (protocol === 'udp') await forgetUdpPort(hostPort)
   }
-  /** In the file too, and within one turn, or a pass would publish them again. */
+  /** Takes ports back, then what is left of their connections: before, a packet would begin another. */
   const withdraw = async (id: string, attached: Attached) => {
-    await ports.withdraw(attached)
-    await attachments.write(id, { ...attached, ports: [] })
+    if (attached.ports.length === 0) return
+    await inTurn(TABLE, async () => {
+      await ports.withdraw(attached)
+      await attachments.write(id, { ...attached, ports: [] }) // Or a pass would publish them again.
+    })
+    await forgetTo(attached.endpoint.address)
   }
   const release = async (id: string) => {
     const attached = await attachments.read(id)
     if (existsSync(`/sys/class/net/${veth(id)}`)) await removeLink(veth(id))
-    await removeNetns(netnsPath(id))
-    if (attached && attached.ports.length > 0) await inTurn(TABLE, () => withdraw(id, attached))
-    if (attached) await forgetAddress(attached.endpoint.address)
+    await Promise.all([
+      removeNetns(netnsPath(id)),
+      ...(attached ? [withdraw(id, attached), forgetFrom(attached.endpoint.address)] : []),
+    ])
     await attachments.remove(id) // Last: until here it says whose the rest is.
   }
   const netnsIds = () =>
