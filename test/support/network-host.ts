@@ -8,7 +8,8 @@ const execute = promisify(execFile)
 /** As a host has it: its own /sys and namespaces' folder; nothing of it is seen or left outside. */
 const SET_UP = [
   ...['set -e', 'mkdir -p /run/netns', 'mount -t tmpfs tmpfs /run/netns', 'mount -t sysfs sysfs /sys'],
-  ...['ip link set lo up', 'echo ready', 'exec sleep 600'],
+  // A new namespace takes it from the machine that the tests run on.
+  ...['echo 0 > /proc/sys/net/ipv4/ip_forward', 'ip link set lo up', 'echo ready', 'exec sleep 600'],
 ].join('; ')
 
 /** A network and mount namespace that stands for a machine. Whatever happens it is gone after ten minutes. */

@@ -11,6 +11,8 @@ const GENERATION_AT = 8
 export interface Nft {
   /** One transaction: all of it or nothing. */
   change(statements: string): Promise<void>
+  /** A table with all it has; one that is not there is no error. */
+  remove(family: string, table: string): Promise<void>
   /** Undefined when there is no such table. */
   list(family: string, table: string): Promise<string | undefined>
   /**
@@ -24,11 +26,17 @@ export interface Nft {
 export function openNft(): Nft {
   let expected = -1
   let lookedFor = ''
+  const change = async (statements: string) => {
+    if (statements === '') return
+    await run('nft', ['-f', '-'], { input: statements })
+    expected++
+  }
   return {
-    change: async statements => {
-      if (statements === '') return
-      await run('nft', ['-f', '-'], { input: statements })
-      expected++
+    change,
+    remove: async (family, table) => {
+      lookedFor = ''
+      // Added first, since deleting needs one.
+      await change(`add table ${family} ${table}\ndelete table ${family} ${table}\n`)
     },
     list: async (family, table) => {
       const { exitCode, stdout } = await runAny('nft', ['list', 'table', family, table])

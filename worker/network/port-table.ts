@@ -49,7 +49,7 @@ export function portTable(nft: Nft, table: string): PortTable {
       const ours = elementsOf(attached).filter(item => present.some(other => sameElement(item, other)))
       await nft.change(elementStatements('delete', table, ours))
     },
-    remove: () => nft.change(`add table inet ${table}\ndelete table inet ${table}\n`),
+    remove: () => nft.remove('inet', table),
   }
 }
 
