@@ -37,6 +37,8 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
   const netnsName = (id: string) => `slw-${instance}-${id}`
   const netnsPath = (id: string) => join(NETNS_FOLDER, netnsName(id))
   const veth = (id: string) => `slw${id.slice(0, 12)}`
+  const hasLink = (id: string) => existsSync(`/sys/class/net/${veth(id)}`)
+  const hasRemains = (id: string) => [netnsPath(id), join(folder, id)].some(path => existsSync(path)) || hasLink(id)
   const nft = openNft()
   const ports = portTable(nft, table)
   const firewall = hostFirewall('iptables-nft', bridge, table)
@@ -71,7 +73,7 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
   }
   const release = async (id: string) => {
     const attached = await attachments.read(id)
-    if (existsSync(`/sys/class/net/${veth(id)}`)) await removeLink(veth(id))
+    if (hasLink(id)) await removeLink(veth(id))
     await Promise.all([
       removeNetns(netnsPath(id)),
       ...(attached ? [withdraw(id, attached), forgetFrom(attached.endpoint.address)] : []),
@@ -89,7 +91,7 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
   const mend = async (id: string) => {
     const attached = await attachments.read(id)
     if (!attached || !isNetns(netnsPath(id)) || portsOf(bridge).includes(veth(id))) return
-    if (existsSync(`/sys/class/net/${veth(id)}`)) await joinBridge(veth(id), bridge)
+    if (hasLink(id)) await joinBridge(veth(id), bridge)
     else await makeInterface(id, attached.endpoint)
   }
   const ensureLinks = async () => {
@@ -129,7 +131,7 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
     ensureHost: shared(pass),
     attach: (id, endpoint, published) =>
       inTurn(id, async () => {
-        if ((await attachments.read(id)) || existsSync(netnsPath(id))) await release(id)
+        if (hasRemains(id)) await release(id)
         const attached = { endpoint, ports: [...published] }
         await attachments.write(id, attached)
         const outcomes = await Promise.allSettled([makeNamespace(id, endpoint), publish(attached)])
@@ -139,7 +141,7 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
         throw failure.reason
       }),
     detach: id => inTurn(id, () => release(id)),
-    isAttached: id => existsSync(netnsPath(id)) || existsSync(join(folder, id)),
+    isAttached: hasRemains,
     list: async () =>
       Promise.all(
         [...(await ids())].map(async id => ({
