@@ -29,15 +29,6 @@ export async function isFrozen(cgroupPath: string): Promise<boolean> {
   return isV2 ? /^frozen 1$/m.test(text) : text.trim() === 'FROZEN'
 }
 
-/** Whether the kernel killed a process of it for memory; undefined where it cannot tell any more. */
-export async function wasOutOfMemory(cgroupPath: string): Promise<boolean | undefined> {
-  const isV2 = cgroupVersion() === 'v2'
-  const file = isV2 ? join(ROOT, cgroupPath, 'memory.events') : join(ROOT, 'memory', cgroupPath, 'memory.oom_control')
-  const text = await readFile(file, 'utf8').catch(() => undefined)
-  if (text === undefined) return undefined
-  return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0) > 0
-}
-
 /** The containers of an instance that have a cgroup. Costs one folder listing. */
 export async function listCgroups(instance: string): Promise<string[]> {
   const entries = await readdir(join(freezerTree(), cgroupRoot(instance)), { withFileTypes: true }).catch(() => [])
@@ -46,18 +37,23 @@ export async function listCgroups(instance: string): Promise<string[]> {
 
 /**
  * crun 1.8 refuses "hybrid" hosts while their v2 tree still owns a controller. On those hugetlb is the one: mounting its
- * v1 tree anywhere moves it over. Idempotent; `removeCgroups` takes the mount away.
+ * v1 tree anywhere moves it over. Another instance's mount would do too, until that instance goes: each has its own.
+ * Idempotent; `removeCgroups` takes the mount away.
  */
 export async function prepareCgroups(runFolder: string): Promise<void> {
-  if (cgroupVersion() === 'v2') return
-  const controllers = await readFile(join(ROOT, 'unified/cgroup.controllers'), 'utf8').catch(() => '')
-  if (!/\bhugetlb\b/.test(controllers)) return
   const target = hugetlbFolder(runFolder)
+  const isHybrid = cgroupVersion() === 'v1' && existsSync(join(ROOT, 'unified')) && !existsSync(join(ROOT, 'hugetlb'))
+  if (!isHybrid || !(await hasHugetlb()) || (await isMounted(target))) return
   await mkdir(target, { recursive: true })
   mount('cgroup', target, 'cgroup', MS.NOSUID | MS.NODEV | MS.NOEXEC, 'hugetlb')
 }
 
-const hugetlbFolder = (runFolder: string) => join(runFolder, 'cgroup-hugetlb')
+/** runc takes a v1 controller's name from the last part of the path of its mount, whoever made it. */
+const hugetlbFolder = (runFolder: string) => join(runFolder, 'cgroup', 'hugetlb')
+
+const hasHugetlb = async () => /^hugetlb\t/m.test(await readFile('/proc/cgroups', 'utf8').catch(() => ''))
+
+const isMounted = async (target: string) => (await readMounts()).some(entry => entry.target === target)
 
 /** Kills what still runs in a cgroup and removes it from every tree. One that is not there is no error. Deadline 10 s. */
 export async function removeCgroup(cgroupPath: string): Promise<void> {
@@ -110,5 +106,5 @@ async function removeFrom(folder: string): Promise<boolean> {
 export async function removeCgroups(instance: string, runFolder: string): Promise<void> {
   await removeCgroup(cgroupRoot(instance))
   const target = hugetlbFolder(runFolder)
-  if ((await readMounts()).some(entry => entry.target === target)) await unmount(target)
+  if (await isMounted(target)) await unmount(target)
 }

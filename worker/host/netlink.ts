@@ -74,6 +74,16 @@ export class NetlinkSocket implements Disposable {
       if (errno !== undefined) throw kernelError(errno, messages[index]?.doing ?? 'answer')
   }
 
+  /** The one answer to a question about one thing. */
+  async ask(message: NetlinkMessage): Promise<Buffer> {
+    await this.#write([message])
+    for (const part of this.#readAvailable()) {
+      if (part.type === NLMSG_ERROR) throw kernelError(errnoName(-part.body.readInt32LE(0)), message.doing)
+      return part.body
+    }
+    throw kernelError('ENOMSG', message.doing)
+  }
+
   /** Everything that a question with the DUMP flag is answered with, of one moment. */
   async dump(message: NetlinkMessage): Promise<NetlinkReply[]> {
     for (let tries = 0; tries < DUMP_TRIES; tries++) {

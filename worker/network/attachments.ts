@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { endpointSchema } from '#shared/domain/container.ts'
@@ -14,6 +14,7 @@ export type Attached = z.infer<typeof attachmentSchema>
  */
 export interface Attachments {
   write(id: string, attached: Attached): Promise<void>
+  /** Undefined also for one that was half written: nothing was made for it yet, but its name is listed. */
   read(id: string): Promise<Attached | undefined>
   remove(id: string): Promise<void>
   ids(): Promise<string[]>
@@ -24,14 +25,21 @@ export function attachmentFiles(folder: string): Attachments {
   return {
     write: async (id, attached) => {
       await mkdir(folder, { recursive: true, mode: 0o700 })
-      await writeFile(`${path(id)}.part`, JSON.stringify(attached))
-      await rename(`${path(id)}.part`, path(id))
+      await writeFile(path(id), JSON.stringify(attached))
     },
     read: async id => {
-      const text = await readFile(path(id), 'utf8').catch(() => undefined)
-      return text === undefined ? undefined : attachmentSchema.parse(JSON.parse(text))
+      const text = await readFile(path(id), 'utf8').catch(() => '')
+      return parse(text)
     },
     remove: id => rm(path(id), { force: true }),
     ids: async () => (await readdir(folder).catch(() => [])).filter(isId),
+  }
+}
+
+function parse(text: string): Attached | undefined {
+  try {
+    return attachmentSchema.parse(JSON.parse(text))
+  } catch {
+    return undefined
   }
 }

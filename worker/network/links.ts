@@ -1,9 +1,8 @@
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Endpoint } from '#shared/domain/container.ts'
 import {
   attribute,
   NETLINK,
-  type NetlinkMessage,
   NetlinkSocket,
   NLM_F,
   nested,
@@ -11,23 +10,20 @@ import {
   uint32Attribute,
 } from '#worker/host/netlink.ts'
 import { inNetns } from '#worker/host/netns.ts'
-
-/** rtnetlink(7), as linux/rtnetlink.h, if_link.h, if_addr.h and veth.h number it. */
-const RTM = { NEWLINK: 16, DELLINK: 17, NEWADDR: 20, NEWROUTE: 24 } as const
-const IFLA = { ADDRESS: 1, IFNAME: 3, MASTER: 10, LINKINFO: 18, NET_NS_FD: 28 } as const
-const INFO = { KIND: 1, DATA: 2 } as const
-const VETH_INFO_PEER = 1
-const IFA = { ADDRESS: 1, LOCAL: 2, BROADCAST: 4 } as const
-const RTA = { OIF: 4, GATEWAY: 5 } as const
-const AF_INET = 2
-const IFF_UP = 1
-const TABLE_MAIN = 254
-const PROTOCOL_BOOT = 3
-const UNICAST = 1
-/** A namespace of ours has these two and no other. */
-const LOOPBACK_INDEX = 1
-const ETH0_INDEX = 2
-const MAKE = NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL
+import {
+  IFF_UP,
+  IFLA,
+  INFO,
+  LOOPBACK_INDEX,
+  linkHeader,
+  linkIndexOf,
+  linkUp,
+  MAKE,
+  newAddress,
+  newDefaultRoute,
+  RTM,
+  VETH_INFO_PEER,
+} from './rtnetlink.ts'
 
 export interface VethPair {
   name: string
@@ -42,7 +38,7 @@ export async function makeVethPair(pair: VethPair): Promise<void> {
   const netns = openSync(pair.netns, 'r')
   try {
     const peer = Buffer.concat([
-      linkHeader(ETH0_INDEX, 0),
+      linkHeader(0, 0),
       textAttribute(IFLA.IFNAME, 'eth0'),
       attribute(IFLA.ADDRESS, Buffer.from(pair.mac.replaceAll(':', ''), 'hex')),
       uint32Attribute(IFLA.NET_NS_FD, netns),
@@ -50,7 +46,7 @@ export async function makeVethPair(pair: VethPair): Promise<void> {
     const body = Buffer.concat([
       linkHeader(0, IFF_UP),
       textAttribute(IFLA.IFNAME, pair.name),
-      uint32Attribute(IFLA.MASTER, Number(readFileSync(`/sys/class/net/${pair.bridge}/ifindex`, 'utf8'))),
+      uint32Attribute(IFLA.MASTER, indexOf(pair.bridge)),
       nested(IFLA.LINKINFO, textAttribute(INFO.KIND, 'veth'), nested(INFO.DATA, attribute(VETH_INFO_PEER, peer))),
     ])
     using socket = new NetlinkSocket(NETLINK.ROUTE)
@@ -58,12 +54,38 @@ export async function makeVethPair(pair: VethPair): Promise<void> {
   } finally {
     closeSync(netns)
   }
+  allowHairpin(pair.name)
+}
+
+/** A link that lost its bridge becomes a port of it again. */
+export async function joinBridge(name: string, bridge: string): Promise<void> {
+  using socket = new NetlinkSocket(NETLINK.ROUTE)
+  const body = Buffer.concat([
+    linkHeader(0, IFF_UP),
+    textAttribute(IFLA.IFNAME, name),
+    uint32Attribute(IFLA.MASTER, indexOf(bridge)),
+  ])
+  await socket.send({ type: RTM.NEWLINK, flags: NLM_F.ACK, body, doing: `make ${name} a port of ${bridge}` })
+  allowHairpin(name)
+}
+
+/** Where br_netfilter is loaded (Docker does that), a container's way to its own published port ends at the bridge. */
+function allowHairpin(name: string): void {
+  writeFileSync(`/sys/class/net/${name}/brport/hairpin_mode`, '1')
 }
 
 /** Loopback up, the endpoint's address, and the way out by its gateway, inside a namespace that has `eth0`. */
 export async function configureInside(netns: string, endpoint: Endpoint): Promise<void> {
   using socket = inNetns(netns, () => new NetlinkSocket(NETLINK.ROUTE))
-  await socket.send(linkUp(LOOPBACK_INDEX), newAddress(endpoint), linkUp(ETH0_INDEX), newDefaultRoute(endpoint))
+  // Asked for: kernels with tunnels built in put those (tunl0, sit0, gre0) into each new namespace first.
+  const name = Buffer.concat([linkHeader(0, 0), textAttribute(IFLA.IFNAME, 'eth0')])
+  const index = linkIndexOf(await socket.ask({ type: RTM.GETLINK, flags: 0, body: name, doing: 'find eth0' }))
+  await socket.send(
+    linkUp(LOOPBACK_INDEX),
+    newAddress(index, endpoint),
+    linkUp(index),
+    newDefaultRoute(index, endpoint.gateway),
+  )
 }
 
 /** One that is not there is no error. */
@@ -75,48 +97,6 @@ export async function removeLink(name: string): Promise<void> {
   if (errno !== undefined && errno !== 'ENODEV') await socket.send(message)
 }
 
-/** struct ifinfomsg. */
-function linkHeader(index: number, flags: number): Buffer {
-  const header = Buffer.alloc(16)
-  header.writeInt32LE(index, 4)
-  header.writeUInt32LE(flags, 8)
-  header.writeUInt32LE(flags, 12)
-  return header
-}
-
-function linkUp(index: number): NetlinkMessage {
-  return { type: RTM.NEWLINK, flags: NLM_F.ACK, body: linkHeader(index, IFF_UP), doing: `set link ${index} up` }
-}
-
-/** struct ifaddrmsg and its attributes. */
-function newAddress({ address, prefixLength }: Endpoint): NetlinkMessage {
-  const header = Buffer.alloc(8)
-  header.writeUInt8(AF_INET, 0)
-  header.writeUInt8(prefixLength, 1)
-  header.writeUInt32LE(ETH0_INDEX, 4)
-  const bytes = ipv4(address)
-  const broadcast = Buffer.alloc(4)
-  broadcast.writeUInt32BE((bytes.readUInt32BE() | (2 ** (32 - prefixLength) - 1)) >>> 0)
-  const body = Buffer.concat([
-    header,
-    attribute(IFA.LOCAL, bytes),
-    attribute(IFA.ADDRESS, bytes),
-    attribute(IFA.BROADCAST, broadcast),
-  ])
-  return { type: RTM.NEWADDR, flags: MAKE, body, doing: `give eth0 the address ${address}` }
-}
-
-/** struct rtmsg and its attributes. */
-function newDefaultRoute({ gateway }: Endpoint): NetlinkMessage {
-  const header = Buffer.alloc(12)
-  header.writeUInt8(AF_INET, 0)
-  header.writeUInt8(TABLE_MAIN, 4)
-  header.writeUInt8(PROTOCOL_BOOT, 5)
-  header.writeUInt8(UNICAST, 7)
-  const body = Buffer.concat([header, attribute(RTA.GATEWAY, ipv4(gateway)), uint32Attribute(RTA.OIF, ETH0_INDEX)])
-  return { type: RTM.NEWROUTE, flags: MAKE, body, doing: `route by ${gateway}` }
-}
-
-function ipv4(text: string): Buffer {
-  return Buffer.from(text.split('.').map(Number))
+export function indexOf(name: string): number {
+  return Number(readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8'))
 }

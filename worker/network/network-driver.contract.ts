@@ -1,126 +1,138 @@
-import { execFile, execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { Endpoint } from '#shared/domain/container.ts'
-import { newId } from '#shared/domain/ids.ts'
-import type { NetworkDriver } from './network-driver.ts'
+import { type NetworkHost, openNetworkHost, type RemoteDriver } from '#test/support/network-host.ts'
+import { answer, ask, endpointAt, NETWORK, newContainer, published, within } from '#test/support/network-talk.ts'
 
-const execute = promisify(execFile)
-/** Of this suite alone, beside whatever else runs here. */
-const NETWORK = { subnet: '10.99.7.0/24', gateway: '10.99.7.1', prefixLength: 24 }
-const endpoint = (last: number): Endpoint => ({
-  ...{ address: `10.99.7.${last}`, prefixLength: 24, gateway: NETWORK.gateway },
-  mac: `02:42:0a:63:07:${last.toString(16).padStart(2, '0')}`,
-})
-const newContainer = () => newId(bytes => crypto.getRandomValues(bytes))
-
-/** What every NetworkDriver of a bridged network does. Needs root and busybox. `open` opens it again, as another agent would. */
-export function describeNetwork(name: string, open: (runFolder: string) => NetworkDriver): void {
+/**
+ * What every NetworkDriver of a bridged network does, on a host of this suite's own. Needs root and busybox. `open`
+ * opens it on that host, again as another agent would.
+ */
+export function describeNetwork(name: string, open: (host: NetworkHost, runFolder: string) => RemoteDriver): void {
   describe(`network: ${name}`, () => {
     const runFolder = mkdtempSync(join(tmpdir(), 'slipway-network-'))
-    const driver = open(runFolder)
-    const servers = new DisposableStack()
+    let host: NetworkHost
+    let driver: RemoteDriver
+    let before: string
+    const traces = () =>
+      host.run('sh', '-c', 'ls /sys/class/net /run/netns; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward')
 
-    beforeAll(() => driver.ensureHost(NETWORK))
+    beforeAll(async () => {
+      host = await openNetworkHost()
+      driver = open(host, runFolder)
+      before = await traces()
+      await driver.ensureHost(NETWORK)
+    })
     afterEach(async () => {
       for (const { id } of await driver.list()) await driver.detach(id)
       expect(await driver.list()).toEqual([])
     })
     afterAll(async () => {
-      servers.dispose()
       await driver.removeHost()
+      expect(await traces()).toBe(before)
+      host[Symbol.dispose]()
       rmSync(runFolder, { recursive: true, force: true })
     })
 
-    const within = (netns: string, ...command: string[]) =>
-      execute('nsenter', [`--net=${netns}`, 'busybox', ...command], { timeout: 10_000 })
-    /** Answers every connection to a port inside the namespace with a word. */
-    const answer = async (netns: string, port: number, word: string) => {
-      const args = [`--net=${netns}`, 'busybox', 'nc', '-ll', '-p', String(port), '-e', 'echo', word]
-      const server = spawn('nsenter', args, { stdio: 'ignore' })
-      servers.defer(() => void server.kill('SIGKILL'))
-      for (let tries = 0; tries < 100; tries++) {
-        const { stdout } = await within(netns, 'netstat', '-ltn')
-        if (stdout.includes(`:${port} `)) return
-        await new Promise(resolve => setTimeout(resolve, 20))
-      }
-      throw new Error(`nothing listens on ${port}`)
-    }
-    const ask = async (host: string, port: number) =>
-      (await execute('busybox', ['nc', '-w', '3', host, String(port)], { timeout: 10_000 })).stdout.trim()
-    const port = (hostPort: number, hostAddress = '0.0.0.0') =>
-      ({ hostAddress, hostPort, containerPort: 80, protocol: 'tcp' }) as const
-
     test('an endpoint has its address, its MAC and its way out', async () => {
-      const { netns } = await driver.attach(newContainer(), endpoint(10), [])
-      const { stdout } = await within(netns, 'ip', 'addr', 'show', 'eth0')
-      expect(stdout).toContain('10.99.7.10/24')
-      expect(stdout).toContain('02:42:0a:63:07:0a')
-      expect((await within(netns, 'ip', 'route')).stdout).toContain('default via 10.99.7.1')
-      await within(netns, 'ping', '-c', '1', '-W', '2', NETWORK.gateway)
+      const { netns } = await driver.attach(newContainer(), endpointAt(10), [])
+      const shown = await within(host, netns, 'ip', 'addr', 'show', 'eth0')
+      expect(shown).toContain('10.99.7.10/24')
+      expect(shown).toContain('02:42:0a:63:07:0a')
+      expect(await within(host, netns, 'ip', 'route')).toContain('default via 10.99.7.1')
+      await within(host, netns, 'ping', '-c', '1', '-W', '2', NETWORK.gateway)
     })
 
     test('a published port is reached from localhost, the host, a neighbour and itself; when it is gone, by nobody', async () => {
       const id = newContainer()
-      const web = await driver.attach(id, endpoint(10), [port(18_123)])
-      const neighbour = await driver.attach(newContainer(), endpoint(11), [])
-      await answer(web.netns, 80, 'hello')
-      expect(await ask('127.0.0.1', 18_123)).toBe('hello')
-      expect(await ask(NETWORK.gateway, 18_123)).toBe('hello')
-      for (const from of [neighbour, web]) {
-        const { stdout } = await within(from.netns, 'nc', '-w', '3', NETWORK.gateway, '18123')
-        expect(stdout.trim()).toBe('hello')
-      }
+      const web = await driver.attach(id, endpointAt(10), [published(18_123)])
+      const neighbour = await driver.attach(newContainer(), endpointAt(11), [])
+      await answer(host, web.netns, 80, 'hello')
+      expect(await ask(host, '127.0.0.1', 18_123)).toBe('hello')
+      for (const netns of [undefined, neighbour.netns, web.netns])
+        expect(await ask(host, NETWORK.gateway, 18_123, netns)).toBe('hello')
       await driver.detach(id)
-      await expect(ask('127.0.0.1', 18_123)).rejects.toThrow()
+      expect(await ask(host, '127.0.0.1', 18_123)).toBe('no answer')
     })
 
     test('a port published to one address is reached by that alone', async () => {
-      const { netns } = await driver.attach(newContainer(), endpoint(12), [port(18_124, '127.0.0.1')])
-      await answer(netns, 80, 'local')
-      expect(await ask('127.0.0.1', 18_124)).toBe('local')
-      await expect(ask(NETWORK.gateway, 18_124)).rejects.toThrow()
+      const { netns } = await driver.attach(newContainer(), endpointAt(12), [
+        published(18_124, { hostAddress: '127.0.0.1' }),
+      ])
+      await answer(host, netns, 80, 'local')
+      expect(await ask(host, '127.0.0.1', 18_124)).toBe('local')
+      expect(await ask(host, NETWORK.gateway, 18_124)).toBe('no answer')
     })
 
     test('a port that a process of the host holds is refused, and nothing is left', async () => {
-      const server = createServer()
-      await new Promise<void>(resolve => server.listen(18_125, '127.0.0.1', resolve))
-      try {
-        const id = newContainer()
-        const attempt = driver.attach(id, endpoint(13), [port(18_125)])
-        await expect(attempt).rejects.toMatchObject({ code: 'port.taken-on-host' })
-        expect(driver.isAttached(id)).toBe(false)
-      } finally {
-        server.close()
-      }
+      await answer(host, undefined, 18_125, 'mine')
+      const id = newContainer()
+      const attempt = driver.attach(id, endpointAt(13), [published(18_125)])
+      await expect(attempt).rejects.toMatchObject({ code: 'port.taken-on-host' })
+      expect(await driver.isAttached(id)).toBe(false)
+    })
+
+    test('a port of another address of the host is no clash', async () => {
+      await host.run('ip', 'address', 'add', '127.0.0.53/8', 'dev', 'lo')
+      const server = `require('net').createServer(client => client.end('resolver')).listen(18128, '127.0.0.53')`
+      host.start(process.execPath, '-e', server)
+      await expect.poll(() => host.run('busybox', 'netstat', '-ltn')).toContain('127.0.0.53:18128')
+      const { netns } = await driver.attach(newContainer(), endpointAt(16), [
+        published(18_128, { hostAddress: NETWORK.gateway }),
+      ])
+      await answer(host, netns, 80, 'container')
+      expect(await ask(host, NETWORK.gateway, 18_128)).toBe('container')
+      expect(await ask(host, '127.0.0.53', 18_128)).toBe('resolver')
     })
 
     test('attaching twice is attaching once; detaching nothing is no error', async () => {
       const id = newContainer()
-      await driver.attach(id, endpoint(14), [port(18_126)])
-      const { netns } = await driver.attach(id, endpoint(14), [port(18_126)])
-      await answer(netns, 80, 'once')
-      expect(await ask('127.0.0.1', 18_126)).toBe('once')
+      await driver.attach(id, endpointAt(14), [published(18_126)])
+      const { netns } = await driver.attach(id, endpointAt(14), [published(18_126)])
+      await answer(host, netns, 80, 'once')
+      expect(await ask(host, '127.0.0.1', 18_126)).toBe('once')
       await driver.detach(id)
       await driver.detach(id)
-      expect(existsSync(netns)).toBe(false)
+      expect(await driver.isAttached(id)).toBe(false)
     })
 
-    test('another agent finds every endpoint, and mends a table that somebody flushed', async () => {
+    test('what is asked for one container at once is done in turn, and nothing is left of it', async () => {
       const id = newContainer()
-      const { netns } = await driver.attach(id, endpoint(15), [port(18_127)])
-      await answer(netns, 80, 'mended')
-      const tables = execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' })
-      const [, table = ''] = /table inet (slipway_tnet)/.exec(tables) ?? []
-      execFileSync('nft', ['delete', 'table', 'inet', table])
-      const other = open(runFolder)
-      expect(await other.list()).toMatchObject([{ id, isWhole: true, ports: [{ hostPort: 18_127 }] }])
-      await other.ensureHost(NETWORK)
-      expect(await ask('127.0.0.1', 18_127)).toBe('mended')
+      const port = [published(18_129)]
+      await Promise.all([
+        driver.attach(id, endpointAt(17), port),
+        driver.detach(id),
+        driver.attach(id, endpointAt(17), port),
+        driver.detach(id),
+      ])
+      expect(await driver.list()).toEqual([])
+      expect(await host.run('nft', 'list', 'ruleset')).not.toContain('18129')
+    })
+
+    test('many at once have a network that is made once', async () => {
+      await driver.removeHost()
+      await Promise.all([1, 2, 3, 4].map(() => driver.ensureHost(NETWORK)))
+      await driver.attach(newContainer(), endpointAt(18), [])
+    })
+
+    test('another agent finds every endpoint', async () => {
+      const id = newContainer()
+      await driver.attach(id, endpointAt(15), [published(18_127)])
+      using other = open(host, runFolder)
+      expect(await other.list()).toMatchObject([{ id, ports: [{ hostPort: 18_127 }] }])
+    })
+
+    test('another instance sees and touches nothing of it', async () => {
+      const id = newContainer()
+      const { netns } = await driver.attach(id, endpointAt(19), [])
+      const folder = mkdtempSync(join(tmpdir(), 'slipway-network-'))
+      using other = host.openDriver('tother', folder)
+      await other.ensureHost({ subnet: '10.99.8.0/24', gateway: '10.99.8.1', prefixLength: 24 })
+      expect(await other.list()).toEqual([])
+      await other.removeHost()
+      rmSync(folder, { recursive: true, force: true })
+      await within(host, netns, 'ping', '-c', '1', '-W', '2', NETWORK.gateway)
     })
   })
 }

@@ -39,5 +39,4 @@ export interface AttachmentInfo {
   id: string
   netns: string | undefined
   ports: PublishedPort[]
-  isWhole: boolean
 }
