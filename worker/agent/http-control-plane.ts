@@ -1,6 +1,5 @@
 import { openAsBlob } from 'node:fs'
 import { Readable } from 'node:stream'
-import type { ReadableStream as NodeWebStream } from 'node:stream/web'
 import pRetry from 'p-retry'
 import type { z } from 'zod'
 import { ociArchitecture } from '#shared/domain/host.ts'
@@ -14,12 +13,15 @@ import {
 } from '#shared/protocol/agent.ts'
 import { problemSchema } from '#shared/protocol/problem.ts'
 import type { ControlPlane } from './control-plane.ts'
+import { resumedDownload } from './resumed-download.ts'
 
 const CALL_MS = 10_000
 /** The API may have to ask a registry, its mirrors and its token server first, each of them a few times. */
 const RESOLVE_MS = 120_000
 /** It fetches a blob from its upstream first, for two minutes at a time, and may wait for another request's two before. */
 const BLOB_CALL_MS = 280_000
+/** The API reads layers that came to a store which checks no digest. */
+const PUBLISH_MS = 280_000
 const ASK_AGAIN_MS = 1000
 /** For bytes on their way: a layer may be large and a line slow. */
 const TRANSFER_MS = 30 * 60 * 1000
@@ -59,12 +61,20 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     return schema.parse(await response.json())
   }
   const download = async (path: string, timeoutMs = CALL_MS): Promise<Readable> => {
-    const { headers } = await untilFetched(() => send('GET', path, undefined, timeoutMs, 'manual'))
-    const response = await reach(new URL(headers.get('location') ?? '', url), {
-      signal: AbortSignal.timeout(TRANSFER_MS),
-    })
-    if (!response.ok || !response.body) throw await asError(response)
-    return Readable.fromWeb(response.body as NodeWebStream)
+    const deadline = AbortSignal.timeout(TRANSFER_MS)
+    const open = async (from: number) => {
+      // Each time anew: a signed URL may have expired meanwhile.
+      const { headers } = await untilFetched(() => send('GET', path, undefined, timeoutMs, 'manual'))
+      const range: Record<string, string> = from > 0 ? { range: `bytes=${from}-` } : {}
+      const location = new URL(headers.get('location') ?? '', url)
+      const response = await reach(location, { headers: range, signal: deadline })
+      if (!response.ok || !response.body) throw await asError(response)
+      if (from > 0 && response.status !== 206) throw new SlipwayError('blob.store-failed', 'The store ignored a range.')
+      return response.body as unknown as AsyncIterable<Uint8Array>
+    }
+    const opened = [await open(0)] // A refusal is told to who asks, not to who reads.
+    const bytes = resumedDownload(async from => opened.pop() ?? open(from), systemClock)
+    return Readable.from(bytes, { objectMode: false })
   }
   return {
     desired: async since => {
@@ -81,7 +91,8 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
         undefined,
         RESOLVE_MS,
       ),
-    publishImage: async image => (await call('POST', '/v1/agent/images', publishedImageSchema, image)).digest,
+    publishImage: async image =>
+      (await call('POST', '/v1/agent/images', publishedImageSchema, image, PUBLISH_MS)).digest,
     missingBlobs: async blobs => (await call('POST', '/v1/agent/blobs', missingBlobsSchema, { blobs })).missing,
     upload: ({ upload }, path) =>
       pRetry(
