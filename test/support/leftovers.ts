@@ -16,8 +16,10 @@ function mounts(layout: Layout): string[] {
 
 function links(layout: Layout): string[] {
   const bridge = `slw-${layout.instance}`
-  if (!existsSync(`/sys/class/net/${bridge}`)) return []
-  return [`bridge ${bridge}`, ...readdirSync(`/sys/class/net/${bridge}/brif`).map(link => `link ${link}`)]
+  const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : []
+  const ours = namespaces.filter(name => name.startsWith(`${bridge}-`)).map(name => `namespace ${name}`)
+  if (!existsSync(`/sys/class/net/${bridge}`)) return ours
+  return [...ours, `bridge ${bridge}`, ...readdirSync(`/sys/class/net/${bridge}/brif`).map(link => `link ${link}`)]
 }
 
 function tables(layout: Layout): string[] {

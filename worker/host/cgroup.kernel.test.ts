@@ -31,6 +31,7 @@ test.skipIf(cgroupVersion() === 'v2')('on a hybrid host runc and crun both run w
   await execute('runc', ['spec', '--bundle', folder])
   const config = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'))
   config.process = { ...config.process, terminal: false, args: ['/bin/busybox', 'echo', 'ran'] }
+  config.linux.namespaces.push({ type: 'cgroup' }) // Then runc mounts each controller by its name.
   config.linux.cgroupsPath = '/slipway-tcgroup/test'
   await writeFile(join(folder, 'config.json'), JSON.stringify(config))
   const run = (runtime: string) => `${runtime} --root ${folder}/${runtime} run --bundle ${folder} tcgroup 2>&1`

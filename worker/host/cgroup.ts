@@ -106,5 +106,7 @@ async function removeFrom(folder: string): Promise<boolean> {
 export async function removeCgroups(instance: string, runFolder: string): Promise<void> {
   await removeCgroup(cgroupRoot(instance))
   const target = hugetlbFolder(runFolder)
-  if (await isMounted(target)) await unmount(target)
+  if (!(await isMounted(target))) return
+  await removeFrom(join(target, cgroupRoot(instance))) // Or the kernel would not give the controller back.
+  await unmount(target)
 }

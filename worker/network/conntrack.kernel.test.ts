@@ -70,16 +70,19 @@ test('whoever has the address next hears nothing that was meant for the one befo
   expect(heard(nothing)).toBe('')
 })
 
-test('connections of others go on', async () => {
+test('its own connections go with a container, and those of others go on', async () => {
   const kept = await driver.attach(newContainer(), endpointAt(40), [published(18_501)])
   const gone = newContainer()
-  await driver.attach(gone, endpointAt(41), syslog)
+  const { netns } = await driver.attach(gone, endpointAt(41), syslog)
   await answer(host, kept.netns, 80, 'kept')
   expect(await ask(outside, inner, 18_501)).toBe('kept')
   await within(host, kept.netns, 'ping', '-c', '1', '-W', '2', '10.98.7.2')
-  const entries = async () =>
-    (await host.run('cat', '/proc/net/nf_conntrack')).split('\n').filter(line => line.includes('10.99.7.40')).length
-  const before = await entries()
+  await within(host, netns, 'ping', '-c', '1', '-W', '2', '10.98.7.2')
+  const entries = async (address: string) =>
+    (await host.run('cat', '/proc/net/nf_conntrack')).split('\n').filter(line => line.includes(address)).length
+  const before = await entries('10.99.7.40')
+  expect(await entries('10.99.7.41')).toBeGreaterThan(0)
   await driver.detach(gone)
-  expect(await entries()).toBe(before)
+  expect(await entries('10.99.7.41')).toBe(0)
+  expect(await entries('10.99.7.40')).toBe(before)
 })

@@ -69,7 +69,7 @@ test('the host forwards for nobody else when it did not before; another engine o
   await host.run('ip', 'netns', 'exec', 'third-bridge', 'busybox', 'ping', '-c', '1', '-W', '2', outer)
 })
 
-test('a host that forwarded before goes on doing so', async () => {
+test('a host that forwarded before goes on doing so, and not to containers', async () => {
   using router = await openNetworkHost()
   using left = await openNetworkHost()
   await joinHosts(router, left)
@@ -80,6 +80,11 @@ test('a host that forwarded before goes on doing so', async () => {
   await router.run('sh', '-c', third('veth'))
   await left.run('ip', 'route', 'add', '10.97.7.0/24', 'via', '10.98.7.1')
   await left.run('busybox', 'ping', '-c', '1', '-W', '2', '10.97.7.2')
+  const { netns } = await other.attach(newContainer(), endpointAt(10), [])
+  await answer(router, netns, 81, 'private')
+  await left.run('ip', 'route', 'add', NETWORK.subnet, 'via', '10.98.7.1')
+  expect(await ask(router, endpointAt(10).address, 81)).toBe('private')
+  expect(await ask(left, endpointAt(10).address, 81)).toBe('no answer')
   await other.removeHost()
   expect(await router.run('cat', '/proc/sys/net/ipv4/ip_forward')).toBe('1')
   rmSync(folder, { recursive: true, force: true })
