@@ -1,7 +1,7 @@
 import PQueue from 'p-queue'
 import type { DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
 import type { BuildId } from '#shared/domain/ids.ts'
-import type { DesiredCopy } from './desired-copy.ts'
+import type { DesiredState } from '#shared/protocol/agent.ts'
 import type { Reporter } from './reporter.ts'
 
 export interface BuildRunner {
@@ -11,8 +11,8 @@ export interface BuildRunner {
 }
 
 export interface BuildRunnerOptions {
-  desired: DesiredCopy
-  reporter: Reporter
+  desired: { state(): Pick<DesiredState, 'builds'> | undefined }
+  reporter: Pick<Reporter, 'build'>
   /** Never throws: how it ended is its result. */
   build(build: DesiredBuild, signal: AbortSignal): Promise<ObservedBuild>
   now(): number

@@ -82,9 +82,10 @@ async function makeReady(
   undo: AsyncDisposableStack,
 ): Promise<OciRuntimeConfig> {
   const { id, spec, endpoint } = want
-  const image = await imageOf(want, ports)
+  // Before anything else: an earlier run may have left them, and a start that fails holds no port.
   undo.defer(() => ports.network.detach(id))
   undo.defer(() => ports.snapshots.unmount(id))
+  const image = await imageOf(want, ports)
   const work = [
     ports.snapshots.prepare(id, image.config.rootfs.diff_ids),
     ports.network.attach(id, endpoint, spec.ports),
