@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { digestFromHex, digestOf } from '#shared/digest.ts'
@@ -52,19 +52,6 @@ export async function openTestHost(instance: string, third: number, dataFolder?:
       await removeCgroups(instance, runFolder)
       for (const path of [folder, runFolder]) rmSync(path, { recursive: true, force: true })
     },
-  }
-}
-
-/** How many processes have this word in their command line, monitors and runtimes apart. */
-export function processesOf(word: string): number {
-  return readdirSync('/proc').filter(name => /^\d+$/.test(name) && argsOf(name).includes(word)).length
-}
-
-function argsOf(pid: string): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-  } catch {
-    return [] // It ended meanwhile.
   }
 }
 

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import { systemClock } from '#shared/ports/clock.ts'
-import { openTestHost, processesOf, type TestHost } from '#test/support/test-host.ts'
+import { processesOf } from '#test/support/processes.ts'
+import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { observeContainer, observedIds } from '../observe/container-facts.ts'
 import { readRecord } from '../observe/container-record.ts'
 import { planContainer } from '../reconcile/plan-container.ts'
@@ -110,11 +111,11 @@ describe.each(STEPS.map(step => ({ name: step.join('.'), step })))('$name', ({ s
       expect(said).toMatchObject({ state: 'created', error: { code: 'internal' } })
     }
     expect(await converge(want)).toMatchObject({ state: 'running', run: 2 })
-    expect(await waitUntil(async () => processesOf(mark) > 0, 5000)).toBe(true) // Its exec comes after its start.
-    expect(processesOf(mark)).toBe(1)
+    expect(await waitUntil(async () => processesOf(mark).length > 0, 5000)).toBe(true) // Its exec comes after its start.
+    expect(processesOf(mark)).toHaveLength(1)
     await removeContainer(host.ports, want.id)
     expect(await leftOf(want)).toEqual([])
-    expect(processesOf(mark)).toBe(0)
+    expect(processesOf(mark)).toEqual([])
   })
 })
 

@@ -73,10 +73,14 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
       await mkdir(bundle.statePath, { recursive: true, mode: 0o700 })
       const { config, path } = bundle
       await writeFile(join(path, 'config.json'), JSON.stringify(filters.compiled(config)), { mode: 0o600 })
-      const result = await launchMonitor('conmon', monitorArgs(id, bundle))
-      if (result.pid !== undefined) return filters.keep(config, join(root, id))
-      await remove(id)
-      throw startFailure(program, result.message)
+      try {
+        const result = await launchMonitor('conmon', monitorArgs(id, bundle))
+        if (result.pid === undefined) throw startFailure(program, result.message)
+      } catch (error) {
+        await remove(id)
+        throw error
+      }
+      await filters.keep(config, join(root, id))
     },
     start: async id => {
       const { exitCode, stderr } = await command('start', id)
