@@ -70,7 +70,7 @@ const ALLOWED: Record<string, string[]> = {
   'control-plane/store': [],
   'control-plane/adapters': [],
   'worker/reconcile': [],
-  'worker/observe': [...PORTS, 'worker/reconcile'],
+  'worker/observe': ['worker/host', ...PORTS, 'worker/reconcile'],
   'worker/agent': ['worker/observe', 'worker/reconcile', 'worker/execute', 'worker/host', ...PORTS],
   'worker/host': [],
   'worker/layer': ['worker/host'],

@@ -6,6 +6,7 @@ import { ociArchitecture } from '#shared/domain/host.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import type { ControlPlane } from './agent/control-plane.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
+import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
 import { prepareCgroups } from './host/cgroup.ts'
 import { maxOpenFiles } from './host/process.ts'
@@ -21,6 +22,8 @@ export interface HostOptions {
   dataFolder: string
   runFolder: string
   runtime: 'crun' | 'runc'
+  /** Told of what went wrong in the background and will be tried again. */
+  onTrouble(error: unknown, what: string): void
 }
 
 /** Every adapter of this host. Called by main files alone. */
@@ -29,12 +32,16 @@ export async function openHost(options: HostOptions, api: ControlPlane): Promise
   const containersFolder = join(dataFolder, 'containers')
   for (const folder of [containersFolder, runFolder]) await mkdir(folder, { recursive: true, mode: 0o700 })
   await prepareCgroups(runFolder)
-  const snapshots = await openOverlaySnapshotter(join(dataFolder, 'overlay'))
+  const snapshots = await openOverlaySnapshotter(join(dataFolder, 'overlay'), error =>
+    options.onTrouble(error, 'a folder could not be removed; the next start tries again'),
+  )
   await snapshots.sweep()
+  const images = await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots })
   return {
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
     snapshots,
-    images: await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots }),
+    images,
+    fetches: createImageFetches(images, systemClock),
     network: bridgeDriver({ instance, runFolder }),
     clock: systemClock,
     containersFolder,

@@ -6,11 +6,11 @@ import { connect } from 'nats'
 import { pino } from 'pino'
 import { z } from 'zod'
 import type { HostFacts } from '#shared/domain/host.ts'
-import { isId } from '#shared/domain/ids.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
+import { createHostNetwork } from './agent/host-network.ts'
 import { httpControlPlane } from './agent/http-control-plane.ts'
 import { runInbox } from './agent/inbox.ts'
 import { answerLogs, noLog } from './agent/logs-inbox.ts'
@@ -69,6 +69,7 @@ const host = await openHost(
     dataFolder,
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
+    onTrouble: (error, what) => log.warn({ err: error }, what),
   },
   api,
 )
@@ -94,9 +95,13 @@ const builder = await openBuilder({
   random: bytes => crypto.getRandomValues(bytes),
   network: () => desired.state()?.network,
 })
-const reconciler = createReconciler({ ports: host, desired, reporter, log, buildOwns: builder.owns })
+const reconciler = createReconciler({
+  ...{ ports: host, desired, reporter, log, buildOwns: builder.owns, random: Math.random },
+})
+const ensureNetwork = createHostNetwork({ driver: host.network, network: () => desired.state()?.network, log })
 const builds = createBuildRunner({ desired, reporter, build: builder.build, now: systemClock.now, signal })
 using _exits = host.runtime.watchExits(reconciler.look)
+using _fetches = host.fetches.watchEnds(reconciler.look)
 
 const loops = [
   reporter.run(signal),
@@ -124,11 +129,6 @@ async function fullPass(): Promise<void> {
   builds.look()
 }
 
-async function ensureNetwork(): Promise<void> {
-  const network = desired.state()?.network
-  if (network) await host.network.ensureHost(network)
-}
-
 async function every(ms: number, work: () => Promise<void>): Promise<void> {
   while (!signal.aborted) {
     await work().catch(error => log.error({ err: error }, 'a pass failed; the next one tries again'))
@@ -144,10 +144,12 @@ async function logStreams(): Promise<void> {
       await answerLogs({
         ...{ bus, hostId, clock: systemClock, log, signal },
         read: (request, over) => {
-          const path = logPathOf(host, request.containerId)
-          if (!isId(request.containerId) || !existsSync(path)) throw noLog(request.containerId)
+          const { containerId } = request
+          const path = logPathOf(host, containerId)
+          // One that never ran has written nothing: an empty log, as Docker has it.
+          if (!desired.container(containerId) && !existsSync(path)) throw noLog(containerId)
           const isLive = async () =>
-            ['running', 'paused', 'created'].includes((await host.runtime.inspect(request.containerId)).state)
+            ['running', 'paused', 'created'].includes((await host.runtime.inspect(containerId)).state)
           return readLog({ path, clock: systemClock, signal: over, isLive }, request)
         },
       }).catch(error => log.warn({ err: error }, 'log requests cannot be heard'))
@@ -187,11 +189,13 @@ function refuseIfUnable(): void {
   }
 }
 
-/** Containers go on. Looks that run are given their time, builds are left for the next agent. */
+/** Containers go on. Looks that run are given their time, builds are left for the next agent, which waits for the lock. */
 function stop(): void {
   stopping.abort()
-  lock.close()
-  const exit = () => process.exit(0)
+  const exit = () => {
+    lock.close()
+    process.exit(0)
+  }
   setTimeout(exit, STOP_MS).unref()
   Promise.all([reconciler.idle(), bus.close()]).finally(exit)
 }

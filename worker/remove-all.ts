@@ -28,7 +28,7 @@ await lockFolder(dataFolder)
 await lockFolder(`instance ${instance}`)
 const nowhere = httpControlPlane('http://127.0.0.1:9', '')
 for (const runtime of ['crun', 'runc'] as const) {
-  const host = await openHost({ instance, dataFolder, runFolder, runtime }, nowhere)
+  const host = await openHost({ instance, dataFolder, runFolder, runtime, onTrouble: console.error }, nowhere)
   for (const id of await observedIds(host)) {
     if (isId(id)) await removeContainer(host, id)
     else await host.snapshots.remove(id)

@@ -39,6 +39,9 @@ export function isReached({ observed, goal, generation, observedGeneration }: Co
   if (state === 'removed') return false // Gone is when there is no row.
   if (!observed || observedGeneration < generation) return false
   if (state === 'created') return true
+  // The run before may still be ending, or its end be the last that was seen.
+  const isLiveGoal = goal.kind === 'running' || goal.kind === 'paused'
+  if (isLiveGoal && 'run' in observed && observed.run < goal.run) return false
   const hasEnded = observed.state === 'exited' || observed.state === 'dead'
   if (state === 'exited' || state === 'stopped') {
     return hasEnded || (observed.state === 'created' && goal.kind !== 'running' && !observed.error)

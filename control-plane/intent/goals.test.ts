@@ -17,18 +17,47 @@ describe('orders', () => {
     expect(order({ kind: 'created' }, null, { kind: 'start' })?.goal).toEqual({ kind: 'running', run: 1 })
   })
 
+  test('a start during a stop keeps the time that the earlier run was given', () => {
+    const stopping: ContainerGoal = { kind: 'stopped', run: 1, signal: 'SIGINT', timeoutMs: 9000 }
+    expect(order(stopping, live, { kind: 'start' })?.goal).toEqual({
+      ...{ kind: 'running', run: 2, endPrevious: { signal: 'SIGINT', timeoutMs: 9000 } },
+    })
+  })
+
   test('a stop keeps its run; a second one changes nothing', () => {
     const stopped = order(running, live, stop)?.goal
     expect(stopped).toEqual({ kind: 'stopped', run: 1, timeoutMs: 1000 })
     expect(stopped && order(stopped, live, stop)).toBeUndefined()
   })
 
-  test('a signal is delivered once more each time', () => {
+  const stopping: ContainerGoal = { kind: 'stopped', run: 1, timeoutMs: 30_000 }
+
+  test('what is being stopped can be hurried, by a shorter time and by signals, and be killed', () => {
+    const hurried = order(stopping, live, { ...stop, timeoutMs: 2000 })
+    expect(hurried?.goal).toEqual({ ...stopping, timeoutMs: 2000 })
+    const told = order(stopping, live, { kind: 'stop', signal: 'SIGINT', timeoutMs: 60_000 })
+    expect(told).toEqual({ goal: stopping, signal: { seq: 1, signal: 'SIGINT' } })
+    expect(order(stopping, live, { ...stop, timeoutMs: 60_000 })).toBeUndefined()
+    expect(order(stopping, live, { kind: 'kill', signal: 'SIGUSR1' })).toEqual({
+      ...{ goal: stopping, signal: { seq: 1, signal: 'SIGUSR1' } },
+    })
+    const killed = { kind: 'stopped', run: 1, signal: 'SIGKILL', timeoutMs: 0 }
+    expect(order(stopping, live, { kind: 'kill', signal: 'SIGKILL' })?.goal).toEqual(killed)
+    expect(order(stopping, live, { kind: 'stop', signal: 'SIGKILL', timeoutMs: 9 })?.goal).toEqual(killed)
+  })
+
+  test('a signal is delivered once more each time, over stops and starts too', () => {
     expect(order(running, live, { kind: 'kill', signal: 'SIGHUP' })?.signal).toEqual({ seq: 1, signal: 'SIGHUP' })
+    const seqAfter = (goal: ContainerGoal, observed: ObservedState, what: Order) =>
+      nextGoal({ name: 'c', goal, observed, signal: { seq: 4, signal: 'SIGHUP' } }, what)?.signal?.seq
+    expect(seqAfter(running, live, stop)).toBe(4)
+    expect(seqAfter({ kind: 'stopped', run: 1, timeoutMs: 0 }, ended, { kind: 'start' })).toBe(4)
   })
 
   test.each<[string, ContainerGoal, ObservedState | null, Order]>([
     ['container.not-running', running, ended, { kind: 'pause' }],
+    ['container.not-running', stopping, live, { kind: 'pause' }],
+    ['container.not-running', stopping, ended, { kind: 'kill', signal: 'SIGHUP' }],
     ['container.not-running', running, ended, { kind: 'kill', signal: 'SIGKILL' }],
     ['container.running', running, live, { kind: 'remove', isForced: false }],
     ['container.removing', { kind: 'removed', isForced: true }, live, { kind: 'start' }],

@@ -1,4 +1,4 @@
-import type { ContainerGoal, ObservedState, SignalOrder } from '#shared/domain/container.ts'
+import type { ContainerGoal, ObservedState, SignalOrder, StopOrder } from '#shared/domain/container.ts'
 import { SlipwayError, unreachable } from '#shared/errors.ts'
 
 /** What a person asks of a container that exists. */
@@ -48,45 +48,73 @@ function runOf(goal: ContainerGoal): number {
   return 'run' in goal ? goal.run : 0
 }
 
-/** Live as far as anyone knows: asked to be, and not seen to have ended at this run. */
+/** Live as far as anyone knows: asked to be, and not seen to have ended at this run; or still seen to run. */
 function isLive({ goal, observed }: Current): boolean {
-  if (goal.kind !== 'running' && goal.kind !== 'paused')
-    return observed?.state === 'running' || observed?.state === 'paused'
+  if (goal.kind !== 'running' && goal.kind !== 'paused') return isSeenAlive(observed)
   return !(observed?.state === 'exited' && observed.run >= goal.run)
 }
 
+function isSeenAlive(observed: ObservedState | null): boolean {
+  return observed?.state === 'running' || observed?.state === 'paused'
+}
+
+/** A run that was told to stop and is still at it keeps the time it was given: the new one begins after it. */
 function start(current: Current): Wanted | undefined {
-  const { goal } = current
+  const { goal, signal } = current
   if (goal.kind === 'paused' && isLive(current)) {
     throw new SlipwayError('container.not-running', `Container ${current.name} is paused: unpause it instead.`)
   }
   if (goal.kind === 'running' && isLive(current)) return undefined
-  return { goal: { kind: 'running', run: runOf(goal) + 1 }, signal: null }
+  const endPrevious = goal.kind === 'stopped' ? { endPrevious: stopOrderOf(goal) } : {}
+  return { goal: { kind: 'running', run: runOf(goal) + 1, ...endPrevious }, signal }
+}
+
+function stopOrderOf({ signal, timeoutMs }: StopOrder): StopOrder {
+  return { ...(signal === undefined ? {} : { signal }), timeoutMs }
 }
 
 function stop(current: Current, signal: string | undefined, timeoutMs: number): Wanted | undefined {
   const { goal } = current
-  if (goal.kind === 'created' || goal.kind === 'stopped') return undefined
-  return { goal: { kind: 'stopped', run: runOf(goal), signal, timeoutMs }, signal: null }
+  if (goal.kind === 'created') return undefined
+  if (goal.kind === 'stopped') return hurry(current, goal, signal, timeoutMs)
+  return { goal: { kind: 'stopped', run: runOf(goal), signal, timeoutMs }, signal: current.signal }
+}
+
+/** A second stop sends its own signal too, and shortens the time, which counts from the first one; it never lengthens it. */
+function hurry(
+  current: Current,
+  goal: Extract<ContainerGoal, { kind: 'stopped' }>,
+  signal: string | undefined,
+  timeoutMs: number,
+): Wanted | undefined {
+  if (!isLive(current) || (signal === undefined && timeoutMs >= goal.timeoutMs)) return undefined
+  if (signal === 'SIGKILL') return kill(current, signal)
+  const next = signal === undefined ? current.signal : nextSignal(current, signal)
+  return { goal: { ...goal, timeoutMs: Math.min(goal.timeoutMs, timeoutMs) }, signal: next }
 }
 
 /** SIGKILL ends it for good, as `docker kill` does; another signal is delivered once and changes no goal. */
 function kill(current: Current, signal: string): Wanted {
   refuseUnlessLive(current)
   if (signal === 'SIGKILL')
-    return { goal: { kind: 'stopped', run: runOf(current.goal), signal, timeoutMs: 0 }, signal: null }
-  return { goal: current.goal, signal: { seq: (current.signal?.seq ?? 0) + 1, signal } }
+    return { goal: { kind: 'stopped', run: runOf(current.goal), signal, timeoutMs: 0 }, signal: current.signal }
+  return { goal: current.goal, signal: nextSignal(current, signal) }
+}
+
+/** The number only grows, over all runs: the host remembers the last one that it delivered. */
+function nextSignal({ signal: last }: Current, signal: string): SignalOrder {
+  return { seq: (last?.seq ?? 0) + 1, signal }
 }
 
 function pause(current: Current): Wanted | undefined {
   if (current.goal.kind === 'paused') return undefined
-  refuseUnlessLive(current)
+  refuseUnlessAsked(current)
   return { goal: { kind: 'paused', run: runOf(current.goal) }, signal: current.signal }
 }
 
 function unpause(current: Current): Wanted | undefined {
   if (current.goal.kind === 'running') return undefined
-  if (current.goal.kind !== 'paused') refuseUnlessLive(current)
+  if (current.goal.kind !== 'paused') refuseUnlessAsked(current)
   return { goal: { kind: 'running', run: runOf(current.goal) }, signal: current.signal }
 }
 
@@ -97,10 +125,17 @@ function remove(current: Current, isForced: boolean): Wanted {
       `Container ${current.name} runs: stop it first, or remove it with ?force=true.`,
     )
   }
-  return { goal: { kind: 'removed', isForced }, signal: null }
+  return { goal: { kind: 'removed', isForced }, signal: current.signal }
 }
 
 function refuseUnlessLive(current: Current): void {
-  if (current.goal.kind !== 'created' && current.goal.kind !== 'stopped' && isLive(current)) return
+  if (current.goal.kind !== 'created' && isLive(current)) return
   throw new SlipwayError('container.not-running', `Container ${current.name} does not run: start it first.`)
+}
+
+/** What is on its way to its end cannot be kept from it. */
+function refuseUnlessAsked(current: Current): void {
+  refuseUnlessLive(current)
+  if (current.goal.kind !== 'stopped') return
+  throw new SlipwayError('container.not-running', `Container ${current.name} is being stopped: start it afterwards.`)
 }

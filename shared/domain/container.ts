@@ -50,20 +50,20 @@ export const containerSpecSchema = z.object({
 })
 export type ContainerSpec = z.infer<typeof containerSpecSchema>
 
+/** How a run is told to end: the signal (left out, the image's own), and after how long it is killed. */
+export const stopOrderSchema = z.object({ signal: signalNameSchema.optional(), timeoutMs: z.int().min(0) })
+export type StopOrder = z.infer<typeof stopOrderSchema>
+
 /**
  * What the container should be. `run` counts the starts that were asked for: a goal with a higher run than the one
  * observed means "start it again", the same run and an ended process leaves the decision to the restart policy.
  */
 export const containerGoalSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('created') }),
-  z.object({ kind: z.literal('running'), run: z.int().min(1) }),
+  /** `endPrevious`: how an earlier run that was told to stop, and may still be at it, is to end before this one begins. */
+  z.object({ kind: z.literal('running'), run: z.int().min(1), endPrevious: stopOrderSchema.optional() }),
   z.object({ kind: z.literal('paused'), run: z.int().min(1) }),
-  z.object({
-    kind: z.literal('stopped'),
-    run: z.int().min(0),
-    signal: signalNameSchema.optional(),
-    timeoutMs: z.int().min(0),
-  }),
+  z.object({ kind: z.literal('stopped'), run: z.int().min(0), ...stopOrderSchema.shape }),
   z.object({ kind: z.literal('removed'), isForced: z.boolean() }),
 ])
 export type ContainerGoal = z.infer<typeof containerGoalSchema>

@@ -27,8 +27,8 @@ export interface AgentSide extends AsyncDisposable {
 export async function openAgentSide(rootfsTarGz: string): Promise<AgentSide> {
   const folder = await mkdtemp('/var/tmp/slipway-benchag-')
   const runFolder = `/run/slipway-${INSTANCE}`
-  const options = { instance: INSTANCE, dataFolder: folder, runFolder, runtime: 'crun' } as const
-  const host = await openHost(options, httpControlPlane('http://127.0.0.1:9', ''))
+  const own = { instance: INSTANCE, dataFolder: folder, runFolder, runtime: 'crun' } as const
+  const host = await openHost({ ...own, onTrouble: console.error }, httpControlPlane('http://127.0.0.1:9', ''))
   const imageDigest = await addImage(host, rootfsTarGz)
   await host.network.ensureHost(NETWORK)
   return {

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ApiError } from '#infra/local/api-client.ts'
 import { type Supervised, waitUntil } from '#infra/local/processes.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
+import { monitorOf, processesOf } from '#test/support/processes.ts'
 import { chooseSeed, seeded } from '#test/support/seeded.ts'
 import { bootWithBusybox, type TestSlipway } from '#test/support/slipway.ts'
 
@@ -10,6 +12,7 @@ interface ContainerView {
   state: string
   exitCode?: number
   startedAt: string
+  finishedAt: string
 }
 
 let slipway: TestSlipway
@@ -47,6 +50,38 @@ async function persist<T>(attempt: () => Promise<T>): Promise<T> {
 const container = (id: string) => persist(() => slipway.api.call<ContainerView>('GET', `/v1/containers/${id}`))
 const reaches = (id: string, state: string) => waitUntil(async () => (await container(id)).state === state, 60_000)
 
+let marks = 200_000 + Math.floor(random() * 100_000)
+/** A word that only one container's command has. */
+const nextMark = () => String(++marks)
+
+async function runsOnce(mark: string): Promise<void> {
+  expect(await waitUntil(async () => processesOf(mark).length > 0, 5000)).toBe(true)
+  await systemClock.sleep(300) // For a second one, should there be any.
+  expect(processesOf(mark)).toHaveLength(1)
+}
+
+/** A container that takes some time to stop, and then says 7. */
+async function runningTrap(name: string): Promise<{ id: string; mark: string }> {
+  const mark = nextMark()
+  const script = 'trap "sleep 0.2; exit 7" TERM; while :; do sleep 0.05; done'
+  const { id } = await create(name, { name, command: ['sh', '-c', script, mark] })
+  expect(await reaches(id, 'running')).toBe(true)
+  await runsOnce(mark)
+  return { id, mark }
+}
+
+const order = (id: string, what: 'start' | 'stop', body: object = {}) =>
+  persist(() => slipway.api.call('POST', `/v1/containers/${id}/${what}`, body))
+
+/** A removal whose answer was lost is not there any more when it is asked for again. */
+async function removed(id: string): Promise<void> {
+  const remove = () =>
+    slipway.api.call('DELETE', `/v1/containers/${id}?force=true&wait=removed`).catch((error: unknown) => {
+      if (!(error instanceof ApiError && error.problem.code === 'container.not-found')) throw error
+    })
+  await persist(remove)
+}
+
 function create(key: string, body: object): Promise<ContainerView> {
   return persist(() =>
     slipway.api.call<ContainerView>(
@@ -64,17 +99,75 @@ describe(`kill -9 (seed ${seed}; SLIPWAY_SEED=${seed} repeats it)`, () => {
     async (part, round) => {
       const delayMs = random() * 150
       const key = `make-${part}-${round}`
+      const mark = nextMark()
       const [made] = await Promise.all([
-        create(key, { name: key, command: ['sleep', '1000'] }),
+        create(key, { name: key, command: ['sleep', mark] }),
         killAfter(slipway[part], delayMs),
       ])
       expect(await reaches(made.id, 'running'), `killed after ${delayMs} ms`).toBe(true)
-      await persist(() => slipway.api.call('DELETE', `/v1/containers/${made.id}?force=true&wait=removed`)).catch(
-        () => {},
-      )
-      expect(await waitUntil(async () => (await names()).every(name => name !== key), 60_000)).toBe(true)
+      await runsOnce(mark)
+      await removed(made.id)
+      expect(processesOf(mark)).toEqual([])
     },
   )
+
+  test.each([1, 2, 3, 4])('of the agent while a container stops, round %i: it ends as it wants to', async round => {
+    const { id, mark } = await runningTrap(`stop-${round}`)
+    await Promise.all([order(id, 'stop', { timeout: 30 }), killAfter(slipway.agent, random() * 300)])
+    expect(await reaches(id, 'exited')).toBe(true)
+    expect(await container(id)).toMatchObject({ exitCode: 7 })
+    expect(processesOf(mark)).toEqual([])
+    await removed(id)
+  })
+
+  test.each([1, 2, 3, 4])('of the agent while a container starts anew, round %i: it runs once', async round => {
+    const { id, mark } = await runningTrap(`again-${round}`)
+    const [first] = processesOf(mark)
+    const again = async () => {
+      await order(id, 'stop', { timeout: 30 })
+      await order(id, 'start')
+    }
+    await Promise.all([again(), killAfter(slipway.agent, random() * 500)])
+    const isNew = async () => (await container(id)).state === 'running' && !processesOf(mark).includes(first ?? 0)
+    expect(await waitUntil(async () => (await isNew()) && processesOf(mark).length > 0, 60_000)).toBe(true)
+    await runsOnce(mark)
+    await removed(id)
+  })
+
+  test.each([1, 2, 3, 4])('of the agent while a container goes, round %i: nothing of it is left', async round => {
+    const { id, mark } = await runningTrap(`remove-${round}`)
+    const gone = persist(() => slipway.api.call('DELETE', `/v1/containers/${id}?force=true`))
+    await Promise.all([gone, killAfter(slipway.agent, random() * 200)])
+    await removed(id)
+    expect(processesOf(mark)).toEqual([])
+    expect(monitorOf(id)).toBeUndefined()
+  })
+
+  test.each([1, 2, 3, 4])('of the monitor, round %i: what it watched lives on, ends, and starts again', async round => {
+    const { id, mark } = await runningTrap(`monitor-${round}`)
+    process.kill(monitorOf(id) ?? Number.NaN, 'SIGKILL')
+    await systemClock.sleep(random() * 300)
+    await runsOnce(mark)
+    await order(id, 'stop', { timeout: 30 })
+    expect(await reaches(id, 'exited')).toBe(true)
+    const ended = await container(id)
+    expect(ended.exitCode).toBe(137) // Nobody kept it.
+    expect(Date.parse(ended.finishedAt)).toBeGreaterThan(Date.parse(ended.startedAt))
+    await order(id, 'start')
+    expect(await reaches(id, 'running')).toBe(true)
+    await runsOnce(mark)
+    await removed(id)
+  })
+
+  test.each([1, 2, 3])('of the monitor while a container is made, round %i: it runs in the end, once', async round => {
+    const mark = nextMark()
+    const { id } = await create(`early-${round}`, { command: ['sleep', mark], restart: 'always' })
+    expect(await waitUntil(async () => monitorOf(id) !== undefined, 10_000)).toBe(true)
+    process.kill(monitorOf(id) ?? Number.NaN, 'SIGKILL')
+    expect(await reaches(id, 'running')).toBe(true)
+    await runsOnce(mark)
+    await removed(id)
+  })
 
   test.each(parts)('of %s during a build: the build finishes', async part => {
     const context = await persist(() =>
@@ -127,11 +220,6 @@ describe(`kill -9 (seed ${seed}; SLIPWAY_SEED=${seed} repeats it)`, () => {
     }
   })
 })
-
-async function names(): Promise<string[]> {
-  const { items } = await persist(() => slipway.api.call<{ items: { name: string }[] }>('GET', '/v1/containers'))
-  return items.map(({ name }) => name)
-}
 
 async function logs(id: string): Promise<string> {
   return persist(async () => {

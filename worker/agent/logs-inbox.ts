@@ -18,7 +18,7 @@ export interface LogsInboxOptions {
   hostId: HostId
   clock: Clock
   log: Logger
-  /** The log of a container; throws when there is none. */
+  /** The log of a container; throws, at once or while it is read, when there is none. */
   read(request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogLine[], void>
   signal: AbortSignal
 }
@@ -54,8 +54,9 @@ async function stream({ bus, clock, read, signal }: LogsInboxOptions, request: L
     const whole: StreamFrame = { ...frame, seq: ++seq }
     await bus.publish(SUBJECTS.stream(request.nonce), new TextEncoder().encode(JSON.stringify(whole)))
   }
-  const lines = read(request, ended)
+  let lines: ReturnType<typeof read> | undefined
   try {
+    lines = read(request, ended)
     let next = lines.next()
     while (!ended.aborted) {
       if (!(await window.hasRoom(seq, ended))) return
@@ -74,7 +75,7 @@ async function stream({ bus, clock, read, signal }: LogsInboxOptions, request: L
     await send({ kind: 'end', error: toFault(error) })
   } finally {
     over.abort()
-    await lines.return(undefined)
+    await lines?.return(undefined)
   }
 }
 
@@ -121,6 +122,6 @@ function parse(body: Uint8Array): unknown {
 export function noLog(id: string): SlipwayError {
   return new SlipwayError(
     'container.logs-unavailable',
-    `Container ${id} has written no log: it never ran on this host.`,
+    `There is no log of container ${id} on this host, which does not know it (any more).`,
   )
 }

@@ -10,6 +10,7 @@ import { observedState } from '../reconcile/status.ts'
 import { type ContainerQueue, createContainerQueue } from './container-queue.ts'
 import type { DesiredCopy } from './desired-copy.ts'
 import type { Reporter } from './reporter.ts'
+import { createRetryDelays } from './retry-delays.ts'
 
 export interface ReconcilerOptions {
   ports: HostPorts & ObservedPorts
@@ -18,6 +19,8 @@ export interface ReconcilerOptions {
   log: Logger
   /** Ids that a running build owns: not orphans. */
   buildOwns(id: string): boolean
+  /** From 0 to 1. */
+  random(): number
 }
 
 export interface Reconciler {
@@ -35,9 +38,10 @@ const MAX_STEPS = 10
 const AFTER_SIGNAL_MS = 250
 
 /** Observe, plan, execute, report: for one container at a time, again until its plan is empty. */
-export function createReconciler({ ports, desired, reporter, log, buildOwns }: ReconcilerOptions): Reconciler {
+export function createReconciler({ ports, desired, reporter, log, buildOwns, random }: ReconcilerOptions): Reconciler {
   const reported = new Map<string, string>()
   const timers = new Map<string, NodeJS.Timeout>()
+  const retries = createRetryDelays(random)
 
   const lookLater = (id: string, at: number) => {
     clearTimeout(timers.get(id))
@@ -63,11 +67,12 @@ export function createReconciler({ ports, desired, reporter, log, buildOwns }: R
     for (let step = 0; step < MAX_STEPS; step++) {
       const want = desired.container(id)
       if (!want) return removeOrphan(id)
-      const facts = await observeContainer(ports, id)
+      const facts = await observeContainer(ports, want)
       const now = ports.clock.now()
       const plan = planContainer(want, facts, now)
       if (plan.lookAgainAt !== undefined) lookLater(id, plan.lookAgainAt)
       if (plan.actions.length === 0) {
+        retries.succeeded(id)
         // Said only now: a state on the way to what is asked is not the answer to it.
         const { generation } = want
         report({
@@ -91,13 +96,15 @@ export function createReconciler({ ports, desired, reporter, log, buildOwns }: R
     reported.delete(id)
     if (/^build-/.test(id)) await ports.snapshots.remove(id)
     else await removeContainer(ports, id)
+    retries.succeeded(id)
   }
   const queue: ContainerQueue = createContainerQueue(async id => {
     try {
       await lookAt(id)
     } catch (error) {
-      log.warn({ id, ...toFault(error) }, 'an action failed; it will be tried again')
-      lookLater(id, ports.clock.now() + 250)
+      const delayMs = retries.failed(id)
+      log.warn({ id, ...toFault(error), delayMs }, 'an action failed; it will be tried again')
+      lookLater(id, ports.clock.now() + delayMs)
     }
   })
   return {

@@ -3,7 +3,9 @@ import type { ObservedBuild } from '#shared/domain/build.ts'
 import type { ObservedContainer } from '#shared/domain/container.ts'
 import type { HostFacts } from '#shared/domain/host.ts'
 import type { BuildId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
+import type { Report } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from './control-plane.ts'
 
 /** Says what was seen. Of each container and build only the newest state waits, so a queue is bounded by what there is. */
@@ -17,11 +19,13 @@ export interface Reporter {
 }
 
 export interface ReporterOptions {
-  api: ControlPlane
+  api: Pick<ControlPlane, 'report'>
   clock: Clock
   log: Logger
   generation(): number
   facts(): Promise<HostFacts>
+  /** Whether the first report has facts; true unless said otherwise. */
+  areFactsDue?: boolean
   /** After the API took these states. */
   onTaken(containers: readonly ObservedContainer[], builds: readonly { id: BuildId; observed: ObservedBuild }[]): void
 }
@@ -30,30 +34,59 @@ const FIRST_RETRY_MS = 200
 const MAX_RETRY_MS = 10_000
 const AT_ONCE = 500
 const IDLE_MS = 60_000
+const REFUSALS = new Set([400, 413, 422])
 
 export function createReporter(options: ReporterOptions): Reporter {
   const { api, clock, log } = options
   const containers = new Map<string, ObservedContainer>()
   const builds = new Map<BuildId, ObservedBuild>()
-  let isFactsDue = true
+  let isFactsDue = options.areFactsDue ?? true
   let wake = () => {}
 
   const sendOnce = async () => {
     const withFacts = isFactsDue
     isFactsDue = false
-    const sent = [...containers.values()].slice(0, AT_ONCE)
-    const sentBuilds = [...builds].map(([id, observed]) => ({ id, observed })).slice(0, 100)
     try {
-      const facts = withFacts ? await options.facts() : undefined
-      await api.report({ generation: options.generation(), facts, containers: sent, builds: sentBuilds })
+      const items: Item[] = [
+        ...(withFacts ? [{ kind: 'facts' as const, facts: await options.facts() }] : []),
+        ...[...containers.values()].slice(0, AT_ONCE).map(seen => ({ kind: 'container' as const, seen })),
+        ...[...builds].slice(0, 100).map(([id, observed]) => ({ kind: 'build' as const, id, observed })),
+      ]
+      await deliver(items)
     } catch (error) {
       isFactsDue ||= withFacts
       throw error
     }
-    // What changed while the report was on its way waits for the next one.
-    for (const seen of sent) if (containers.get(seen.id) === seen) containers.delete(seen.id)
-    for (const { id, observed } of sentBuilds) if (builds.get(id) === observed) builds.delete(id)
-    options.onTaken(sent, sentBuilds)
+  }
+  /** One state that the API refuses must not keep back all others: the report is halved until it stands alone, and dropped. */
+  const deliver = async (items: readonly Item[]): Promise<void> => {
+    try {
+      await api.report(reportOf(options.generation(), items))
+      taken(items)
+    } catch (error) {
+      if (!isRefused(error)) throw error
+      if (items.length > 1) {
+        const half = items.length >> 1
+        await deliver(items.slice(0, half))
+        return deliver(items.slice(half))
+      }
+      log.error({ err: error, refused: items[0] }, 'the API refuses this state; it is dropped')
+      forget(items)
+    }
+  }
+  const taken = (items: readonly Item[]) => {
+    forget(items)
+    options.onTaken(
+      items.flatMap(item => (item.kind === 'container' ? [item.seen] : [])),
+      items.flatMap(item => (item.kind === 'build' ? [{ id: item.id, observed: item.observed }] : [])),
+    )
+  }
+  /** What changed while the report was on its way waits for the next one. */
+  const forget = (items: readonly Item[]) => {
+    for (const item of items) {
+      if (item.kind === 'container' && containers.get(item.seen.id) === item.seen) containers.delete(item.seen.id)
+      if (item.kind === 'build' && builds.get(item.id) === item.observed) builds.delete(item.id)
+    }
   }
   return {
     container: seen => {
@@ -88,4 +121,24 @@ export function createReporter(options: ReporterOptions): Reporter {
       }
     },
   }
+}
+
+/** One thing that is said; a report holds many. */
+type Item =
+  | { kind: 'facts'; facts: HostFacts }
+  | { kind: 'container'; seen: ObservedContainer }
+  | { kind: 'build'; id: BuildId; observed: ObservedBuild }
+
+function reportOf(generation: number, items: readonly Item[]): Report {
+  return {
+    generation,
+    facts: items.find(item => item.kind === 'facts')?.facts,
+    containers: items.flatMap(item => (item.kind === 'container' ? [item.seen] : [])),
+    builds: items.flatMap(item => (item.kind === 'build' ? [{ id: item.id, observed: item.observed }] : [])),
+  }
+}
+
+/** The API has read the report and will never take it as it is. A token or address that is wrong is not the report's fault. */
+function isRefused(error: unknown): boolean {
+  return error instanceof SlipwayError && !error.retry && REFUSALS.has(error.status)
 }

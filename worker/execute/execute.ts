@@ -3,18 +3,22 @@ import { unreachable } from '#shared/errors.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
 import type { HostPorts } from './ports.ts'
 import { releaseContainer, removeContainer } from './remove-container.ts'
-import { prepareContainer, runContainer } from './run-container.ts'
+import { noteEnd, prepareContainer, runContainer, startProcess } from './run-container.ts'
 import { sendSignal, sendStop } from './signal-container.ts'
 
 /** Carries out one action of a plan. Each is idempotent; a failure leaves what the next plan starts from. */
-export function execute(action: ContainerAction, want: DesiredContainer, ports: HostPorts): Promise<void> {
+export async function execute(action: ContainerAction, want: DesiredContainer, ports: HostPorts): Promise<void> {
   switch (action.kind) {
+    case 'fetchImage':
+      return ports.fetches.begin(action.want)
     case 'runContainer':
       return runContainer(action, ports)
     case 'prepareContainer':
       return prepareContainer(action.want, ports)
     case 'startProcess':
-      return ports.runtime.start(action.id)
+      return startProcess(ports, action.id)
+    case 'noteEnd':
+      return noteEnd(ports, action.id)
     case 'sendStop':
       return sendStop(ports, action.id, action.signal, want.spec.imageDigest)
     case 'sendSignal':

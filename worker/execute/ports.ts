@@ -4,12 +4,14 @@ import type { HostNetwork, NetworkDriver } from '../network/network-driver.ts'
 import type { OciRuntime } from '../runtime/oci-runtime.ts'
 import type { SeccompProfile } from '../runtime/seccomp.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
+import type { ImageFetches } from './image-fetches.ts'
 
 /** What executors need of the host. `main.ts` makes it once. */
 export interface HostPorts {
   runtime: OciRuntime
   snapshots: Snapshotter
   images: ImageStore
+  fetches: ImageFetches
   network: NetworkDriver
   clock: Clock
   /** Holds a folder for each container. */

@@ -1,19 +1,19 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DesiredContainer } from '#shared/domain/container.ts'
-import { parseImageReference } from '#shared/domain/reference.ts'
-import { SlipwayError, toFault } from '#shared/errors.ts'
+import type { ContainerId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import { cgroupRoot } from '#worker/host/cgroup.ts'
 import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
-import { restartDelayMs } from '../reconcile/restart.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
 import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
+import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
 import type { HostPorts } from './ports.ts'
 
@@ -27,6 +27,8 @@ export async function runContainer(
   const { want, run, attempts, restarts } = action
   const folder = join(ports.containersFolder, want.id)
   const old = await readRecord(folder)
+  // How the run before ended goes before this one is recorded: it must never be read as this one's end.
+  await ports.runtime.delete(want.id)
   // A signal ordered before this run began was for an earlier one.
   const record = { run, restarts, attempts, signalSeq: Math.max(old.signalSeq, want.signal?.seq ?? 0) }
   await writeRecord(folder, record)
@@ -35,16 +37,26 @@ export async function runContainer(
     const config = await makeReady(want, folder, ports, undo)
     undo.defer(() => ports.runtime.delete(want.id))
     await ports.runtime.create(want.id, { config, path: folder, logPath: logPathOf(ports, want.id), statePath: folder })
-    await ports.runtime.start(want.id)
+    await startProcess(ports, want.id)
     undo.move() // It runs: everything belongs to it now.
   } catch (error) {
-    await writeRecord(folder, {
-      ...record,
-      failure: failureOf(error, attempts, ports.clock.now()),
-      attempts: attempts + 1,
-    })
+    const last = old.run === run ? old.failure : undefined
+    await writeRecord(folder, { ...record, failure: failureAfter(last, error, ports.clock.now()) })
     throw error
   }
+}
+
+/** Lets a made process go, which a killed agent may have left. From the mark on, one that is not there has ended. */
+export async function startProcess(ports: HostPorts, id: ContainerId): Promise<void> {
+  const folder = join(ports.containersFolder, id)
+  await writeRecord(folder, { ...(await readRecord(folder)), begunAt: ports.clock.now() })
+  await ports.runtime.start(id)
+}
+
+/** An end that nobody saw has the time at which it was noticed. */
+export async function noteEnd(ports: HostPorts, id: ContainerId): Promise<void> {
+  const folder = join(ports.containersFolder, id)
+  await writeRecord(folder, { ...(await readRecord(folder)), endedAt: ports.clock.now() })
 }
 
 /** Makes what a container needs without running it: so `created` means that it can start. */
@@ -57,8 +69,7 @@ export async function prepareContainer(want: DesiredContainer, ports: HostPorts)
     await ports.snapshots.unmount(want.id)
     await writeRecord(folder, { ...record, failure: undefined })
   } catch (error) {
-    const attempts = record.attempts + 1
-    await writeRecord(folder, { ...record, attempts, failure: failureOf(error, attempts, ports.clock.now()) })
+    await writeRecord(folder, { ...record, failure: failureAfter(record.failure, error, ports.clock.now()) })
     throw error
   }
 }
@@ -71,14 +82,17 @@ async function makeReady(
   undo: AsyncDisposableStack,
 ): Promise<OciRuntimeConfig> {
   const { id, spec, endpoint } = want
-  const image = await imageOf(want, ports)
+  // Before anything else: an earlier run may have left them, and a start that fails holds no port.
   undo.defer(() => ports.network.detach(id))
   undo.defer(() => ports.snapshots.unmount(id))
-  const [snapshot, attachment, resolvConf] = await Promise.all([
+  const image = await imageOf(want, ports)
+  const work = [
     ports.snapshots.prepare(id, image.config.rootfs.diff_ids),
     ports.network.attach(id, endpoint, spec.ports),
     ports.readResolvConf(),
-  ])
+  ] as const
+  await Promise.allSettled(work) // One that fails must not be undone while the others are still at it.
+  const [snapshot, attachment, resolvConf] = await Promise.all(work)
   const hostname = spec.hostname ?? id.slice(0, 12)
   const files = { 'resolv.conf': resolvConf, hosts: hostsFile(endpoint.address, hostname), hostname: `${hostname}\n` }
   const defaults = image.config.config ?? {}
@@ -102,21 +116,13 @@ async function makeReady(
   return config
 }
 
-/** The very image that the API resolved, by digest: a tag may have moved since. */
+/** The very image that the API resolved, by digest: a tag may have moved since. It was fetched before. */
 async function imageOf({ spec }: DesiredContainer, ports: HostPorts): Promise<ResolvedImage> {
-  const local = await ports.images.find(spec.imageDigest)
-  if (local) return local
-  const { repository } = parseImageReference(spec.image)
-  return ports.images.pull(`${repository}@${spec.imageDigest}`)
+  const image = await ports.images.find(spec.imageDigest)
+  if (image) return image
+  throw new SlipwayError('internal', `The image ${spec.imageDigest} left this host meanwhile: it is fetched again.`)
 }
 
 export function logPathOf(ports: Pick<HostPorts, 'containersFolder'>, id: string): string {
   return join(ports.containersFolder, id, 'log')
-}
-
-/** A failure that may pass is tried again with a growing delay; one that cannot is kept as the container's end. */
-function failureOf(error: unknown, attempts: number, now: number) {
-  const { code, message } = toFault(error)
-  const mayPass = error instanceof SlipwayError ? error.retry && code !== 'container.start-failed' : true
-  return { code, message, at: now, ...(mayPass ? { retryAt: now + Math.max(1000, restartDelayMs(attempts)) } : {}) }
 }

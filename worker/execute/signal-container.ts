@@ -4,13 +4,19 @@ import type { ContainerId } from '#shared/domain/ids.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { HostPorts } from './ports.ts'
 
-/** Tells a run to end. When it was told first is remembered before, so that its timeout survives the agent. */
+/**
+ * Tells a run to end. When it was told first is remembered before, so that its timeout survives the agent; where that
+ * cannot be written (a full disk) it is told all the same: stopping things is how room is made.
+ */
 export async function sendStop(ports: HostPorts, id: ContainerId, signal: string, imageDigest: Digest): Promise<void> {
   const folder = join(ports.containersFolder, id)
   const record = await readRecord(folder)
-  if (record.stopSentAt === undefined) await writeRecord(folder, { ...record, stopSentAt: ports.clock.now() })
-  const own = signal || (await ports.images.find(imageDigest))?.config.config?.StopSignal || 'SIGTERM'
-  await ports.runtime.kill(id, /^SIG/.test(own) || /^\d+$/.test(own) ? own : `SIG${own}`)
+  try {
+    if (record.stopSentAt === undefined) await writeRecord(folder, { ...record, stopSentAt: ports.clock.now() })
+  } finally {
+    const own = signal || (await ports.images.find(imageDigest))?.config.config?.StopSignal || 'SIGTERM'
+    await ports.runtime.kill(id, /^SIG/.test(own) || /^\d+$/.test(own) ? own : `SIG${own}`)
+  }
 }
 
 /** At most once: remembered before it is sent, since a signal such as SIGHUP or SIGUSR1 twice may do harm. */

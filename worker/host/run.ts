@@ -64,3 +64,8 @@ export async function run(program: string, args: readonly string[], options: Run
     facts: { program, args, exitCode: result.exitCode },
   })
 }
+
+/** Where the shell finds a program: in PATH, as `run` does. Throws `host.command-failed` when it does not. */
+export async function programPath(program: string): Promise<string> {
+  return (await run('sh', ['-c', 'command -v "$0"', program])).trim()
+}

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { DesiredContainer } from '#shared/domain/container.ts'
 import { isId } from '#shared/domain/ids.ts'
 import type { NetworkDriver } from '../network/network-driver.ts'
-import type { ContainerFacts } from '../reconcile/facts.ts'
+import type { ContainerFacts, ImageFacts } from '../reconcile/facts.ts'
 import type { OciRuntime } from '../runtime/oci-runtime.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import { readRecord } from './container-record.ts'
@@ -15,14 +16,19 @@ export interface ObservedPorts {
   containersFolder: string
   /** Whether the snapshotter has anything of this id: a look at one folder. */
   hasSnapshot(id: string): boolean
+  fetches: { state(want: DesiredContainer): Promise<ImageFacts> }
 }
 
 /** Facts of one container: a few small reads and a look at two folders; no process, no list. */
-export async function observeContainer(ports: ObservedPorts, id: string): Promise<ContainerFacts> {
+export async function observeContainer(ports: ObservedPorts, want: DesiredContainer): Promise<ContainerFacts> {
+  const { id } = want
   const folder = join(ports.containersFolder, id)
   const [process, record] = await Promise.all([ports.runtime.inspect(id), readRecord(folder)])
   const isAttached = ports.network.isAttached(id)
-  return { process, record, isAttached, hasRemains: existsSync(folder) || ports.hasSnapshot(id) || isAttached }
+  // One that is there has its image: the question is worth asking before a run only.
+  const isOver = process.state === 'absent' || process.state === 'exited'
+  const image: ImageFacts = isOver || record.failure ? await ports.fetches.state(want) : { state: 'present' }
+  return { process, record, image, isAttached, hasRemains: existsSync(folder) || ports.hasSnapshot(id) || isAttached }
 }
 
 /** Every id that has anything on this host. Costs a listing of each port; for the full pass. */

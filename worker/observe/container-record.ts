@@ -1,29 +1,58 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { ERROR_CODES } from '#shared/errors.ts'
+import { ERROR_CODES, SlipwayError } from '#shared/errors.ts'
+import { asKernelError } from '#worker/host/kernel-error.ts'
 import { type ContainerRecord, NEW_RECORD } from '#worker/reconcile/facts.ts'
 
 const recordSchema = z.object({
   run: z.int(),
   restarts: z.int(),
   attempts: z.int(),
+  begunAt: z.number().optional(),
+  endedAt: z.number().optional(),
   stopSentAt: z.number().optional(),
   signalSeq: z.int(),
   failure: z
-    .object({ code: z.enum(ERROR_CODES), message: z.string(), at: z.number(), retryAt: z.number().optional() })
+    .object({
+      ...{ code: z.enum(ERROR_CODES), message: z.string(), at: z.number(), retryAt: z.number().optional() },
+      tries: z.int().default(1),
+    })
     .optional(),
 })
 
 /**
  * Written before what it tells of is done, by a rename so that it is whole, and without waiting for the disk: it has to
- * outlive the agent, not the machine, since a power cut ends the run that it tells of.
+ * outlive the agent. Of the last seconds before a power cut it may know nothing: the run of then is begun again.
+ * On a full disk it is written into the place that it has: containers can be stopped there too.
  */
 export async function writeRecord(folder: string, record: ContainerRecord): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const part = join(folder, 'record.json.part')
-  await writeFile(part, JSON.stringify(record))
-  await rename(part, join(folder, 'record.json'))
+  const text = JSON.stringify(record)
+  const path = join(folder, 'record.json')
+  const part = `${path}.part`
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await writeFile(part, text)
+    await rename(part, path)
+  } catch (cause) {
+    const error = asKernelError(cause, `write ${path}`)
+    const isFull = error instanceof SlipwayError && error.code === 'host.disk-full'
+    if (!isFull || !(await overwrite(path, text))) throw error
+    await rm(part, { force: true })
+  }
+}
+
+/** In one write and never shorter than before, so that whoever is killed leaves the old text or the new one. */
+async function overwrite(path: string, text: string): Promise<boolean> {
+  try {
+    await using file = await open(path, 'r+')
+    const { size } = await file.stat()
+    const bytes = Buffer.from(text.padEnd(size))
+    const { bytesWritten } = await file.write(bytes, 0, bytes.length, 0)
+    return bytesWritten === bytes.length
+  } catch {
+    return false
+  }
 }
 
 /** One that is not there or cannot be read is a new one: the run that follows writes it again. */

@@ -3,12 +3,16 @@ import type { ContainerId } from '#shared/domain/ids.ts'
 
 /** Everything an agent can do to its host. Each is idempotent; `execute/` has a file for each. */
 export type ContainerAction =
-  /** Begins a run from nothing: image, snapshot, network, process. */
+  /** Has the image fetched in the background; the container is looked at again when that ends. */
+  | { kind: 'fetchImage'; want: DesiredContainer }
+  /** Begins a run from its image: snapshot, network, process. */
   | { kind: 'runContainer'; want: DesiredContainer; run: number; attempts: number; restarts: number }
   /** Makes what a container needs without running it. */
   | { kind: 'prepareContainer'; want: DesiredContainer }
   /** Starts a process that a killed agent left created. */
   | { kind: 'startProcess'; id: ContainerId }
+  /** Remembers when the end of a run was noticed that nobody saw. */
+  | { kind: 'noteEnd'; id: ContainerId }
   | { kind: 'sendStop'; id: ContainerId; signal: string }
   | { kind: 'sendSignal'; id: ContainerId; signal: string; seq: number }
   | { kind: 'pauseProcess'; id: ContainerId }

@@ -8,7 +8,14 @@ export interface ContainerFacts {
     | { state: 'created'; pid: number }
     | { state: 'running'; pid: number; startedAt: number }
     | { state: 'paused'; pid: number; startedAt: number }
-    | { state: 'exited'; exitCode: number | undefined; startedAt: number | undefined; finishedAt: number }
+    /** `finishedAt` is undefined where nobody saw the end: the monitor died before its container. */
+    | {
+        state: 'exited'
+        exitCode: number | undefined
+        startedAt: number | undefined
+        finishedAt: number | undefined
+      }
+  image: ImageFacts
   /** It has a network namespace, and so addresses and published ports. */
   isAttached: boolean
   /** Anything else of it: folder, snapshot, network. */
@@ -16,19 +23,40 @@ export interface ContainerFacts {
   record: ContainerRecord
 }
 
+/** `fetching`: on its way in the background; the container is looked at again when that ends. */
+export type ImageFacts =
+  | { state: 'present' }
+  | { state: 'absent' }
+  | { state: 'fetching' }
+  | { state: 'failed'; failure: Failure }
+
+/** Why something could not be begun, and when to try again (never, when undefined). */
+export interface Failure {
+  code: ErrorCode
+  message: string
+  at: number
+  /** Failures in a row, this one included. */
+  tries: number
+  retryAt?: number | undefined
+}
+
 /** What the agent must remember of a container over its own death; everything else is seen. Kept in the container's folder. */
 export interface ContainerRecord {
   /** The run that was begun last; 0 before the first. Written before the run is begun. */
   run: number
   restarts: number
-  /** Starts in a row by the restart policy, for its back-off. */
+  /** Starts in a row by the restart policy, for its back-off. Those that could not be begun are counted by `failure`. */
   attempts: number
+  /** Written between making the process and letting it go: from here on, a process that is not there has ended. */
+  begunAt?: number | undefined
+  /** When the agent noticed the end of this run, should nobody have seen it: after a reboot, say. */
+  endedAt?: number | undefined
   /** When the stop signal was sent to this run; undefined when it was not. */
   stopSentAt?: number | undefined
   /** The last `SignalOrder` delivered. */
   signalSeq: number
-  /** The present run could not be begun: why, and when to try again (never, when undefined). */
-  failure?: { code: ErrorCode; message: string; at: number; retryAt?: number | undefined } | undefined
+  /** The present run could not be begun; whatever process is there is of an earlier one. */
+  failure?: Failure | undefined
 }
 
 export const NEW_RECORD: ContainerRecord = { run: 0, restarts: 0, attempts: 0, signalSeq: 0 }

@@ -4,8 +4,9 @@ import type { ContainerGoal, DesiredContainer, RestartPolicy } from '#shared/dom
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { unreachable } from '#shared/errors.ts'
 import type { ContainerAction } from './actions.ts'
-import { type ContainerFacts, NEW_RECORD } from './facts.ts'
+import { type ContainerFacts, type Failure, NEW_RECORD } from './facts.ts'
 import { planContainer } from './plan-container.ts'
+import { observedState } from './status.ts'
 
 const id = 'aaaaaaaaaaaaaaaa' as ContainerId
 
@@ -20,20 +21,27 @@ function wanted(goal: ContainerGoal, restart: RestartPolicy = { kind: 'no' }): D
   }
 }
 
+/** What a run comes to: the agent may die after each of its steps, or one of them may fail. */
+const OUTCOMES = ['runs', 'fails', 'fails for good', 'agent dies at the record', 'agent dies before the start'] as const
+type Outcome = (typeof OUTCOMES)[number]
+
 /** What the executors do, as far as the planner can see it. The process of this model never ends by itself. */
-function apply(facts: ContainerFacts, action: ContainerAction, now: number): ContainerFacts {
+function apply(facts: ContainerFacts, action: ContainerAction, now: number, outcome: Outcome = 'runs'): ContainerFacts {
   const { record } = facts
   const running = { state: 'running', pid: 1, startedAt: now } as const
   switch (action.kind) {
-    case 'runContainer': {
-      const { run, attempts, restarts } = action
-      const begun = { run, attempts, restarts, signalSeq: Math.max(record.signalSeq, action.want.signal?.seq ?? 0) }
-      return { process: running, isAttached: true, hasRemains: true, record: begun }
-    }
+    case 'fetchImage':
+      return { ...facts, image: outcome === 'fails' ? failedImage(now) : { state: 'present' } }
+    case 'runContainer':
+      return applyRun(facts, action, now, outcome)
+    case 'noteEnd':
+      return { ...facts, record: { ...record, endedAt: now } }
     case 'prepareContainer':
-      return { ...facts, hasRemains: true, record: { ...record, failure: undefined } }
+      return outcome === 'fails'
+        ? { ...facts, hasRemains: true, record: { ...record, failure: failureAt(now) } }
+        : { ...facts, hasRemains: true, record: { ...record, failure: undefined } }
     case 'startProcess':
-      return { ...facts, process: running }
+      return { ...facts, process: running, record: { ...record, begunAt: now } }
     case 'sendStop': {
       const isKill = action.signal === 'SIGKILL'
       const ended = { state: 'exited', exitCode: 137, startedAt: now, finishedAt: now } as const
@@ -48,9 +56,38 @@ function apply(facts: ContainerFacts, action: ContainerAction, now: number): Con
     case 'releaseContainer':
       return { ...facts, isAttached: false }
     case 'removeContainer':
-      return { process: { state: 'absent' }, isAttached: false, hasRemains: false, record: NEW_RECORD }
+      return { ...facts, process: { state: 'absent' }, isAttached: false, hasRemains: false, record: NEW_RECORD }
     default:
       return unreachable(action)
+  }
+}
+
+const failureAt = (now: number): Failure => ({ code: 'internal', message: '', at: now, tries: 1, retryAt: now + 1000 })
+const failedImage = (now: number) => ({ state: 'failed', failure: failureAt(now) }) as const
+
+function applyRun(
+  facts: ContainerFacts,
+  { run, attempts, restarts, want }: Extract<ContainerAction, { kind: 'runContainer' }>,
+  now: number,
+  outcome: Outcome,
+): ContainerFacts {
+  const begun = { run, attempts, restarts, signalSeq: Math.max(facts.record.signalSeq, want.signal?.seq ?? 0) }
+  const nothing: ContainerFacts = { ...facts, process: { state: 'absent' }, hasRemains: true, record: begun }
+  const { retryAt: _, ...final } = failureAt(now)
+  switch (outcome) {
+    case 'runs':
+      return {
+        ...{ ...nothing, process: { state: 'running', pid: 1, startedAt: now }, isAttached: true },
+        record: { ...begun, begunAt: now },
+      }
+    case 'fails': // Perhaps with the old process undeleted.
+      return { ...nothing, process: facts.process, isAttached: false, record: { ...begun, failure: failureAt(now) } }
+    case 'fails for good':
+      return { ...nothing, isAttached: false, record: { ...begun, failure: final } }
+    case 'agent dies at the record':
+      return nothing
+    case 'agent dies before the start':
+      return { ...nothing, process: { state: 'created', pid: 1 }, isAttached: true }
   }
 }
 
@@ -79,22 +116,29 @@ const facts: fc.Arbitrary<ContainerFacts> = fc.record({
   process: processes,
   isAttached: fc.boolean(),
   hasRemains: fc.constant(true),
+  image: fc.constantFrom({ state: 'present' } as const, { state: 'absent' } as const, failedImage(5000)),
   record: fc.record({
+    ...{ begunAt: fc.option(time, { nil: undefined }), endedAt: fc.option(time, { nil: undefined }) },
+    failure: fc.option(time.map(failureAt), { nil: undefined }),
     ...{ run: fc.integer({ min: 0, max: 3 }), restarts: fc.nat(3), attempts: fc.nat(3), signalSeq: fc.nat(3) },
     stopSentAt: fc.option(time, { nil: undefined }),
   }),
 })
 
 /** Ends when nothing is to be done and nothing is waited for. */
-function converge(want: DesiredContainer, start: ContainerFacts): ContainerFacts {
+function converge(want: DesiredContainer, start: ContainerFacts, outcomes: readonly Outcome[] = []): ContainerFacts {
+  const ahead = [...outcomes]
   let have = start
   let now = 100_000
-  for (let step = 0; step < 12; step++) {
+  for (let step = 0; step < 20 + 4 * outcomes.length; step++) {
     const plan = planContainer(want, have, now)
     if (plan.actions.length === 0 && plan.lookAgainAt === undefined) return have
     expect(plan.actions.length > 0 || (plan.lookAgainAt ?? 0) > now, 'a wait is for a time to come').toBe(true)
     now = Math.max(now, plan.lookAgainAt ?? now)
-    for (const action of plan.actions) have = apply(have, action, now)
+    for (const action of plan.actions) {
+      const isFallible = ['runContainer', 'prepareContainer', 'fetchImage'].includes(action.kind)
+      have = apply(have, action, now, isFallible ? ahead.shift() : 'runs')
+    }
   }
   throw new Error(`no convergence: ${JSON.stringify({ want: want.goal, have })}`)
 }
@@ -108,6 +152,23 @@ describe('from whatever is there, the plan comes to an end', () => {
         if (goal.kind === 'stopped') expect([process.state === 'running', isAttached]).toEqual([false, false])
         const mustRun = goal.kind === 'running' || goal.kind === 'paused'
         if (mustRun && record.run > start.record.run) expect(process.state).toBe(goal.kind)
+        if (goal.kind === 'created') expect(record.failure).toBeUndefined()
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('a start that was asked for comes, whatever fails and whenever the agent dies on the way; or says why not', () => {
+    const outcomes = fc.array(fc.constantFrom(...OUTCOMES), { maxLength: 6 })
+    fc.assert(
+      fc.property(policies, facts, outcomes, (policy, start, ahead) => {
+        const want = wanted({ kind: 'running', run: start.record.run + 1 }, policy)
+        const end = converge(want, start, ahead)
+        const said = observedState(want, end)
+        expect(end.record.run).toBe(start.record.run + 1)
+        if (end.record.failure)
+          expect(said).toMatchObject({ state: 'exited', exitCode: 125, error: { code: 'internal' } })
+        else expect(said.state).toBe('running')
       }),
       { numRuns: 2000 },
     )
@@ -126,7 +187,7 @@ describe('from whatever is there, the plan comes to an end', () => {
 describe('cases', () => {
   const exited = (exitCode: number, finishedAt = 1000): ContainerFacts => ({
     process: { state: 'exited', exitCode, startedAt: 900, finishedAt },
-    ...{ isAttached: true, hasRemains: true, record: { ...NEW_RECORD, run: 1 } },
+    ...{ isAttached: true, hasRemains: true, image: { state: 'present' }, record: { ...NEW_RECORD, run: 1 } },
   })
   const goal: ContainerGoal = { kind: 'running', run: 1 }
   const kinds = (plan: ReturnType<typeof planContainer>) => plan.actions.map(({ kind }) => kind)
@@ -148,19 +209,101 @@ describe('cases', () => {
   test('a stop becomes a kill after its time', () => {
     const have: ContainerFacts = {
       process: { state: 'running', pid: 1, startedAt: 0 },
-      ...{ isAttached: true, hasRemains: true, record: { ...NEW_RECORD, run: 1, stopSentAt: 1000 } },
+      ...{ isAttached: true, hasRemains: true, image: { state: 'present' } },
+      record: { ...NEW_RECORD, run: 1, stopSentAt: 1000 },
     }
     const want = wanted({ kind: 'stopped', run: 1, timeoutMs: 500 })
     expect(planContainer(want, have, 1200)).toEqual({ actions: [], lookAgainAt: 1500 })
     expect(planContainer(want, have, 1500).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGKILL' }])
   })
 
+  const absent: ContainerFacts = {
+    ...{ process: { state: 'absent' }, image: { state: 'present' }, isAttached: false, hasRemains: true },
+    record: { ...NEW_RECORD, run: 1 },
+  }
+  const running: ContainerFacts = {
+    ...{ ...absent, process: { state: 'running', pid: 1, startedAt: 0 }, isAttached: true },
+    record: { ...NEW_RECORD, run: 1, begunAt: 0 },
+  }
+
   test('a failure that cannot pass is not tried again', () => {
-    const failure = { code: 'container.command-not-found', message: '', at: 0 } as const
-    const have: ContainerFacts = {
-      process: { state: 'absent' },
-      ...{ isAttached: false, hasRemains: true, record: { ...NEW_RECORD, run: 1, failure } },
-    }
+    const failure = { code: 'container.command-not-found', message: '', at: 0, tries: 1 } as const
+    const have: ContainerFacts = { ...absent, record: { ...NEW_RECORD, run: 1, failure } }
     expect(planContainer(wanted(goal), have, 1e9)).toEqual({ actions: [] })
+    expect(observedState(wanted(goal), have)).toMatchObject({ state: 'exited', exitCode: 127 })
+    const cannot = { ...failure, code: 'container.command-not-executable' } as const
+    expect(observedState(wanted(goal), { ...have, record: { ...have.record, failure: cannot } })).toMatchObject({
+      exitCode: 126,
+    })
+  })
+
+  test('a run that could not be begun is not the end of the one before: it waits and is tried again', () => {
+    const record = { ...NEW_RECORD, run: 2, failure: failureAt(2000) }
+    const have = { ...exited(1), record }
+    const want = wanted({ kind: 'running', run: 2 })
+    expect(planContainer(want, have, 2500)).toEqual({ actions: [], lookAgainAt: 3000 })
+    expect(kinds(planContainer(want, have, 3000))).toEqual(['runContainer'])
+    expect(observedState(want, have)).toEqual({ state: 'created', error: { code: 'internal', message: '' } })
+  })
+
+  test('a restart that cannot be begun waits longer each time, and is not counted as a restart', () => {
+    const record = { ...NEW_RECORD, run: 1, restarts: 4, attempts: 2, failure: failureAt(20_000) }
+    const have: ContainerFacts = {
+      ...{ ...exited(1), process: { state: 'exited', exitCode: 1, startedAt: 0, finishedAt: 15_000 }, record },
+    }
+    const want = wanted(goal, { kind: 'always' })
+    expect(planContainer(want, have, 20_500)).toEqual({ actions: [], lookAgainAt: 21_000 })
+    expect(planContainer(want, have, 21_000).actions).toMatchObject([{ attempts: 2, restarts: 4 }])
+  })
+
+  test.each<[RestartPolicy, string | undefined]>([
+    [{ kind: 'no' }, undefined],
+    [{ kind: 'on-failure', maxRetries: 0 }, 'runContainer'],
+    [{ kind: 'always' }, 'runContainer'],
+    [{ kind: 'unless-stopped' }, 'runContainer'],
+  ])('after a reboot, a run that was begun has ended: %j', (policy, next) => {
+    const want = wanted(goal, policy)
+    const lost: ContainerFacts = { ...absent, record: { ...NEW_RECORD, run: 1, begunAt: 1000 } }
+    expect(kinds(planContainer(want, lost, 9000))).toEqual(['noteEnd'])
+    const noted: ContainerFacts = { ...lost, record: { ...lost.record, endedAt: 9000 } }
+    expect(kinds(planContainer(want, noted, 9999))).toEqual(next ? [next] : [])
+    if (!next) expect(observedState(want, noted)).toMatchObject({ exitCode: 137, startedAt: 1000, finishedAt: 9000 })
+    const stopped = wanted({ kind: 'stopped', run: 1, timeoutMs: 0 }, policy)
+    expect(planContainer(stopped, noted, 9999)).toEqual({ actions: [] })
+  })
+
+  test('a start after a stop waits for the end of the earlier run, for as long as that was given', () => {
+    const stopping: ContainerFacts = { ...running, record: { ...running.record, stopSentAt: 1000 } }
+    const want = wanted({ kind: 'running', run: 2, endPrevious: { timeoutMs: 5000 } })
+    expect(planContainer(want, stopping, 2000)).toEqual({ actions: [], lookAgainAt: 6000 })
+    expect(planContainer(want, stopping, 6000).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGKILL' }])
+    const told = wanted({ kind: 'running', run: 2, endPrevious: { signal: 'SIGINT', timeoutMs: 5000 } })
+    expect(planContainer(told, running, 2000).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGINT' }])
+  })
+
+  test('what is being stopped still gets signals', () => {
+    const stopping: ContainerFacts = { ...running, record: { ...running.record, stopSentAt: 1000 } }
+    const want = { ...wanted({ kind: 'stopped', run: 1, timeoutMs: 9000 }), signal: { seq: 1, signal: 'SIGUSR1' } }
+    expect(planContainer(want, stopping, 1500).actions).toEqual([{ kind: 'sendSignal', id, signal: 'SIGUSR1', seq: 1 }])
+  })
+
+  test('a container that could not be made is made again', () => {
+    const want = wanted({ kind: 'created' })
+    const have: ContainerFacts = { ...absent, record: { ...NEW_RECORD, failure: failureAt(1000) } }
+    expect(planContainer(want, have, 1500)).toEqual({ actions: [], lookAgainAt: 2000 })
+    expect(kinds(planContainer(want, have, 2000))).toEqual(['prepareContainer'])
+  })
+
+  test('an image on its way is waited for without holding anything up', () => {
+    const want = wanted(goal)
+    expect(kinds(planContainer(want, { ...absent, image: { state: 'absent' } }, 0))).toEqual(['fetchImage'])
+    const fetching: ContainerFacts = { ...absent, record: NEW_RECORD, image: { state: 'fetching' } }
+    expect(planContainer(want, fetching, 0)).toEqual({ actions: [] })
+    expect(observedState(want, fetching)).toEqual({ state: 'created' })
+    expect(kinds(planContainer(wanted({ kind: 'removed', isForced: true }), fetching, 0))).toEqual(['removeContainer'])
+    const failed: ContainerFacts = { ...fetching, image: failedImage(1000) }
+    expect(planContainer(want, failed, 1500)).toEqual({ actions: [], lookAgainAt: 2000 })
+    expect(kinds(planContainer(want, failed, 2000))).toEqual(['fetchImage'])
+    expect(observedState(want, failed)).toMatchObject({ state: 'created', error: { code: 'internal' } })
   })
 })

@@ -1,10 +1,13 @@
-import type { ContainerGoal, DesiredContainer } from '#shared/domain/container.ts'
+import type { ContainerGoal, DesiredContainer, StopOrder } from '#shared/domain/container.ts'
 import type { ContainerAction, ContainerPlan } from './actions.ts'
-import type { ContainerFacts } from './facts.ts'
+import type { ContainerFacts, Failure } from './facts.ts'
 import { attemptsAfter, restartDelayMs, restarts } from './restart.ts'
+import { type RunEnd, runEnd } from './run-end.ts'
 
-type Ended = Extract<ContainerFacts['process'], { state: 'exited' }>
+type Begin = (attempts: number, count: number) => ContainerAction
 
+/** For an earlier run of whose end nothing was said: Docker's default. */
+const DEFAULT_STOP: StopOrder = { timeoutMs: 10_000 }
 const CONVERGED: ContainerPlan = { actions: [] }
 const act = (...actions: ContainerAction[]): ContainerPlan => ({ actions })
 
@@ -19,42 +22,50 @@ export function planContainer(want: DesiredContainer, have: ContainerFacts, now:
         ? CONVERGED
         : act({ kind: 'removeContainer', id: want.id })
     case 'created':
-      return have.hasRemains ? CONVERGED : retryLater(have, now, { kind: 'prepareContainer', want })
+      return planCreate(want, have, now)
     case 'stopped':
-      return planStop(want, want.goal, have, now)
+      return planEnd(want, want.goal, have, now)
     case 'running':
     case 'paused':
       return planRun(want, want.goal, have, now)
   }
 }
 
-function planStop(
-  want: DesiredContainer,
-  goal: Extract<ContainerGoal, { kind: 'stopped' }>,
-  have: ContainerFacts,
-  now: number,
-): ContainerPlan {
+function planCreate(want: DesiredContainer, have: ContainerFacts, now: number): ContainerPlan {
+  const { failure } = have.record
+  if (have.hasRemains && !failure) return CONVERGED
+  return afterFailure(failure, now, CONVERGED) ?? withImage(want, have, now, { kind: 'prepareContainer', want })
+}
+
+/** Brings the process to an end: asked first, killed when its time is over. A signal ordered meanwhile still goes to it. */
+function planEnd(want: DesiredContainer, order: StopOrder, have: ContainerFacts, now: number): ContainerPlan {
   const { id } = want
   const { process, record } = have
+  const kill: ContainerAction = { kind: 'sendStop', id, signal: 'SIGKILL' }
   switch (process.state) {
     case 'absent':
     case 'exited':
-      return release(id, have)
+      return ended(id, have)
     case 'created':
-      return act({ kind: 'sendStop', id, signal: 'SIGKILL' })
+      return act(kill)
     case 'paused': // A frozen process gets no signal.
-      return act({ kind: 'resumeProcess', id }, { kind: 'sendStop', id, signal: stopSignal(goal) })
+      return act({ kind: 'resumeProcess', id }, { kind: 'sendStop', id, signal: stopSignal(order) })
     case 'running': {
-      if (record.stopSentAt === undefined) return act({ kind: 'sendStop', id, signal: stopSignal(goal) })
-      const killAt = record.stopSentAt + goal.timeoutMs
-      return now >= killAt ? act({ kind: 'sendStop', id, signal: 'SIGKILL' }) : { actions: [], lookAgainAt: killAt }
+      if (record.stopSentAt === undefined) return act({ kind: 'sendStop', id, signal: stopSignal(order) })
+      const killAt = record.stopSentAt + order.timeoutMs
+      return now >= killAt ? act(kill) : (pendingSignal(want, have) ?? { actions: [], lookAgainAt: killAt })
     }
   }
 }
 
 /** Empty: the image's own stop signal, which the executor knows. */
-function stopSignal(goal: { signal?: string | undefined; timeoutMs: number }): string {
-  return goal.signal ?? (goal.timeoutMs === 0 ? 'SIGKILL' : '')
+function stopSignal(order: StopOrder): string {
+  return order.signal ?? (order.timeoutMs === 0 ? 'SIGKILL' : '')
+}
+
+function pendingSignal({ id, signal }: DesiredContainer, { record }: ContainerFacts): ContainerPlan | undefined {
+  if (!signal || signal.seq <= record.signalSeq) return undefined
+  return act({ kind: 'sendSignal', id, signal: signal.signal, seq: signal.seq })
 }
 
 function planRun(
@@ -65,59 +76,90 @@ function planRun(
 ): ContainerPlan {
   const { id } = want
   const { process, record } = have
-  const begin = (attempts: number, count: number): ContainerAction => ({
+  const begin: Begin = (attempts, count) => ({
     ...{ kind: 'runContainer', want, run: goal.run, attempts, restarts: count },
   })
-  if (record.run < goal.run && (process.state === 'absent' || process.state === 'exited')) return act(begin(0, 0))
+  const isOver = process.state === 'absent' || process.state === 'exited'
+  if (record.run < goal.run) {
+    // An earlier run ends first, with the time it was given; then the new one begins.
+    if (isOver) return withImage(want, have, now, begin(0, 0))
+    return planEnd(want, (goal.kind === 'running' ? goal.endPrevious : undefined) ?? DEFAULT_STOP, have, now)
+  }
+  if (record.failure || isOver) return planBegin(want, have, now, begin)
   switch (process.state) {
-    case 'absent':
-      return retryLater(have, now, begin(record.attempts, record.restarts))
     case 'created':
       return act({ kind: 'startProcess', id })
     case 'paused':
       return goal.kind === 'paused' ? CONVERGED : act({ kind: 'resumeProcess', id })
     case 'running':
-      // An older run that was told to stop ends first; then the new one begins.
-      if (record.run < goal.run) return act({ kind: 'sendStop', id, signal: 'SIGKILL' })
       if (goal.kind === 'paused') return act({ kind: 'pauseProcess', id })
-      return want.signal && want.signal.seq > record.signalSeq
-        ? act({ kind: 'sendSignal', id, signal: want.signal.signal, seq: want.signal.seq })
-        : CONVERGED
-    case 'exited':
-      return planRestart(want, process, have, now, begin)
+      return pendingSignal(want, have) ?? CONVERGED
   }
+}
+
+/** The present run has ended, or could not be begun. */
+function planBegin(want: DesiredContainer, have: ContainerFacts, now: number, begin: Begin): ContainerPlan {
+  const { record } = have
+  const end = runEnd(have)
+  if (end) return planRestart(want, end, have, now, begin)
+  return (
+    afterFailure(record.failure, now, released(want.id, have)) ??
+    withImage(want, have, now, begin(record.attempts, record.restarts))
+  )
 }
 
 function planRestart(
   want: DesiredContainer,
-  ended: Ended,
+  end: RunEnd,
   have: ContainerFacts,
   now: number,
-  begin: (attempts: number, count: number) => ContainerAction,
+  begin: Begin,
 ): ContainerPlan {
   const { record } = have
-  const retryAt = restartAt(want, ended, record.attempts)
-  if (retryAt === undefined) return release(want.id, have)
-  const attempts = attemptsAfter(record.attempts, ended.startedAt, ended.finishedAt)
-  return now >= retryAt ? act(begin(attempts + 1, record.restarts + 1)) : { actions: [], lookAgainAt: retryAt }
+  if (end.finishedAt === undefined) return ended(want.id, have)
+  const retryAt = restartAt(want, end, record.attempts)
+  if (retryAt === undefined) return released(want.id, have)
+  if (now < retryAt) return { actions: [], lookAgainAt: retryAt }
+  const attempts = attemptsAfter(record.attempts, end.startedAt, end.finishedAt)
+  return withImage(want, have, now, begin(attempts + 1, record.restarts + 1))
 }
 
 /** When an ended container is to be started again by its policy; undefined for never. */
-export function restartAt(want: DesiredContainer, ended: Ended, recordedAttempts: number): number | undefined {
-  const attempts = attemptsAfter(recordedAttempts, ended.startedAt, ended.finishedAt)
-  if (!restarts(want.spec.restart, ended.exitCode, attempts)) return undefined
-  return ended.finishedAt + restartDelayMs(attempts)
+export function restartAt(want: DesiredContainer, end: RunEnd, recordedAttempts: number): number | undefined {
+  if (end.finishedAt === undefined) return undefined
+  const attempts = attemptsAfter(recordedAttempts, end.startedAt, end.finishedAt)
+  if (!restarts(want.spec.restart, end.exitCode, attempts)) return undefined
+  return end.finishedAt + restartDelayMs(attempts)
 }
 
-/** A run that has ended for good needs no network: its ports are free for others. */
-function release(id: DesiredContainer['id'], { isAttached }: ContainerFacts): ContainerPlan {
+/** A run that has ended needs no network: its ports are free for others. An end that nobody saw is noted, to tell when. */
+function ended(id: DesiredContainer['id'], have: ContainerFacts): ContainerPlan {
+  if (have.isAttached) return released(id, have)
+  const end = runEnd(have)
+  return end && end.finishedAt === undefined ? act({ kind: 'noteEnd', id }) : CONVERGED
+}
+
+function released(id: DesiredContainer['id'], { isAttached }: ContainerFacts): ContainerPlan {
   return isAttached ? act({ kind: 'releaseContainer', id }) : CONVERGED
 }
 
-/** Begins what failed before once its back-off is over; what failed for good stays as it is. */
-function retryLater({ record }: ContainerFacts, now: number, action: ContainerAction): ContainerPlan {
-  const { failure } = record
-  if (!failure) return act(action)
-  if (failure.retryAt === undefined) return CONVERGED
-  return now >= failure.retryAt ? act(action) : { actions: [], lookAgainAt: failure.retryAt }
+/** Does what needs the image, or fetches that first: in the background, so that the container can be stopped meanwhile. */
+function withImage(want: DesiredContainer, { image }: ContainerFacts, now: number, action: ContainerAction) {
+  switch (image.state) {
+    case 'present':
+      return act(action)
+    case 'fetching':
+      return CONVERGED
+    case 'absent':
+      return act({ kind: 'fetchImage', want })
+    case 'failed':
+      return afterFailure(image.failure, now, CONVERGED) ?? act({ kind: 'fetchImage', want })
+  }
+}
+
+/** What failed waits for the end of its back-off; what failed for good stays as it is. Undefined: it is time to try. */
+function afterFailure(failure: Failure | undefined, now: number, forGood: ContainerPlan): ContainerPlan | undefined {
+  if (!failure) return undefined
+  if (failure.retryAt === undefined) return forGood
+  return now >= failure.retryAt ? undefined : { actions: [], lookAgainAt: failure.retryAt }
 }

@@ -1,36 +1,44 @@
 import type { DesiredContainer, ObservedState } from '#shared/domain/container.ts'
-import type { ContainerFacts } from './facts.ts'
+import type { ErrorCode } from '#shared/errors.ts'
+import type { ContainerFacts, Failure } from './facts.ts'
 import { restartAt } from './plan-container.ts'
+import { type RunEnd, runEnd, UNKNOWN_EXIT } from './run-end.ts'
 
-/** An exit code that nobody kept: the monitor was killed, or the machine went down. */
-const UNKNOWN_EXIT = 137
+/** As a shell and Docker have them; 125 is a start that failed before the command. */
+const START_EXITS: Partial<Record<ErrorCode, number>> = {
+  'container.command-not-found': 127,
+  'container.command-not-executable': 126,
+}
 
 /** What the agent reports of a container: a function of its facts. Pure. */
-export function observedState(want: DesiredContainer, { process, hasRemains, record }: ContainerFacts): ObservedState {
-  const { run, failure } = record
-  switch (process.state) {
-    case 'absent':
-      if (want.goal.kind === 'removed') return hasRemains ? { state: 'removing' } : { state: 'absent' }
-      if (failure && failure.retryAt === undefined) {
-        const exitCode = failure.code === 'container.command-not-found' ? 127 : 125
-        const error = { code: failure.code, message: failure.message }
-        return { state: 'exited', run, exitCode, finishedAt: failure.at, error }
-      }
-      return failure
-        ? { state: 'created', error: { code: failure.code, message: failure.message } }
-        : { state: 'created' }
-    case 'created':
-      return { state: 'created' }
-    case 'running':
-    case 'paused':
-      return { state: process.state, run, pid: process.pid, startedAt: process.startedAt }
-    case 'exited': {
-      const exitCode = process.exitCode ?? UNKNOWN_EXIT
-      const { startedAt, finishedAt } = process
-      const isLiveGoal = want.goal.kind === 'running' || want.goal.kind === 'paused'
-      const retryAt = isLiveGoal ? restartAt(want, process, record.attempts) : undefined
-      if (retryAt !== undefined) return { state: 'restarting', run, exitCode, finishedAt, retryAt }
-      return { state: 'exited', run, exitCode, startedAt, finishedAt }
-    }
-  }
+export function observedState(want: DesiredContainer, have: ContainerFacts): ObservedState {
+  const { process, hasRemains, record, image } = have
+  const run = Math.max(record.run, 'run' in want.goal ? want.goal.run : 0)
+  if (want.goal.kind === 'removed' && process.state === 'absent')
+    return hasRemains ? { state: 'removing' } : { state: 'absent' }
+  const end = runEnd(have)
+  const failure = record.failure ?? (image.state === 'failed' ? image.failure : undefined)
+  // A start that cannot have its image is the newer story than the end of the run before.
+  if (end && !(failure && record.run < run)) return endedState(want, end, have)
+  if (failure) return failedState(run, failure)
+  if (process.state === 'running' || process.state === 'paused')
+    return { state: process.state, run: record.run, pid: process.pid, startedAt: process.startedAt }
+  return { state: 'created' }
+}
+
+/** A failure that may pass waits as `created`; one that cannot is the end. */
+function failedState(run: number, { code, message, at, retryAt }: Failure): ObservedState {
+  const error = { code, message }
+  if (retryAt !== undefined) return { state: 'created', error }
+  return { state: 'exited', run, exitCode: START_EXITS[code] ?? 125, finishedAt: at, error }
+}
+
+function endedState({ goal, ...want }: DesiredContainer, end: RunEnd, { record }: ContainerFacts): ObservedState {
+  const { run } = record
+  const exitCode = end.exitCode ?? UNKNOWN_EXIT
+  const finishedAt = end.finishedAt ?? end.startedAt ?? 0 // Noted, and so known, before anything is reported.
+  const isLiveGoal = goal.kind === 'running' || goal.kind === 'paused'
+  const retryAt = isLiveGoal ? restartAt({ goal, ...want }, end, record.attempts) : undefined
+  if (retryAt !== undefined) return { state: 'restarting', run, exitCode, finishedAt, retryAt }
+  return { state: 'exited', run, exitCode, startedAt: end.startedAt, finishedAt }
 }

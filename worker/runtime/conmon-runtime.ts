@@ -3,12 +3,14 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { systemClock } from '#shared/ports/clock.ts'
 import { cgroupRoot, isFrozen, listCgroups, removeCgroup } from '#worker/host/cgroup.ts'
 import { launchMonitor } from '#worker/host/monitor.ts'
 import { commandLine, processFacts, signalProcess } from '#worker/host/process.ts'
-import { run, runAny } from '#worker/host/run.ts'
+import { programPath, run, runAny } from '#worker/host/run.ts'
 import { crunFilters, NO_FILTERS } from './crun-filters.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
+import { startFailure } from './start-failure.ts'
 
 export interface ConmonRuntimeOptions {
   /** `crun` or `runc`: both take the same commands. */
@@ -21,6 +23,8 @@ export interface ConmonRuntimeOptions {
 }
 
 const COMMAND_MS = 30_000
+/** For a monitor to end by itself, then after each signal. */
+const MONITOR_END_MS = 1000
 
 /** An OCI runtime below conmon, one monitor a container. Everything is read from files and /proc; nothing is remembered. */
 export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<OciRuntime> {
@@ -33,20 +37,33 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
   const monitorFile = (id: string) => join(pids, `${id}.monitor`)
   const exitFile = (id: string) => join(exits, id)
   const cgroupOf = (id: string) => `${cgroupRoot(instance)}/${id}`
+  const programFile = await programPath(program) // conmon takes no bare name.
   const filters = program === 'crun' ? crunFilters() : NO_FILTERS
   const command = (...args: string[]) => runAny(program, ['--root', root, ...args], { timeoutMs: COMMAND_MS })
 
   const forget = async (id: string) => {
     await Promise.all([pidFile(id), monitorFile(id), exitFile(id)].map(path => rm(path, { force: true })))
   }
+  const monitorOf = async (id: string) => {
+    const pid = await readPid(monitorFile(id))
+    return pid !== undefined && commandLine(pid).includes(id) ? pid : undefined // The number may be another's by now.
+  }
   const remove = async (id: string) => {
     if (existsSync(join(root, id))) await command('delete', '--force', id)
     await removeCgroup(cgroupOf(id))
-    const monitor = await readPid(monitorFile(id))
-    // It ends by itself once its container has; one that does not (its runtime never came) is ended, if it is still it.
-    if (monitor && commandLine(monitor).includes(id)) signalProcess(monitor, 'SIGTERM')
+    await endMonitor(id)
     await rm(join(root, id), { recursive: true, force: true })
     await forget(id)
+  }
+  /** A monitor ends by itself once its container has and how is written: later, that would be read as another run's end. */
+  const endMonitor = async (id: string) => {
+    for (const signal of [undefined, 'SIGTERM', 'SIGKILL'] as const) {
+      const pid = await monitorOf(id)
+      if (pid === undefined) return
+      if (signal) signalProcess(pid, signal)
+      const deadline = systemClock.now() + MONITOR_END_MS
+      while ((await monitorOf(id)) !== undefined && systemClock.now() < deadline) await systemClock.sleep(5)
+    }
   }
 
   return {
@@ -56,14 +73,18 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
       await mkdir(bundle.statePath, { recursive: true, mode: 0o700 })
       const { config, path } = bundle
       await writeFile(join(path, 'config.json'), JSON.stringify(filters.compiled(config)), { mode: 0o600 })
-      const result = await launchMonitor('conmon', monitorArgs(id, bundle))
-      if (result.pid !== undefined) return filters.keep(config, join(root, id))
-      await remove(id)
-      throw startFailure(result.message)
+      try {
+        const result = await launchMonitor('conmon', monitorArgs(id, bundle))
+        if (result.pid === undefined) throw startFailure(program, result.message)
+      } catch (error) {
+        await remove(id)
+        throw error
+      }
+      await filters.keep(config, join(root, id))
     },
     start: async id => {
       const { exitCode, stderr } = await command('start', id)
-      if (exitCode !== 0) throw startFailure(stderr)
+      if (exitCode !== 0) throw startFailure(program, stderr)
     },
     kill: async (id, signal) => {
       const { exitCode, stderr } = await command('kill', id, signal)
@@ -89,7 +110,7 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
 
   function monitorArgs(id: string, bundle: Bundle): string[] {
     return [
-      ...['--api-version', '1', '-c', id, '-u', id, '-n', id, '-r', `/usr/bin/${program}`, '-b', bundle.path],
+      ...['--api-version', '1', '-c', id, '-u', id, '-n', id, '-r', programFile, '-b', bundle.path],
       ...['-p', pidFile(id), '-P', monitorFile(id), '-l', `k8s-file:${bundle.logPath}`, '--exit-dir', exits],
       ...['--full-attach', '--no-sync-log', '--runtime-arg', '--root', '--runtime-arg', root],
     ]
@@ -98,34 +119,26 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
   async function inspect(id: string): Promise<RuntimeState> {
     const began = await stat(pidFile(id)).catch(() => undefined)
     const startedAt = began && Math.round(began.mtimeMs)
+    const pid = await readPid(pidFile(id))
+    // What lives has not ended, whatever an exit file of an earlier run says.
+    if (pid !== undefined && startedAt !== undefined && isAlive(id, pid)) return liveState(id, pid, startedAt)
     const ended = await readExit(exitFile(id))
     if (ended) return { state: 'exited', ...ended, startedAt }
-    const pid = await readPid(pidFile(id))
-    if (!pid || startedAt === undefined) return { state: 'absent' }
-    const facts = processFacts(pid)
-    const isOurs = facts?.cgroups.some(path => path.endsWith(cgroupOf(id))) ?? false
-    if (facts && isOurs && facts.state !== 'Z') {
-      if (existsSync(join(root, id, 'exec.fifo'))) return { state: 'created', pid }
-      return (await isFrozen(cgroupOf(id))) ? { state: 'paused', pid, startedAt } : { state: 'running', pid, startedAt }
-    }
-    const monitor = await readPid(monitorFile(id))
+    if (pid === undefined || startedAt === undefined) return { state: 'absent' }
     // It has ended, and its monitor is about to write how.
-    if (monitor && commandLine(monitor).includes(id)) return { state: 'running', pid, startedAt }
-    const late = await readExit(exitFile(id))
-    return late
-      ? { state: 'exited', ...late, startedAt }
-      : { state: 'exited', exitCode: undefined, startedAt, finishedAt: startedAt }
+    if ((await monitorOf(id)) !== undefined) return { state: 'running', pid, startedAt }
+    const late = (await readExit(exitFile(id))) ?? { exitCode: undefined, finishedAt: undefined }
+    return { state: 'exited', ...late, startedAt }
   }
 
-  function startFailure(message: string): SlipwayError {
-    const why = message.trim().replaceAll(/\s+/g, ' ').slice(0, 1000)
-    if (/executable file|not found in \$PATH|no such file or directory|permission denied/i.test(why)) {
-      return new SlipwayError(
-        'container.command-not-found',
-        `The command cannot be run: ${why}. See that the image has it, and that it may be executed.`,
-      )
-    }
-    return new SlipwayError('container.start-failed', `${program} could not start the container: ${why}`)
+  function isAlive(id: string, pid: number): boolean {
+    const facts = processFacts(pid)
+    return facts !== undefined && facts.state !== 'Z' && facts.cgroups.some(path => path.endsWith(cgroupOf(id)))
+  }
+
+  async function liveState(id: string, pid: number, startedAt: number): Promise<RuntimeState> {
+    if (existsSync(join(root, id, 'exec.fifo'))) return { state: 'created', pid }
+    return (await isFrozen(cgroupOf(id))) ? { state: 'paused', pid, startedAt } : { state: 'running', pid, startedAt }
   }
 }
 

@@ -1,5 +1,6 @@
 import { watch } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
+import { StringDecoder } from 'node:string_decoder'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { LogLine } from '#shared/protocol/bus.ts'
 
@@ -22,6 +23,7 @@ export interface LogSource {
 const CHUNK_BYTES = 64 * 1024
 const LOOK_EVERY_MS = 500
 const LINE = /^(\S+) (stdout|stderr) ([FP])(?::\S*)? ?(.*)$/s
+const NEWLINE = 10
 
 /**
  * A container's log as its monitor wrote it (`TIME STREAM F|P TEXT`, Kubernetes' CRI form), in batches of at most 64 KiB
@@ -33,6 +35,7 @@ export async function* readLog(source: LogSource, query: LogQuery): AsyncGenerat
   try {
     let position = file && query.tail !== undefined ? await tailStart(file, query.tail) : 0
     let rest = Buffer.alloc(0)
+    const parse = lineParser(query)
     for (;;) {
       const isLive = query.follow && (await source.isLive()) // Asked before reading: what was written by then is read.
       file ??= await openIfThere(source.path)
@@ -43,9 +46,9 @@ export async function* readLog(source: LogSource, query: LogQuery): AsyncGenerat
         isRead = true
         position += bytesRead
         const bytes = Buffer.concat([rest, buffer.subarray(0, bytesRead)])
-        const end = bytes.lastIndexOf(10) + 1
+        const end = bytes.lastIndexOf(NEWLINE) + 1
         rest = Buffer.from(bytes.subarray(end))
-        const lines = parseLines(bytes.subarray(0, end).toString(), query)
+        const lines = parse(bytes.subarray(0, end))
         if (lines.length > 0) yield lines
       }
       if (source.signal.aborted || !query.follow || (!isLive && !isRead)) return
@@ -56,13 +59,26 @@ export async function* readLog(source: LogSource, query: LogQuery): AsyncGenerat
   }
 }
 
-export function parseLines(text: string, query: Pick<LogQuery, 'sinceMs' | 'stdout' | 'stderr'>): LogLine[] {
-  return text.split('\n').flatMap(line => {
-    const [, time = '', stream, kind, body = ''] = LINE.exec(line) ?? []
-    if (stream !== 'stdout' && stream !== 'stderr') return []
-    if (!query[stream] || (query.sinceMs !== undefined && Date.parse(time) < query.sinceMs)) return []
-    return [{ time, stream, text: body, isPartial: kind === 'P' }]
-  })
+/**
+ * Parses whole records, one call after the other. A long line comes in parts, cut by the monitor wherever its buffer
+ * ended: the bytes of a character that was cut are kept for the next part of the same stream.
+ */
+export function lineParser(query: Pick<LogQuery, 'sinceMs' | 'stdout' | 'stderr'>): (records: Buffer) => LogLine[] {
+  const decoders = { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') }
+  return records =>
+    // Latin-1 keeps each byte as one character.
+    records
+      .toString('latin1')
+      .split('\n')
+      .flatMap(record => {
+        const [, time = '', stream, kind, body = ''] = LINE.exec(record) ?? []
+        if (stream !== 'stdout' && stream !== 'stderr') return []
+        const isPartial = kind === 'P'
+        const bytes = Buffer.from(body, 'latin1')
+        const text = isPartial ? decoders[stream].write(bytes) : decoders[stream].end(bytes)
+        if (!query[stream] || (query.sinceMs !== undefined && Date.parse(time) < query.sinceMs)) return []
+        return [{ time, stream, text, isPartial }]
+      })
 }
 
 /** Where the last `count` lines begin, found by reading chunks from the end. */
@@ -75,7 +91,7 @@ async function tailStart(file: FileHandle, count: number): Promise<number> {
     const { buffer } = await file.read(Buffer.alloc(end - start), 0, end - start, start)
     for (let at = buffer.length - 1; at >= 0; at--) {
       const isLastByte = start + at === size - 1
-      if (buffer[at] === 10 && !isLastByte && ++newlines === count) return start + at + 1
+      if (buffer[at] === NEWLINE && !isLastByte && ++newlines === count) return start + at + 1
     }
   }
   return 0

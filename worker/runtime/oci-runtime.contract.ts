@@ -1,13 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '#shared/domain/ids.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { cgroupRoot, prepareCgroups, removeCgroups } from '#worker/host/cgroup.ts'
-import { maxOpenFiles } from '#worker/host/process.ts'
+import { commandLine, maxOpenFiles } from '#worker/host/process.ts'
 import { DEFAULT_CAPABILITIES } from './isolation.ts'
+import type { OciRuntimeConfig } from './oci-config.ts'
 import type { OciRuntime, RuntimeState } from './oci-runtime.ts'
 import { runtimeConfig } from './runtime-config.ts'
 import { DEFAULT_PROFILE, readSeccompProfile, seccompFor } from './seccomp.ts'
@@ -45,7 +46,8 @@ export function describeRuntime(
       rmSync(folder, { recursive: true, force: true })
     })
 
-    const make = async (script: string) => {
+    const make = (script: string) => makeWith(config => config, script)
+    const makeWith = async (change: (config: OciRuntimeConfig) => OciRuntimeConfig, script = 'true') => {
       const id = newId(bytes => crypto.getRandomValues(bytes))
       const path = join(folder, id)
       const logPath = join(path, 'log')
@@ -57,7 +59,12 @@ export function describeRuntime(
         ...{ cgroupPath: `${cgroupRoot(instance)}/${id}`, hostname: 'test', maxOpenFiles: maxOpenFiles() },
         seccomp: seccompFor(profile, process.arch === 'arm64' ? 'arm64' : 'amd64', DEFAULT_CAPABILITIES),
       })
-      await runtime.create(id, { config, path, logPath, statePath: path })
+      try {
+        await runtime.create(id, { config: change(config), path, logPath, statePath: path })
+      } catch (error) {
+        await runtime.delete(id)
+        throw error
+      }
       return { id, logPath }
     }
     const until = async (id: string, state: RuntimeState['state']) => {
@@ -122,20 +129,67 @@ export function describeRuntime(
       await other.delete(id)
     })
 
-    test('a program that is not there is named, and leaves nothing', async () => {
-      const id = newId(bytes => crypto.getRandomValues(bytes))
-      const { id: good } = await make('true')
-      const config = JSON.parse(readFileSync(join(folder, good, 'config.json'), 'utf8'))
-      config.process.args = ['no-such-program']
-      config.linux.cgroupsPath = `${cgroupRoot(instance)}/${id}`
+    test('a slow monitor writes nothing after its container was removed: the next run lives', async () => {
+      const { id, logPath } = await make('sleep 100')
+      await runtime.start(id)
+      const monitor = Number(readFileSync(join(folders.runFolder, 'pids', `${id}.monitor`), 'utf8'))
+      process.kill(monitor, 'SIGSTOP')
+      const waking = systemClock.sleep(150).then(() => process.kill(monitor, 'SIGCONT'))
       const path = join(folder, id)
-      mkdirSync(path)
-      const attempt = runtime
-        .create(id, { config, path, logPath: join(path, 'log'), statePath: path })
-        .then(() => runtime.start(id))
-      await expect(attempt).rejects.toMatchObject({ code: 'container.command-not-found' })
+      const config = JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'))
+      await runtime.create(id, { config, path, logPath, statePath: path })
+      await runtime.start(id)
+      await waking
+      await systemClock.sleep(200)
+      expect((await runtime.inspect(id)).state).toBe('running')
       await runtime.delete(id)
-      await runtime.delete(good)
+      expect(await runtime.inspect(id)).toEqual({ state: 'absent' })
+    })
+
+    test('a monitor that hangs is ended', async () => {
+      const { id } = await make('sleep 100')
+      const monitor = Number(readFileSync(join(folders.runFolder, 'pids', `${id}.monitor`), 'utf8'))
+      process.kill(monitor, 'SIGSTOP')
+      await runtime.delete(id)
+      expect(commandLine(monitor).join(' ')).not.toContain(id)
+    })
+
+    test('what lives has not ended, whatever an exit file of an earlier run says', async () => {
+      const { id } = await make('sleep 100')
+      await runtime.start(id)
+      writeFileSync(join(folders.dataFolder, 'exits', id), '137')
+      expect((await runtime.inspect(id)).state).toBe('running')
+      await runtime.delete(id)
+    })
+
+    test('an end that nobody saw has no code and no time', async () => {
+      const { id } = await make('sleep 100')
+      await runtime.start(id)
+      const state = await runtime.inspect(id)
+      const monitor = Number(readFileSync(join(folders.runFolder, 'pids', `${id}.monitor`), 'utf8'))
+      process.kill(monitor, 'SIGKILL')
+      await systemClock.sleep(100)
+      if (state.state === 'running') process.kill(state.pid, 'SIGKILL')
+      expect(await until(id, 'exited')).toMatchObject({ exitCode: undefined, finishedAt: undefined })
+      await runtime.delete(id)
+    })
+
+    test.each([
+      ['no-such-program', 'container.command-not-found'],
+      ['/no/such/program', 'container.command-not-found'],
+      ['/plain', 'container.command-not-executable'],
+      ['/tmp', 'container.command-not-executable'],
+    ])('%s is %s, and leaves nothing', async (program, code) => {
+      writeFileSync(join(rootfs, 'plain'), 'text', { mode: 0o644 })
+      const attempt = makeWith(config => ({ ...config, process: { ...config.process, args: [program] } }))
+      await expect(attempt).rejects.toThrow(expect.objectContaining({ code }))
+      expect(await runtime.list()).toEqual([])
+    })
+
+    test("a fault of the host is not the command's", async () => {
+      const gone = { type: 'network', path: '/run/netns/slw-gone' }
+      const attempt = makeWith(config => ({ ...config, linux: { ...config.linux, namespaces: [gone] } }))
+      await expect(attempt).rejects.toMatchObject({ code: 'container.start-failed' })
       expect(await runtime.list()).toEqual([])
     })
   })

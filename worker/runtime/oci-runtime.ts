@@ -14,7 +14,10 @@ export interface OciRuntime {
   kill(id: string, signal: string): Promise<void>
   pause(id: string): Promise<void>
   resume(id: string): Promise<void>
-  /** Kills what is left of it and removes the runtime's state and cgroup; monitor folder and log stay. Idempotent. */
+  /**
+   * Kills what is left of it, waits for its monitor's end, and removes the runtime's state and cgroup; monitor folder
+   * and log stay. Nothing of it is written afterwards. Idempotent.
+   */
   delete(id: string): Promise<void>
   /** What the kernel and the monitor's files say about one container. Costs a few small reads, no process. */
   inspect(id: string): Promise<RuntimeState>
@@ -39,5 +42,10 @@ export type RuntimeState =
   | { state: 'created'; pid: number }
   | { state: 'running'; pid: number; startedAt: number }
   | { state: 'paused'; pid: number; startedAt: number }
-  /** `exitCode` as a shell has it: 128 + signal for a killed process; undefined when the monitor itself died. */
-  | { state: 'exited'; exitCode: number | undefined; startedAt: number | undefined; finishedAt: number }
+  /** `exitCode` as a shell has it: 128 + signal for a killed process. It and the time are unknown when the monitor died too. */
+  | {
+      state: 'exited'
+      exitCode: number | undefined
+      startedAt: number | undefined
+      finishedAt: number | undefined
+    }

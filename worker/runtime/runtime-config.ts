@@ -39,7 +39,7 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
       args: processArgs(spec, image),
       env: processEnv(spec, image, user, input.hostname),
       cwd: spec.workdir ?? (image.WorkingDir || '/'),
-      // A user other than root gets none, as with Docker; the bounding set still allows set-user-ID programs theirs.
+      // A user other than root gets none, as with Docker. noNewPrivileges keeps set-user-ID programs from getting any.
       capabilities: {
         bounding: DEFAULT_CAPABILITIES,
         effective: isRoot ? DEFAULT_CAPABILITIES : [],
@@ -56,7 +56,7 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
         destination,
         source,
         type: 'bind',
-        options: ['bind', 'rprivate', 'nosuid', 'nodev', 'noexec'],
+        options: ['bind', 'rprivate', 'nosuid', 'nodev', 'noexec', ...(spec.isReadOnly ? ['ro'] : [])],
       })),
     ],
     linux: {

@@ -88,7 +88,7 @@ export class LayerFolders {
     const bootId = await readBootId()
     const isSameBoot = (await readDurableJson(bootPath, bootSchema).catch(() => undefined))?.bootId === bootId
     for (const name of names) {
-      if (NEW.test(name)) await this.#trash.remove(join(this.#folder, name))
+      if (NEW.test(name)) await this.#trash.removeSoon(join(this.#folder, name))
       if (LAYER.test(name) && !names.includes(`${name}.whole`)) await this.#sweepUnmarked(name, isSameBoot)
       if (MARK.test(name) && !names.includes(name.slice(0, 64))) await rm(join(this.#folder, name), { force: true })
     }
@@ -97,7 +97,7 @@ export class LayerFolders {
 
   async #sweepUnmarked(name: string, isSameBoot: boolean): Promise<void> {
     if (isSameBoot) this.#markSoon(name)
-    else await this.#trash.remove(join(this.#folder, name))
+    else await this.#trash.removeSoon(join(this.#folder, name))
   }
 
   #markOf(hex: string): string {

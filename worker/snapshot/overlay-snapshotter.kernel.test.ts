@@ -1,4 +1,4 @@
 import { openOverlaySnapshotter } from './overlay-snapshotter.ts'
 import { describeSnapshotter } from './snapshotter.contract.ts'
 
-describeSnapshotter('overlay', openOverlaySnapshotter)
+describeSnapshotter('overlay', folder => openOverlaySnapshotter(folder))

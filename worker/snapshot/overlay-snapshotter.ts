@@ -18,10 +18,13 @@ const ID = /^[a-z0-9][a-z0-9_-]{0,127}$/
 const layersSchema = z.object({ layers: z.array(digestSchema) })
 
 /** Opens the driver on a data folder, making its folders where they are missing. Call `sweep` before all else. */
-export async function openOverlaySnapshotter(folder: string): Promise<OverlaySnapshotter> {
+export async function openOverlaySnapshotter(
+  folder: string,
+  onTrashLeft: (error: unknown) => void = () => {},
+): Promise<OverlaySnapshotter> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const dataDir = await realpath(folder) // As the mount table will have it.
-  const trash = new Trash(join(dataDir, 'trash'))
+  const trash = new Trash(join(dataDir, 'trash'), onTrashLeft)
   const layers = new LayerFolders(join(dataDir, 'layers'), trash)
   await trash.open()
   await layers.open()
@@ -123,14 +126,15 @@ export class OverlaySnapshotter implements Snapshotter {
   async sweep(): Promise<void> {
     const folder = join(this.#dataDir, 'snapshots')
     const halfMade = (await readdir(folder)).filter(name => name.startsWith('.new-'))
-    for (const name of halfMade) await this.#trash.remove(join(folder, name))
+    await this.#trash.sweep() // First, so that what follows is not found there once more.
+    for (const name of halfMade) await this.#trash.removeSoon(join(folder, name))
     await this.#layers.sweep()
-    await this.#trash.sweep()
   }
 
-  /** Resolves when all layers are known to be on the disk; nothing needs to wait for it. */
-  settled(): Promise<void> {
-    return this.#layers.settled()
+  /** Resolves when all layers are known to be on the disk and all removals have ended; nothing needs to wait for it. */
+  async settled(): Promise<void> {
+    await this.#layers.settled()
+    await this.#trash.settled()
   }
 
   #folder(id: string): string {

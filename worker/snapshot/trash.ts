@@ -14,10 +14,13 @@ const REMOVALS_AT_ONCE = 2
 export class Trash {
   readonly #folder: string
   readonly #removals = new PQueue({ concurrency: REMOVALS_AT_ONCE })
+  readonly #onFailure: (error: unknown) => void
   #count = 0
 
-  constructor(folder: string) {
+  /** `onFailure` hears of removals that nobody waits for. */
+  constructor(folder: string, onFailure: (error: unknown) => void) {
     this.#folder = folder
+    this.#onFailure = onFailure
   }
 
   async open(): Promise<void> {
@@ -51,10 +54,22 @@ export class Trash {
     await this.remove(path).catch(() => {})
   }
 
-  /** Removes what earlier processes left here. */
+  /** Takes a folder out of its place and removes it some time, while others go on. */
+  async removeSoon(path: string): Promise<void> {
+    const finish = await this.take(path)
+    finish().catch(this.#onFailure)
+  }
+
+  /** Removes what earlier processes left here, in the background: it may be a lot, and no start waits for it. */
   async sweep(): Promise<void> {
-    await unmountBelow(this.#folder)
-    const names = await readdir(this.#folder)
-    await this.#removals.addAll(names.map(name => () => removeTree(join(this.#folder, name))))
+    await unmountBelow(this.#folder).catch(this.#onFailure)
+    for (const name of await readdir(this.#folder)) {
+      this.#removals.add(() => removeTree(join(this.#folder, name))).catch(this.#onFailure)
+    }
+  }
+
+  /** Resolves when all removals have ended; nothing needs to wait for it. */
+  settled(): Promise<void> {
+    return this.#removals.onIdle()
   }
 }

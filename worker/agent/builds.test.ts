@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest'
+import type { DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
+import { createBuildRunner } from './builds.ts'
+
+const wanted = (id: string, goal: DesiredBuild['goal'] = 'built') => ({ id, goal }) as DesiredBuild
+const ended: ObservedBuild = { state: 'canceled', startedAt: 0, finishedAt: 1 }
+
+function runner(builds: DesiredBuild[]) {
+  const begun: string[] = []
+  const said: string[] = []
+  const run = createBuildRunner({
+    desired: { state: () => ({ builds }) },
+    reporter: { build: (id, { state }) => void said.push(`${id} ${state}`) },
+    build: async ({ id }) => {
+      begun.push(id)
+      return ended
+    },
+    ...{ now: () => 1, signal: new AbortController().signal },
+  })
+  return { run, begun, said }
+}
+
+test('a build runs once for as long as it is asked for; asked for again after it was forgotten, it is another one', async () => {
+  const builds = [wanted('b')]
+  const { run, begun, said } = runner(builds)
+  run.look()
+  await run.idle()
+  run.look()
+  await run.idle()
+  expect(begun).toEqual(['b'])
+  expect(said).toEqual(['b running', 'b canceled'])
+  builds.length = 0
+  run.look() // Its name is forgotten here.
+  builds.push(wanted('b'))
+  run.look()
+  await run.idle()
+  expect(begun).toEqual(['b', 'b'])
+})

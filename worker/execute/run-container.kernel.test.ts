@@ -1,0 +1,159 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { waitUntil } from '#infra/local/processes.ts'
+import type { DesiredContainer } from '#shared/domain/container.ts'
+import { systemClock } from '#shared/ports/clock.ts'
+import { processesOf } from '#test/support/processes.ts'
+import { openTestHost, type TestHost } from '#test/support/test-host.ts'
+import { observeContainer, observedIds } from '../observe/container-facts.ts'
+import { readRecord } from '../observe/container-record.ts'
+import { planContainer } from '../reconcile/plan-container.ts'
+import { observedState } from '../reconcile/status.ts'
+import { execute } from './execute.ts'
+import type { HostPorts } from './ports.ts'
+import { removeContainer } from './remove-container.ts'
+import { prepareContainer, runContainer } from './run-container.ts'
+
+/** Beginning a run fails, or its agent dies, at every step: nothing is left, and the next looks make it run, once. */
+
+let host: TestHost
+let marks = 100_000
+
+beforeAll(async () => {
+  host = await openTestHost('texec', 1)
+})
+afterAll(() => host?.[Symbol.asyncDispose]())
+
+const STEPS = [
+  ['runtime', 'delete'],
+  ['images', 'find'],
+  ['snapshots', 'prepare'],
+  ['network', 'attach'],
+  ['runtime', 'create'],
+  ['runtime', 'start'],
+] as const
+type Step = (typeof STEPS)[number]
+const FAULTS = ['fails', 'fails after it was done', 'never returns', 'never returns after it was done'] as const
+
+/** The real ports, of which one call, the first to this step, has a fault. */
+function faulty(ports: HostPorts, [port, method]: Step, fault: (typeof FAULTS)[number]): HostPorts {
+  let isSpent = false
+  const call = async (real: () => Promise<unknown>) => {
+    if (isSpent) return real()
+    isSpent = true
+    if (fault.endsWith('done')) await real()
+    if (fault.startsWith('never')) return new Promise(() => {})
+    throw new Error(`${method} ${fault}`)
+  }
+  const proxy = new Proxy(ports[port], {
+    get: (target, name) => {
+      const member = Reflect.get(target, name)
+      if (typeof member !== 'function') return member
+      const bound = member.bind(target)
+      return name === method ? (...args: unknown[]) => call(() => bound(...args)) : bound
+    },
+  })
+  return { ...ports, [port]: proxy }
+}
+
+/** As the agent's loop does it, with all waits over at once. */
+async function converge(want: DesiredContainer, ports = host.ports) {
+  for (let step = 0; step < 10; step++) {
+    const facts = await observeContainer(ports, want)
+    const first = planContainer(want, facts, ports.clock.now())
+    const plan = first.lookAgainAt === undefined ? first : planContainer(want, facts, first.lookAgainAt)
+    if (plan.actions.length === 0) return observedState(want, facts)
+    for (const action of plan.actions) await execute(action, want, ports)
+  }
+  return undefined
+}
+
+async function ended(want: DesiredContainer): Promise<void> {
+  expect(await waitUntil(async () => (await host.ports.runtime.inspect(want.id)).state === 'exited', 5000)).toBe(true)
+}
+
+async function leftOf({ id }: DesiredContainer): Promise<string[]> {
+  const { runtime, network, snapshots } = host.ports
+  const mounted = (await snapshots.list()).filter(snapshot => snapshot.id === id && snapshot.isMounted)
+  return [
+    ...((await runtime.list()).includes(id) ? ['runtime state'] : []),
+    ...(network.isAttached(id) ? ['attachment'] : []),
+    ...(existsSync(`/run/netns/slw-${id}`) ? ['network namespace'] : []),
+    ...(existsSync(`/sys/class/net/slw${id.slice(0, 12)}`) ? ['link'] : []),
+    ...mounted.map(() => 'mount'),
+  ]
+}
+
+const run = (want: DesiredContainer, number: number, ports: HostPorts) =>
+  runContainer({ kind: 'runContainer', want, run: number, attempts: 0, restarts: 0 }, ports)
+
+describe.each(STEPS.map(step => ({ name: step.join('.'), step })))('$name', ({ step }) => {
+  test.each(FAULTS)('%s: the second run of a container comes all the same, once', async fault => {
+    const mark = String(marks++)
+    const first = host.want(['sh', '-c', 'exit 3'])
+    await run(first, 1, host.ports)
+    await ended(first)
+    await host.ports.network.detach(first.id)
+    const want: DesiredContainer = {
+      ...{ ...first, goal: { kind: 'running', run: 2 } },
+      spec: { ...first.spec, command: ['sleep', mark] },
+    }
+    const attempt = run(want, 2, faulty(host.ports, step, fault)).then(
+      () => 'begun',
+      () => 'failed',
+    )
+    const outcome = await Promise.race([attempt, systemClock.sleep(500).then(() => 'agent gone')])
+    expect(outcome).toBe(fault.startsWith('never') ? 'agent gone' : 'failed')
+    if (outcome === 'failed' && step[1] !== 'delete') {
+      expect(await leftOf(want)).toEqual([])
+      const said = observedState(want, await observeContainer(host.ports, want))
+      expect(said).toMatchObject({ state: 'created', error: { code: 'internal' } })
+    }
+    expect(await converge(want)).toMatchObject({ state: 'running', run: 2 })
+    expect(await waitUntil(async () => processesOf(mark).length > 0, 5000)).toBe(true) // Its exec comes after its start.
+    expect(processesOf(mark)).toHaveLength(1)
+    await removeContainer(host.ports, want.id)
+    expect(await leftOf(want)).toEqual([])
+    expect(processesOf(mark)).toEqual([])
+  })
+})
+
+test('a failure at one side waits for the other side before it is undone', async () => {
+  const want = host.want(['sleep', '1000'])
+  const { network, snapshots } = host.ports
+  const slow = {
+    ...network,
+    attach: async (...args: Parameters<typeof network.attach>) => {
+      await systemClock.sleep(100)
+      return network.attach(...args)
+    },
+  }
+  const ports = { ...faulty(host.ports, ['snapshots', 'prepare'], 'fails'), network: slow }
+  await expect(run(want, 1, ports)).rejects.toThrow('prepare fails')
+  await systemClock.sleep(300)
+  expect(await leftOf(want)).toEqual([])
+  await snapshots.remove(want.id)
+})
+
+test('after a reboot a run that was begun has ended, with the time at which that was noticed', async () => {
+  const want = host.want(['sleep', '1000'])
+  await run(want, 1, host.ports)
+  await host.ports.runtime.delete(want.id) // A reboot takes process and runtime state, and nobody keeps a code.
+  const before = systemClock.now()
+  const said = await converge(want)
+  expect(said).toMatchObject({ state: 'exited', run: 1, exitCode: 137 })
+  expect(said?.state === 'exited' && said.finishedAt).toBeGreaterThanOrEqual(before)
+  expect(await converge(want)).toEqual(said)
+  await removeContainer(host.ports, want.id)
+})
+
+test('a container that could not be made is made on the next try', async () => {
+  const want = host.want(['true'], { goal: { kind: 'created' } })
+  await prepareContainer(want, faulty(host.ports, ['snapshots', 'prepare'], 'fails')).catch(() => {})
+  expect((await readRecord(join(host.ports.containersFolder, want.id))).failure?.tries).toBe(1)
+  expect(await converge(want)).toEqual({ state: 'created' })
+  expect((await host.ports.snapshots.list()).map(({ id }) => id)).toContain(want.id)
+  await removeContainer(host.ports, want.id)
+  expect(await observedIds(host.ports)).not.toContain(want.id)
+})

@@ -1,0 +1,25 @@
+import type { ContainerFacts } from './facts.ts'
+
+/** How a run ended. Times are undefined where nobody saw them, the code where nobody kept it. */
+export interface RunEnd {
+  exitCode: number | undefined
+  startedAt: number | undefined
+  finishedAt: number | undefined
+}
+
+/** An exit code that nobody kept: the monitor was killed, or the machine went down. */
+export const UNKNOWN_EXIT = 137
+
+/**
+ * The end of the present run; undefined while it goes on or has not begun. Runtime state is gone after a reboot: a run
+ * that was begun and is not there any more has ended, how nobody knows. Pure.
+ */
+export function runEnd({ process, record }: ContainerFacts): RunEnd | undefined {
+  if (record.failure) return undefined // It never began.
+  if (process.state === 'exited') {
+    const { exitCode, startedAt = record.begunAt, finishedAt = record.endedAt } = process
+    return { exitCode, startedAt, finishedAt }
+  }
+  if (process.state !== 'absent' || record.begunAt === undefined) return undefined
+  return { exitCode: undefined, startedAt: record.begunAt, finishedAt: record.endedAt }
+}
