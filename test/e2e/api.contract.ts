@@ -95,6 +95,35 @@ export function describeApi(get: () => TestSlipway): void {
       expect(output).toBe('b /var 12:34 own\n')
     })
 
+    test('that never ran has an empty log', async () => {
+      const { id } = await call<Container>('POST', '/v1/containers?wait=created', { image: 'busybox', start: false })
+      expect(await logOf(get().api, id)).toBe('')
+      await call('DELETE', `/v1/containers/${id}?wait=removed`)
+    })
+
+    test('that takes its time to stop gets signals, can be hurried and be killed, and is started after it', async () => {
+      const script = 'trap "echo usr1" USR1; trap "echo term" TERM; while :; do sleep 0.1; done'
+      const { id } = await call<Container>('POST', '/v1/containers?wait=running', {
+        ...{ image: 'busybox', command: [...SHELL, script] },
+      })
+      const order = (what: string, body: object) => call<Container>('POST', `/v1/containers/${id}/${what}`, body)
+      const hasSaid = (word: string) => waitUntil(async () => (await logOf(get().api, id)).includes(word), 10_000)
+      await order('stop', { timeout: 600 })
+      expect(await hasSaid('term')).toBe(true)
+      await order('kill', { signal: 'SIGUSR1' })
+      expect(await hasSaid('usr1')).toBe(true)
+      expect(await order('kill?wait=exited', {})).toMatchObject({ state: 'exited', exitCode: 137 })
+      await order('start?wait=running', {})
+      await order('stop', { timeout: 600 })
+      await order('stop?wait=exited', { timeout: 0.2 })
+      await order('start?wait=running', {})
+      await order('stop', { timeout: 1 })
+      const before = Date.now()
+      expect(await order('start?wait=running', {})).toMatchObject({ state: 'running' })
+      expect(Date.now() - before).toBeGreaterThan(500) // It had its second.
+      await call('DELETE', `/v1/containers/${id}?force=true&wait=removed`)
+    })
+
     test('a wait has a deadline', async () => {
       const { id } = await call<Container>('POST', '/v1/containers?wait=running', {
         ...{ image: 'busybox', command: ['sleep', '100'] },

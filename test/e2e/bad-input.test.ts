@@ -74,12 +74,15 @@ describe('requests', () => {
     await slipway.api.call('DELETE', `/v1/containers/${holder.id}?force=true&wait=removed`)
   })
 
-  test('a command that is not there: exit code 127, and why', async () => {
-    const { id } = await create({ image: 'busybox', command: ['no-such-program'] }, '?wait=exited')
+  test.each([
+    ['is not there', 'no-such-program', 127, 'container.command-not-found'],
+    ['is a folder', '/bin', 126, 'container.command-not-executable'],
+  ])('a command that %s: %s ends with %i, and why', async (_what, program, exitCode, code) => {
+    const { id } = await create({ image: 'busybox', command: [program] }, '?wait=exited')
     expect(await slipway.api.call('GET', `/v1/containers/${id}`)).toMatchObject({
       state: 'exited',
-      exitCode: 127,
-      error: { code: 'container.command-not-found' },
+      exitCode,
+      error: { code },
     })
     await slipway.api.call('DELETE', `/v1/containers/${id}?wait=removed`)
   })

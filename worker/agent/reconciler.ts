@@ -14,8 +14,8 @@ import { createRetryDelays } from './retry-delays.ts'
 
 export interface ReconcilerOptions {
   ports: HostPorts & ObservedPorts
-  desired: DesiredCopy
-  reporter: Reporter
+  desired: Pick<DesiredCopy, 'state' | 'container'>
+  reporter: Pick<Reporter, 'container'>
   log: Logger
   /** Ids that a running build owns: not orphans. */
   buildOwns(id: string): boolean

@@ -244,6 +244,9 @@ describe('cases', () => {
     expect(planContainer(want, have, 2500)).toEqual({ actions: [], lookAgainAt: 3000 })
     expect(kinds(planContainer(want, have, 3000))).toEqual(['runContainer'])
     expect(observedState(want, have)).toEqual({ state: 'created', error: { code: 'internal', message: '' } })
+    const stopped = wanted({ kind: 'stopped', run: 2, timeoutMs: 0 })
+    expect(kinds(planContainer(stopped, have, 3000))).toEqual(['releaseContainer'])
+    expect(observedState(stopped, have)).toEqual({ state: 'created' })
   })
 
   test('a restart that cannot be begun waits longer each time, and is not counted as a restart', () => {

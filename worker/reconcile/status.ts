@@ -20,6 +20,8 @@ export function observedState(want: DesiredContainer, have: ContainerFacts): Obs
   const failure = record.failure ?? (image.state === 'failed' ? image.failure : undefined)
   // A start that cannot have its image is the newer story than the end of the run before.
   if (end && !(failure && record.run < run)) return endedState(want, end, have)
+  // Of what is to be stopped, nothing is tried again.
+  if (failure?.retryAt !== undefined && want.goal.kind === 'stopped') return { state: 'created' }
   if (failure) return failedState(run, failure)
   if (process.state === 'running' || process.state === 'paused')
     return { state: process.state, run: record.run, pid: process.pid, startedAt: process.startedAt }

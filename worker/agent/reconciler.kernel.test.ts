@@ -1,0 +1,100 @@
+import { pino } from 'pino'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { waitUntil } from '#infra/local/processes.ts'
+import type { DesiredContainer, ObservedContainer, ObservedState } from '#shared/domain/container.ts'
+import type { HostId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import { systemClock } from '#shared/ports/clock.ts'
+import type { DesiredState } from '#shared/protocol/agent.ts'
+import { openTestHost, type TestHost } from '#test/support/test-host.ts'
+import { createImageFetches } from '../execute/image-fetches.ts'
+import { createReconciler } from './reconciler.ts'
+
+let host: TestHost
+beforeAll(async () => {
+  host = await openTestHost('trecon', 3)
+})
+afterAll(() => host?.[Symbol.asyncDispose]())
+
+/** The loop over real ports, with what it should make and what it says in plain sight. */
+function loop(ports = host.ports) {
+  const wanted = new Map<string, DesiredContainer>()
+  const said = new Map<string, ObservedState>()
+  const state: DesiredState = {
+    ...{ hostId: 'aaaaaaaaaaaaaaaa' as HostId, generation: 1, isFull: true, containers: [], builds: [] },
+    network: { subnet: '10.91.3.0/24', gateway: '10.91.3.1', prefixLength: 24 },
+  }
+  const reconciler = createReconciler({
+    ports,
+    desired: { state: () => state, container: id => wanted.get(id) },
+    reporter: { container: ({ id, status }: ObservedContainer) => void said.set(id, status) },
+    ...{ log: pino({ level: 'silent' }), buildOwns: () => false, random: () => 0.5 },
+  })
+  const set = (want: DesiredContainer) => {
+    wanted.set(want.id, want)
+    reconciler.look(want.id)
+  }
+  const says = (id: string, what: string) => waitUntil(async () => said.get(id)?.state === what, 10_000)
+  return { reconciler, set, says, said }
+}
+
+test('images that take their time hold up no stop and no removal, not even of the containers that wait for them', async () => {
+  const pulls: PromiseWithResolvers<never>[] = []
+  const pull = () => {
+    const one = Promise.withResolvers<never>()
+    pulls.push(one)
+    return one.promise
+  }
+  const fetches = createImageFetches({ ...host.ports.images, pull }, systemClock)
+  const { reconciler, set, says, said } = loop({ ...host.ports, fetches })
+  using _ = fetches.watchEnds(reconciler.look)
+  const alive = host.want(['sleep', '1000'])
+  set(alive)
+  expect(await says(alive.id, 'running')).toBe(true)
+  const digest = `sha256:${'1'.repeat(64)}` as DesiredContainer['spec']['imageDigest']
+  const waiting = Array.from({ length: 12 }, () => host.want(['true'])).map(want => ({
+    ...want,
+    spec: { ...want.spec, imageDigest: digest },
+  }))
+  waiting.forEach(set)
+  for (const { id } of waiting) expect(await says(id, 'created')).toBe(true)
+  expect(pulls.length).toBe(12)
+
+  set({ ...alive, goal: { kind: 'stopped', run: 1, signal: 'SIGKILL', timeoutMs: 0 } })
+  expect(await says(alive.id, 'exited')).toBe(true)
+  const [first, second] = waiting
+  if (!first || !second) throw new Error('there are twelve')
+  set({ ...first, goal: { kind: 'removed', isForced: true } })
+  expect(await says(first.id, 'absent')).toBe(true)
+
+  pulls[1]?.reject(new SlipwayError('host.unreachable', 'no answer'))
+  const isTold = async () => {
+    const status = said.get(second.id)
+    return status?.state === 'created' && status.error?.code === 'host.unreachable'
+  }
+  expect(await waitUntil(isTold, 5000)).toBe(true)
+  for (const want of [alive, ...waiting]) set({ ...want, goal: { kind: 'removed', isForced: true } })
+  for (const { id } of [alive, ...waiting]) expect(await says(id, 'absent')).toBe(true)
+  await reconciler.idle()
+})
+
+test('an action that fails is tried less and less often, and at once when asked', async () => {
+  let attempts = 0
+  let isBroken = true
+  const detach = async (id: string) => {
+    attempts++
+    if (isBroken) throw new SlipwayError('host.kernel-refused', 'no')
+    await host.ports.network.detach(id)
+  }
+  const { reconciler, set, says } = loop({ ...host.ports, network: { ...host.ports.network, detach } })
+  const want = host.want(['sleep', '1000'])
+  set(want)
+  expect(await says(want.id, 'running')).toBe(true)
+  set({ ...want, goal: { kind: 'removed', isForced: true } })
+  await systemClock.sleep(2500)
+  expect(attempts).toBeGreaterThanOrEqual(3) // At about 0, 250, 750, 1750 ms.
+  expect(attempts).toBeLessThanOrEqual(5)
+  isBroken = false
+  reconciler.look(want.id)
+  expect(await says(want.id, 'absent')).toBe(true)
+})
