@@ -79,7 +79,7 @@ async function leftOf({ id }: DesiredContainer): Promise<string[]> {
   return [
     ...((await runtime.list()).includes(id) ? ['runtime state'] : []),
     ...(network.isAttached(id) ? ['attachment'] : []),
-    ...(existsSync(`/run/netns/slw-${id}`) ? ['network namespace'] : []),
+    ...(existsSync(`/run/netns/slw-${host.ports.instance}-${id}`) ? ['network namespace'] : []),
     ...(existsSync(`/sys/class/net/slw${id.slice(0, 12)}`) ? ['link'] : []),
     ...mounted.map(() => 'mount'),
   ]
@@ -103,8 +103,9 @@ describe.each(STEPS.map(step => ({ name: step.join('.'), step })))('$name', ({ s
       () => 'begun',
       () => 'failed',
     )
-    const outcome = await Promise.race([attempt, systemClock.sleep(500).then(() => 'agent gone')])
-    expect(outcome).toBe(fault.startsWith('never') ? 'agent gone' : 'failed')
+    const isGone = fault.startsWith('never')
+    const outcome = await Promise.race([attempt, systemClock.sleep(isGone ? 500 : 20_000).then(() => 'agent gone')])
+    expect(outcome).toBe(isGone ? 'agent gone' : 'failed')
     if (outcome === 'failed' && step[1] !== 'delete') {
       expect(await leftOf(want)).toEqual([])
       const said = observedState(want, await observeContainer(host.ports, want))
