@@ -12,6 +12,7 @@ import { removeLink } from './links.ts'
 import { type Names, NETNS_FOLDER, namesOf } from './names.ts'
 import type { HostNetwork, NetworkDriver } from './network-driver.ts'
 import { type Publisher, publisher } from './publisher.ts'
+import { tolerate } from './tolerate.ts'
 import { type Turns, turns } from './turns.ts'
 
 export interface BridgeDriverOptions {
@@ -62,27 +63,21 @@ async function ensureHost(parts: Parts, network: HostNetwork): Promise<void> {
   prepareNetnsFolder(NETNS_FOLDER)
   await ensureBridge(names.bridge, network)
   await links.sweep(() => owners(parts))
-  const failure = await mendLinks(parts)
+  await mendLinks(parts)
   await ports.ensure(network, forward.isOurs())
   // After the table, which guards both.
   ensureSysctl(`net/ipv4/conf/${names.bridge}/route_localnet`, '1')
   forward.turnOn()
-  if (failure) throw failure // One link that cannot be mended keeps nobody else from the network.
 }
 
-/** Answers the first failure. */
-async function mendLinks(parts: Parts): Promise<unknown> {
+async function mendLinks(parts: Parts): Promise<void> {
   const { links, attachments, inTurn } = parts
+  const mend = async (id: string) => {
+    const attached = await attachments.read(id)
+    if (attached) await links.mend(id, attached.endpoint)
+  }
   const lost = links.lost(await owners(parts))
-  const outcomes = await Promise.allSettled(
-    lost.map(id =>
-      inTurn(id, async () => {
-        const attached = await attachments.read(id)
-        if (attached) await links.mend(id, attached.endpoint)
-      }),
-    ),
-  )
-  return outcomes.find(outcome => outcome.status === 'rejected')?.reason
+  await Promise.all(lost.map(id => tolerate(`mend the link of container ${id}`, () => inTurn(id, () => mend(id)))))
 }
 
 async function release({ attachments, links, ports }: Parts, id: string): Promise<void> {
