@@ -45,11 +45,13 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
         if (hasRemains(parts, id)) await release(parts, id)
         const attached = { endpoint, ports: [...published] }
         await attachments.write(id, attached)
-        const outcomes = await Promise.allSettled([links.make(id, endpoint), ports.publish(attached)])
-        const failure = outcomes.find(outcome => outcome.status === 'rejected')
-        if (!failure) return { netns: names.netns(id) }
-        await release(parts, id)
-        throw failure.reason
+        try {
+          await together(links.make(id, endpoint), ports.publish(attached))
+        } catch (error) {
+          await release(parts, id)
+          throw error
+        }
+        return { netns: names.netns(id) }
       }),
     detach: id => inTurn(id, () => release(parts, id)),
     isAttached: id => hasRemains(parts, id),
@@ -83,10 +85,10 @@ async function mendLinks(parts: Parts): Promise<void> {
 async function release({ attachments, links, ports }: Parts, id: string): Promise<void> {
   const attached = await attachments.read(id)
   await links.removeLink(id) // First: from here on no packet begins a connection of it.
-  await Promise.all([
+  await together(
     links.removeNamespace(id),
     ...(attached ? [ports.withdraw(id, attached), forgetFrom(attached.endpoint.address)] : []),
-  ])
+  )
   await attachments.remove(id) // Last: until here it says whose the rest is.
 }
 
@@ -108,6 +110,12 @@ const hasRemains = ({ names, links }: Parts, id: string) =>
 async function describe({ names, attachments }: Parts, id: string) {
   const netns = existsSync(names.netns(id)) ? names.netns(id) : undefined
   return { id, netns, ports: (await attachments.read(id))?.ports ?? [] }
+}
+
+/** Waits for every task, also when one has failed: none goes on when its container's turn is over. */
+async function together(...tasks: Promise<void>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(tasks)
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
 }
 
 /** Callers with the same wish while a pass runs wait for that one; others come after it. */

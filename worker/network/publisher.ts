@@ -1,5 +1,5 @@
 import type { Attached, Attachments } from './attachments.ts'
-import { forgetTo, forgetUdpPort } from './conntrack.ts'
+import { forgetTo, forgetUdpPorts } from './conntrack.ts'
 import { hostFirewall } from './host-firewall.ts'
 import { refuseTakenPorts } from './host-ports.ts'
 import type { Names } from './names.ts'
@@ -44,7 +44,8 @@ export function publisher({ table, bridge }: Names, attachments: Attachments): P
       if (attached.ports.length === 0) return
       await refuseTakenPorts(attached.ports)
       await inTurn(() => ports.publish(attached))
-      for (const { protocol, hostPort } of attached.ports) if (protocol === 'udp') await forgetUdpPort(hostPort)
+      const udp = attached.ports.filter(({ protocol }) => protocol === 'udp')
+      await forgetUdpPorts(udp.map(({ hostPort }) => hostPort))
     },
     withdraw: async (id, attached) => {
       if (attached.ports.length === 0) return
