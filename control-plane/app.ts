@@ -47,6 +47,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
   app.use('/v1/*', async (c, next) => {
     c.set('principal', await authenticate(c.get('ports'), c.req.header('authorization')))
     refuseStrangers(c)
+    forgetTypeOfNothing(c)
     return (isAgentPath(c.req.path) ? agentLimit : operatorLimit)(c, next)
   })
   const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes, containerRoutes, logRoutes]
@@ -62,7 +63,14 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     },
     security: [{ token: [] }],
   })
+  app.get('/', c => c.redirect('/docs'))
   app.notFound(c => {
+    const allowed = methodsOf(app, c.req.path)
+    if (allowed.length > 0) {
+      throw new SlipwayError('request.method-not-allowed', `${c.req.path} takes ${allowed.join(', ')}.`, {
+        facts: { allowed },
+      })
+    }
     throw new SlipwayError('request.not-found', `There is no ${c.req.method} ${c.req.path}. /docs lists what there is.`)
   })
   app.onError((error, c) => {
@@ -70,6 +78,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     const problem = problemOf(error, requestId)
     if (problem.status >= 500) options.onFailure(error, requestId)
     const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'x-request-id': requestId }
+    if (problem.status === 405) headers.allow = String(problem.facts?.allowed)
     if (problem.status === 401) headers['www-authenticate'] = 'Bearer'
     // The rest of the body is not read, so the connection cannot carry another request.
     if (problem.status === 413) headers.connection = 'close'
@@ -77,6 +86,21 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     return c.body(JSON.stringify(problem), problem.status as 400, headers)
   })
   return app
+}
+
+/** Which methods have a handler for a path: middleware runs for a method that nobody knows, too. */
+function methodsOf(app: OpenAPIHono<AppEnv>, path: string): string[] {
+  const handlers = (method: string) => app.router.match(method, path)[0].length
+  return ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(method => handlers(method) > handlers('NOBODY'))
+}
+
+/** Clients that always send `Content-Type: application/json` send it without a body, too: an optional body is left out then. */
+function forgetTypeOfNothing(c: Context<AppEnv>): void {
+  const hasBody = c.req.header('transfer-encoding') !== undefined || (c.req.header('content-length') ?? '0') !== '0'
+  if (hasBody || c.req.header('content-type') === undefined) return
+  const headers = new Headers(c.req.raw.headers)
+  headers.delete('content-type')
+  c.req.raw = new Request(c.req.raw.url, { method: c.req.method, headers, signal: c.req.raw.signal })
 }
 
 const isAgentPath = (path: string) => path.startsWith('/v1/agent/')

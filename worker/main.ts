@@ -57,6 +57,7 @@ const NEEDED = {
 refuseIfUnable()
 const dataFolder = environment.SLIPWAY_DATA
 const lock = await lockFolder(dataFolder)
+await lockFolder(`instance ${environment.SLIPWAY_INSTANCE}`) // Its bridge, table and cgroups bear that name.
 const api = httpControlPlane(environment.SLIPWAY_URL, readFileSync(environment.SLIPWAY_TOKEN_FILE, 'utf8').trim())
 const [user, password] = environment.SLIPWAY_NATS_CREDENTIALS
   ? readFileSync(environment.SLIPWAY_NATS_CREDENTIALS, 'utf8').trim().split(':')

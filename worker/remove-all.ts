@@ -25,6 +25,7 @@ const environment = z
 
 const { SLIPWAY_DATA: dataFolder, SLIPWAY_RUN: runFolder, SLIPWAY_INSTANCE: instance } = environment
 await lockFolder(dataFolder)
+await lockFolder(`instance ${instance}`)
 const nowhere = httpControlPlane('http://127.0.0.1:9', '')
 for (const runtime of ['crun', 'runc'] as const) {
   const host = await openHost({ instance, dataFolder, runFolder, runtime }, nowhere)

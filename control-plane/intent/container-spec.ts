@@ -1,5 +1,5 @@
 import type { Digest } from '#shared/digest.ts'
-import type { ContainerSpec, RestartPolicy } from '#shared/domain/container.ts'
+import { type ContainerSpec, containerSpecSchema, type RestartPolicy } from '#shared/domain/container.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
 import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
@@ -8,6 +8,7 @@ import type { CreateContainer } from '#shared/protocol/containers.ts'
 
 const UNITS: Record<string, number> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
 const MEMORY_MINIMUM = 6 * 1024 ** 2
+const MEMORY_MAXIMUM = 1024 ** 5
 
 /** What was asked for, against the image it names, as a spec that never changes again. Pure. */
 export function containerSpec(asked: CreateContainer, image: { digest: Digest; config: ImageConfig }): ContainerSpec {
@@ -19,7 +20,8 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
   if (isCommandKnown.length === 0) {
     throw new SlipwayError('container.command-missing', `Image ${asked.image} names no command: give one as "command".`)
   }
-  return {
+  // With the agents' own schema: what they could not read must not become desired state.
+  return containerSpecSchema.parse({
     image: formatImageReference(parseImageReference(asked.image)),
     imageDigest: image.digest,
     entrypoint: asked.entrypoint,
@@ -35,7 +37,7 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     restart: restartPolicy(asked.restart ?? 'no'),
     resources: { memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
     isReadOnly: asked.readOnly ?? false,
-  }
+  } satisfies ContainerSpec)
 }
 
 function publishedPorts(texts: readonly string[]): PublishedPort[] {
@@ -65,6 +67,6 @@ function memoryBytes(size: string | number | undefined): number | undefined {
   if (size === undefined) return undefined
   const [, amount, unit = ''] = /^([\d.]+)([bkmg]?)$/i.exec(String(size)) ?? []
   const bytes = Math.floor(Number(amount) * (UNITS[unit.toLowerCase()] ?? Number.NaN))
-  if (bytes >= MEMORY_MINIMUM) return bytes
-  throw new SlipwayError('request.invalid', 'memory must be at least 6m: a smaller container cannot start.')
+  if (bytes >= MEMORY_MINIMUM && bytes <= MEMORY_MAXIMUM) return bytes
+  throw new SlipwayError('request.invalid', 'memory must be from 6m to 1048576g: a smaller container cannot start.')
 }

@@ -34,14 +34,24 @@ export function viewContainer(
     user: spec.user,
     labels: spec.labels,
     restart: formatRestartPolicy(spec.restart),
+    hostname: spec.hostname,
+    memory: spec.resources.memoryBytes,
+    cpus: spec.resources.cpus,
+    pidsLimit: spec.resources.pids,
+    readOnly: spec.isReadOnly,
   }
 }
 
 /** What the agent saw, but for live containers of a host nobody heard of: nobody knows about those. */
-export function stateOf({ observed, goal }: Pick<ContainerRow, 'observed' | 'goal'>, isHostReady: boolean): string {
+export function stateOf(
+  { observed, goal }: Pick<ContainerRow, 'observed' | 'goal'>,
+  isHostReady: boolean,
+): ContainerView['state'] {
   const isLive = observed && ['running', 'paused', 'restarting'].includes(observed.state)
   if (isLive && !isHostReady) return 'unknown'
   if (goal.kind === 'removed') return 'removing'
+  // Nothing is left of it; its row goes in the same batch that said so.
+  if (observed?.state === 'absent') return 'removing'
   return observed?.state ?? 'created'
 }
 

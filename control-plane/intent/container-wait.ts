@@ -1,7 +1,8 @@
 import type { ContainerId } from '#shared/domain/ids.ts'
+import { ERRORS, SlipwayError } from '#shared/errors.ts'
 import type { ContainerView, WaitState } from '#shared/protocol/containers.ts'
 import type { Ports } from '../ports.ts'
-import { type ContainerRow, findContainer } from '../store/containers.ts'
+import { type ContainerRow, findContainerById } from '../store/containers.ts'
 import { viewContainer } from './container-view.ts'
 import { waitFor } from './wait.ts'
 
@@ -16,12 +17,21 @@ export function awaitContainer(
   timeoutMs: number,
 ): Promise<ContainerView | undefined> {
   const look = async () => {
-    const found = await findContainer(ports.db, id)
+    const found = await findContainerById(ports.db, id)
     if (!found) return { done: undefined }
     const view = viewContainer(ports, found)
-    return isReached(found.container, state) ? { done: view } : { now: view.state }
+    if (state === 'running') refuseIfHopeless(found.container)
+    return isReached(found.container, state) ? { done: view } : { now: view.state, why: view.error?.message }
   }
   return waitFor<ContainerView | undefined>(ports, { kind: 'container', id, timeoutMs, look })
+}
+
+/** A start that only somebody else's doing can help, such as a port that another program holds: no use in waiting for it. */
+function refuseIfHopeless({ id, observed, generation, observedGeneration }: ContainerRow): void {
+  if (observed?.state !== 'created' || !observed.error || observedGeneration < generation) return
+  const { code, message, facts } = observed.error
+  if (ERRORS[code].status >= 500) return
+  throw new SlipwayError(code, message, { facts: { ...facts, container: id } })
 }
 
 /** Only what was observed for the present goal counts: before that, the agent has not seen the order. Pure. */

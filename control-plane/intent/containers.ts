@@ -8,6 +8,7 @@ import { resolveImage } from '../registry/resolve.ts'
 import {
   type ContainerOnHost,
   findContainer,
+  findContainerById,
   insertContainer,
   insertPorts,
   listContainers,
@@ -179,7 +180,7 @@ export async function orderContainer(ports: Ports, idOrName: string, order: Orde
       updateGoal(ports.db, container, wanted),
     ])
     await announce(ports, container.hostId, container.id)
-    if (changed.length > 0) return (await findContainer(ports.db, container.id)) ?? found
+    if (changed.length > 0) return (await findContainerById(ports.db, container.id)) ?? found
   }
   throw new SlipwayError('store.unavailable', 'This container is being changed by many at once: try again.')
 }

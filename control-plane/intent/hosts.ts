@@ -29,7 +29,7 @@ export async function createHost(
       'This host was made by an earlier request, which alone got its token. Remove it and make it anew.',
     )
   }
-  const host = await requireHost(ports, name)
+  const host = await requireHost(ports, created.id)
   return { host, token }
 }
 
@@ -66,12 +66,17 @@ export async function requireHost(ports: Ports, idOrName: string): Promise<HostR
   throw new SlipwayError('host.not-found', `There is no host ${idOrName}. GET /v1/hosts lists them.`)
 }
 
-/** Errors: `host.not-found`, `host.in-use` while containers are placed on it. */
+/** Errors: `host.not-found`, `host.in-use` while containers are placed on it or builds of it have not ended. */
 export async function removeHost(ports: Ports, idOrName: string): Promise<void> {
   const host = await requireHost(ports, idOrName)
+  if (await deleteHost(ports.db, host.id)) return
   const load = (await hostsWithLoad(ports.db)).find(entry => entry.host.id === host.id)?.load ?? 0
-  if (load > 0) throw new SlipwayError('host.in-use', `Host ${host.name} holds ${load} containers: remove them first.`)
-  await deleteHost(ports.db, host.id)
+  throw new SlipwayError(
+    'host.in-use',
+    load > 0
+      ? `Host ${host.name} holds ${load} containers: remove them first.`
+      : `Host ${host.name} has builds that have not ended: cancel them, or wait.`,
+  )
 }
 
 export function viewHost(ports: Ports, host: HostRow): HostView {

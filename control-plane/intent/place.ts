@@ -33,7 +33,7 @@ export function chooseHost<T extends Candidate>(candidates: readonly T[], wanted
   if (ready.length === 0) {
     throw new SlipwayError(
       'host.none-ready',
-      `${wanted.host ? `Host ${wanted.host} is` : 'No host is'} ready: see that an agent runs and reaches this API.`,
+      `${wanted.host ? `Host ${wanted.host} is not` : 'No host is'} ready: see that an agent runs and reaches this API.`,
     )
   }
   const fitting = ready.filter(({ architecture }) => !wanted.architecture || architecture === wanted.architecture)

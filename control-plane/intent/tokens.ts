@@ -4,26 +4,34 @@ import type { TokenView } from '#shared/protocol/tokens.ts'
 import type { Ports } from '../ports.ts'
 import { deleteToken, hasOperatorToken, insertToken, listTokens, type TokenRow } from '../store/tokens.ts'
 import { iso } from './container-view.ts'
+import { type Creation, createOnce } from './idempotency.ts'
 import { decodeCursor, page } from './page-position.ts'
 import { hashToken, newToken } from './principal.ts'
 
-/** An operator's token; it is in the answer alone, the store keeps its hash. */
-export async function createToken(ports: Ports, name: string, token = newToken(ports.random)) {
-  const row = {
-    id: newId<TokenId>(ports.random),
-    name,
-    hash: await hashToken(token),
-    hostId: null,
-    createdAt: ports.clock.now(),
-  }
-  await insertToken(ports.db, row)
-  return { ...viewToken(row), token }
+/** An operator's token; it is in the answer alone, the store keeps its hash. Errors: `idempotency.secret-shown-once`. */
+export async function createToken(ports: Ports, name: string, creation: Creation) {
+  const token = newToken(ports.random)
+  const row = await tokenRow(ports, name, token)
+  const { isReplayed } = await createOnce(ports, creation, row.id, async record => {
+    await ports.db.batch([insertToken(ports.db, row), ...record])
+  })
+  if (!isReplayed) return { ...viewToken(row), token }
+  throw new SlipwayError(
+    'idempotency.secret-shown-once',
+    'This token was made by an earlier request, which alone got it. Revoke it, and make another with another key.',
+  )
 }
 
-/** The first operator token of a new store; undefined when there is one already. */
-export async function createFirstToken(ports: Ports, token?: string): Promise<string | undefined> {
-  if (await hasOperatorToken(ports.db)) return undefined
-  return (await createToken(ports, 'first', token)).token
+async function tokenRow(ports: Ports, name: string, token: string): Promise<TokenRow> {
+  const id = newId<TokenId>(ports.random)
+  return { id, name, hash: await hashToken(token), hostId: null, createdAt: ports.clock.now() }
+}
+
+/** Takes a token in as the first operator's of a new store. False when there is one already. */
+export async function createFirstToken(ports: Ports, token: string): Promise<boolean> {
+  if (await hasOperatorToken(ports.db)) return false
+  await insertToken(ports.db, await tokenRow(ports, 'first', token))
+  return true
 }
 
 export async function removeToken(ports: Ports, id: string): Promise<void> {

@@ -11,7 +11,7 @@ export interface Wait<T> {
   id: string
   timeoutMs: number
   /** The answer, or what to say of the present state should time run out. */
-  look(): Promise<{ done: T } | { now: string }>
+  look(): Promise<{ done: T } | { now: string; why?: string | undefined }>
 }
 
 /**
@@ -28,7 +28,7 @@ export async function waitFor<T>(ports: Ports, wait: Wait<T>): Promise<T> {
     if (leftMs <= 0) {
       throw new SlipwayError(
         'request.timeout',
-        `The ${wait.kind} is ${seen.now} after ${wait.timeoutMs / 1000} s: ask again, or wait longer with ?timeout=.`,
+        `The ${wait.kind} is ${seen.now} after ${wait.timeoutMs / 1000} s${seen.why ? ` (${seen.why})` : ''}: ask again, or wait longer with ?timeout=.`,
         { facts: { state: seen.now } },
       )
     }

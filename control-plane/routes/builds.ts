@@ -39,7 +39,7 @@ const logs = createRoute({
   request: {
     params,
     headers: z.object({ 'last-event-id': z.coerce.number().int().min(0).optional() }),
-    query: z.object({ follow: flagSchema.optional() }),
+    query: z.strictObject({ follow: flagSchema.optional() }),
   },
   responses: {
     200: {

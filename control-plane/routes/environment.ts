@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import type { HostId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { problemSchema } from '#shared/protocol/problem.ts'
 import type { Creation } from '../intent/idempotency.ts'
 import type { Principal } from '../intent/principal.ts'
 import type { Ports } from '../ports.ts'
@@ -49,8 +50,12 @@ export const optionalBody = <T extends z.ZodType>(schema: T) => ({ content: { 'a
 
 export const problems = {
   '4XX': {
-    content: { 'application/problem+json': { schema: z.object({ code: z.string(), detail: z.string() }) } },
+    content: { 'application/problem+json': { schema: problemSchema } },
     description: 'A problem (RFC 9457) with `code`, a sentence in `detail`, and `retry`.',
+  },
+  '5XX': {
+    content: { 'application/problem+json': { schema: problemSchema } },
+    description: 'A problem here, not in the request: `retry` says whether trying again later can help.',
   },
 }
 

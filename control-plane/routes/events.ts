@@ -10,7 +10,7 @@ const feed = createRoute({
     'Resumable: send the last id as `Last-Event-ID` (browsers do) or `?since=`; without one, only what comes next. The stream ends after a few minutes; resume it.',
   request: {
     headers: z.object({ 'last-event-id': z.coerce.number().int().min(0).optional() }),
-    query: z.object({
+    query: z.strictObject({
       since: z.coerce.number().int().min(0).optional(),
       type: z.string().max(64).optional().meta({ description: '`container` or `container.start`' }),
       subject: z.string().max(64).optional().meta({ description: 'Only events of this container, build or host id' }),

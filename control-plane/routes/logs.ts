@@ -39,8 +39,8 @@ export function logRoutes() {
       container.id,
       {
         follow: query.follow ?? false,
-        tail: query.tail === 'all' ? undefined : query.tail,
-        sinceMs: sinceMs(query.since),
+        tail: query.tail === undefined || query.tail === 'all' ? undefined : Number(query.tail),
+        sinceMs: sinceMs(query.since, c.get('ports').clock.now()),
         stdout: query.stdout ?? true,
         stderr: query.stderr ?? true,
       },
@@ -73,10 +73,12 @@ export function logRoutes() {
 }
 
 const encode = (lines: LogLine[], format: (line: LogLine) => string) =>
-  new TextEncoder().encode(lines.map(format).join(''))
+  new TextEncoder().encode(lines.map(line => format(inUtc(line))).join(''))
 const asText = ({ text, isPartial }: LogLine) => (isPartial ? text : `${text}\n`)
 const withTime = (line: LogLine) => `${line.time} ${asText(line)}`
 const asJson = (line: LogLine) => `${JSON.stringify(line)}\n`
+/** In a URL a `+` is a space: with `Z` a line's time can be sent back as it is. */
+const inUtc = (line: LogLine): LogLine => ({ ...line, time: line.time.replace(/\+00:00$/, 'Z') })
 
 const asEvent = (line: LogLine) => `event: ${line.stream}\ndata: ${JSON.stringify(line)}\n\n`
 
@@ -88,9 +90,17 @@ function presentation(accept: string | undefined, query: z.infer<typeof logsQuer
   return ['text/plain; charset=utf-8', query.timestamps ? withTime : asText]
 }
 
-function sinceMs(text: string | undefined): number | undefined {
+const UNITS_MS: Record<string, number> = { h: 3_600_000, m: 60_000, s: 1000 }
+
+function sinceMs(text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined
-  const time = /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text)
+  if (/^(\d+(\.\d+)?[hms])+$/.test(text)) {
+    const ago = [...text.matchAll(/([\d.]+)([hms])/g)].map(
+      ([, count, unit]) => Number(count) * (UNITS_MS[unit ?? ''] ?? 0),
+    )
+    return now - ago.reduce((sum, ms) => sum + ms, 0)
+  }
+  const time = /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text.replace(' ', '+'))
   if (Number.isFinite(time)) return time
-  throw new SlipwayError('request.invalid', 'since must be RFC 3339 or seconds since 1970.')
+  throw new SlipwayError('request.invalid', 'since must be RFC 3339, seconds since 1970, or how long ago, such as 10m.')
 }

@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
 import { createdTokenSchema, createTokenSchema, tokenSchema } from '#shared/protocol/tokens.ts'
 import { createToken, listTokenPage, removeToken } from '../intent/tokens.ts'
-import { body, json, problems, router } from './environment.ts'
+import { body, creationOf, idempotencyHeader, json, problems, router } from './environment.ts'
 
 const tags = ['tokens']
 const list = createRoute({
@@ -12,7 +12,7 @@ const list = createRoute({
 })
 const create = createRoute({
   ...{ method: 'post', path: '/v1/tokens', tags, summary: "Make an operator's token; the answer has it, once" },
-  request: { body: body(createTokenSchema) },
+  request: { headers: idempotencyHeader, body: body(createTokenSchema) },
   responses: { 201: json(createdTokenSchema, 'The token'), ...problems },
 })
 const remove = createRoute({
@@ -27,7 +27,10 @@ export function tokenRoutes() {
     const { limit, cursor } = c.req.valid('query')
     return c.json(await listTokenPage(c.get('ports'), limit, cursor), 200)
   })
-  routes.openapi(create, async c => c.json(await createToken(c.get('ports'), c.req.valid('json').name), 201))
+  routes.openapi(create, async c => {
+    const asked = c.req.valid('json')
+    return c.json(await createToken(c.get('ports'), asked.name, creationOf(c, asked)), 201)
+  })
   routes.openapi(remove, async c => {
     await removeToken(c.get('ports'), c.req.valid('param').token)
     return c.body(null, 204)

@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, or, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, or, sql } from 'drizzle-orm'
 import type { ContainerGoal, SignalOrder } from '#shared/domain/container.ts'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import type { Database } from './database.ts'
@@ -17,7 +17,12 @@ const joined = (db: Database) =>
 export function findContainer(db: Database, idOrName: string): Promise<ContainerOnHost | undefined> {
   return joined(db)
     .where(or(eq(containers.id, idOrName as ContainerId), eq(containers.name, idOrName)))
+    .orderBy(desc(eq(containers.id, idOrName as ContainerId))) // Should one's name be another's id, the id is meant.
     .get()
+}
+
+export function findContainerById(db: Database, id: ContainerId): Promise<ContainerOnHost | undefined> {
+  return joined(db).where(eq(containers.id, id)).get()
 }
 
 export interface ListPosition {

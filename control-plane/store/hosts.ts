@@ -1,4 +1,4 @@
-import { asc, eq, gt, or, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, gt, or, sql } from 'drizzle-orm'
 import type { HostId } from '#shared/domain/ids.ts'
 import type { Database } from './database.ts'
 import { containers, hosts, tokens } from './schema.ts'
@@ -10,6 +10,7 @@ export function findHost(db: Database, idOrName: string): Promise<HostRow | unde
     .select()
     .from(hosts)
     .where(or(eq(hosts.id, idOrName as HostId), eq(hosts.name, idOrName)))
+    .orderBy(desc(eq(hosts.id, idOrName as HostId))) // Should one's name be another's id, the id is meant.
     .get()
 }
 
@@ -20,8 +21,11 @@ export function listHosts(db: Database, afterName: string, limit: number): Promi
 
 /** Every host with how many containers it is asked to hold. Costs a row a host: placement looks at all. */
 export function hostsWithLoad(db: Database): Promise<{ host: HostRow; load: number }[]> {
-  const load = sql<number>`(select count(*) from ${containers} where ${containers.hostId} = ${hosts.id})`
-  return db.select({ host: hosts, load }).from(hosts)
+  return db
+    .select({ host: hosts, load: count(containers.id) })
+    .from(hosts)
+    .leftJoin(containers, eq(containers.hostId, hosts.id))
+    .groupBy(hosts.id)
 }
 
 /** The lowest free position in the address pool is chosen inside the statement; the unique index decides races. */
@@ -32,8 +36,18 @@ export function insertHost(db: Database, host: Pick<HostRow, 'id' | 'name' | 'cr
   return db.insert(hosts).values({ ...host, subnetIndex })
 }
 
-export function deleteHost(db: Database, id: HostId) {
-  return db.batch([db.delete(tokens).where(eq(tokens.hostId, id)), db.delete(hosts).where(eq(hosts.id, id))])
+/** Only while it holds no container and no unfinished build: asked in the statement itself. False when it does. */
+export async function deleteHost(db: Database, id: HostId): Promise<boolean> {
+  const isEmpty = sql`not exists (select 1 from containers where host_id = ${id})
+    and not exists (select 1 from builds where host_id = ${id} and state in ('queued', 'running'))`
+  const [gone] = await db.batch([
+    db
+      .delete(hosts)
+      .where(and(eq(hosts.id, id), isEmpty))
+      .returning({ id: hosts.id }),
+    db.delete(tokens).where(sql`${tokens.hostId} = ${id} and not exists (select 1 from ${hosts} where id = ${id})`),
+  ])
+  return gone.length > 0
 }
 
 /** Goes first into each batch that changes what a host should hold; later statements read `generationOf`. */

@@ -3,10 +3,38 @@ import { expect, test } from 'vitest'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { migrate } from '../adapters/migrate.ts'
 import { openSqlite } from '../adapters/sqlite.ts'
+import { insertContainer, type NewContainer } from './containers.ts'
 import { openDatabase } from './database.ts'
 import { eventsAfter, insertEvents } from './events.ts'
-import { findHost, insertHost } from './hosts.ts'
+import { deleteHost, findHost, hostsWithLoad, insertHost } from './hosts.ts'
 import { recordContainers } from './ingest.ts'
+
+test('the load of a host is the number of its containers, and such a host is not deleted', async () => {
+  const client = openSqlite(':memory:')
+  await migrate(client, join(import.meta.dirname, 'migrations'))
+  const db = openDatabase(client)
+  const [busy, idle] = ['aaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbb'] as [HostId, HostId]
+  for (const id of [busy, idle]) await insertHost(db, { id, name: id.slice(0, 3), createdAt: 1 })
+  for (const [at, name] of ['one', 'two'].entries()) {
+    const id = `ccccccccccccccc${'de'[at]}` as ContainerId
+    const spec = { ports: [] } as unknown as NewContainer['spec']
+    await insertContainer(db, {
+      id,
+      name,
+      hostId: busy,
+      spec,
+      goal: { kind: 'created' },
+      addressIndex: at,
+      createdAt: 1,
+    })
+  }
+  const loads = Object.fromEntries((await hostsWithLoad(db)).map(({ host, load }) => [host.id, load]))
+  expect(loads).toEqual({ [busy]: 2, [idle]: 0 })
+  expect(await deleteHost(db, busy)).toBe(false)
+  expect(await deleteHost(db, idle)).toBe(true)
+  expect(await findHost(db, busy)).toBeDefined()
+  client.close()
+})
 
 test('statements with bound JSON work inside a batch', async () => {
   const client = openSqlite(':memory:')

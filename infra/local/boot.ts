@@ -48,7 +48,7 @@ export async function bootSlipway(
   const api = apiClient(apiUrl(layout), operatorToken)
 
   progress('starting the agent of this machine')
-  await registerHost(api, paths.hostToken)
+  await registerHost(api, apiUrl(layout), paths.hostToken)
   const agent = undo.use(supervise(agentProcess(layout), progress))
   await untilHostReady(api, join(paths.logs, 'agent.log'))
 
@@ -140,10 +140,18 @@ async function untilReady(url: string, logPath: string): Promise<void> {
 }
 
 /** The host's own token is made once through the API and kept in a file that only root reads. */
-async function registerHost(api: ApiClient, tokenPath: string): Promise<void> {
-  if (existsSync(tokenPath)) return
+async function registerHost(api: ApiClient, url: string, tokenPath: string): Promise<void> {
+  if (existsSync(tokenPath) && (await isKnown(url, readFileSync(tokenPath, 'utf8').trim()))) return
   const { token } = await createHost(api, hostname().split('.')[0] || 'local')
   writeFileSync(tokenPath, token, { mode: 0o600 })
+}
+
+/** Whether the API takes a host's token still: somebody may have removed the host. */
+async function isKnown(url: string, token: string): Promise<boolean> {
+  const headers = { authorization: `Bearer ${token}` }
+  const answer = await fetch(`${url}/v1/agent/desired`, { headers, signal: AbortSignal.timeout(10_000) })
+  await answer.body?.cancel()
+  return answer.status !== 401
 }
 
 /** A start that was killed between the API's answer and the file leaves a host whose token nobody has: take another name. */

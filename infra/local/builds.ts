@@ -1,4 +1,7 @@
 import type { ApiClient } from './api-client.ts'
+import { waitUntil } from './processes.ts'
+
+const BEGIN_MS = 60_000
 
 export interface BuildRequest {
   context: string
@@ -22,8 +25,17 @@ interface BuildView {
 /** Starts a build, prints its log while it runs and returns it when it succeeded; throws with the build's own sentence. */
 export async function buildContext(api: ApiClient, request: BuildRequest, print: BuildPrinter): Promise<BuildView> {
   const { id } = await api.call<BuildView>('POST', '/v1/builds', request)
+  await refuseIfNotBegun(api, id)
   for await (const piece of api.text(`/v1/builds/${id}/logs?follow=true`)) print(piece)
   const build = await api.call<BuildView>('GET', `/v1/builds/${id}`)
   if (build.state === 'succeeded') return build
   throw new Error(`Build ${id} ${build.state}: ${build.error?.message ?? 'see its log above'}`)
+}
+
+/** A host that does not even begin would keep us waiting without a word. */
+async function refuseIfNotBegun(api: ApiClient, id: string): Promise<void> {
+  const hasBegun = async () => (await api.call<BuildView>('GET', `/v1/builds/${id}`)).state !== 'queued'
+  if (await waitUntil(hasBegun, BEGIN_MS)) return
+  await api.call('POST', `/v1/builds/${id}/cancel`, {})
+  throw new Error(`The host did not begin build ${id} within ${BEGIN_MS / 1000} s: see its agent's log.`)
 }

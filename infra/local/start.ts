@@ -40,7 +40,7 @@ async function showMainJob(slipway: Booted): Promise<void> {
   console.log(`
 ${bold('Open')}  ${url}        the page that the container serves
       ${api.url}/docs   the API, to read and to try
-${slipway.isFirstStart ? `\n${bold('Token')} ${operatorToken}   shown this once; kept in ${tokenPath}\n` : ''}
+${slipway.isFirstStart ? `\n${bold('Token')} ${operatorToken}   also in ${tokenPath}\n` : ''}
 ${bold('Try')}   export TOKEN=$(cat ${tokenPath})
       curl -H "Authorization: Bearer $TOKEN" ${api.url}/v1/containers
       curl -H "Authorization: Bearer $TOKEN" "${api.url}/v1/containers/hello/logs?follow=true"

@@ -3,7 +3,7 @@ import { buildStateSchema } from '../domain/build.ts'
 import { faultSchema } from '../domain/container.ts'
 import { waitSecondsSchema } from './paging.ts'
 
-export const createBuildSchema = z.object({
+export const createBuildSchema = z.strictObject({
   context: z.string(),
   /** Path of the Dockerfile inside the context. */
   dockerfile: z
@@ -36,4 +36,7 @@ export const buildSchema = z.object({
 })
 export type BuildView = z.infer<typeof buildSchema>
 
-export const buildWaitQuerySchema = z.object({ wait: z.enum(['finished']).optional(), timeout: waitSecondsSchema })
+export const buildWaitQuerySchema = z.strictObject({
+  wait: z.enum(['finished']).optional(),
+  timeout: waitSecondsSchema,
+})

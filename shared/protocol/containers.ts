@@ -1,49 +1,70 @@
 import { z } from 'zod'
-import { faultSchema, signalNameSchema } from '../domain/container.ts'
+import { faultSchema } from '../domain/container.ts'
+import { signalSchema } from '../domain/signal.ts'
 import { flagSchema, waitSecondsSchema } from './paging.ts'
 
 export const containerNameSchema = z
   .string()
   .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/, 'up to 63 letters, digits, dots, dashes and underscores')
 
+/** The kernel would cut a text at its first NUL. */
+const text = (limit: number) =>
+  z
+    .string()
+    .max(limit)
+    .refine(value => !value.includes('\0'), 'has a NUL character')
 /** A record, or a list of `KEY=VALUE`, as in Compose files. */
-const envSchema = z.union([
-  z.record(z.string().regex(/^[^=\0]+$/), z.string()),
-  z.array(z.string().regex(/^[^=\0]+=/, 'KEY=VALUE')),
-])
-const word = z.string().max(128 * 1024)
+const envSchema = z.union(
+  [
+    z.record(z.string().regex(/^[^=\0]+$/), text(128 * 1024)),
+    z.array(text(128 * 1024).refine(entry => /^[^=]+=/.test(entry), 'KEY=VALUE')),
+  ],
+  'an object of strings, or a list of KEY=VALUE, without NUL characters',
+)
+const word = text(128 * 1024)
+/** The kernel's highest uid is 2³² - 1, which means "none"; Docker takes half of that. */
+const LAST_USER_ID = 2 ** 31 - 1
+const userSchema = text(256).refine(
+  user =>
+    /^[^:]+(:[^:]+)?$/.test(user) && user.split(':').every(part => !/^\d+$/.test(part) || Number(part) <= LAST_USER_ID),
+  `USER or USER:GROUP, by name or by a number up to ${LAST_USER_ID}`,
+)
 const sizeSchema = z.union([
   z.int().min(1),
   z.string().regex(/^\d+(\.\d+)?[bkmg]?$/i, 'bytes, or a number with k, m or g'),
 ])
 
-export const createContainerSchema = z.object({
-  image: z.string().min(1).max(600),
-  name: containerNameSchema.optional(),
-  command: z.array(word).max(4096).optional(),
-  entrypoint: z.array(word).max(4096).optional(),
-  env: envSchema.optional(),
-  workdir: z.string().startsWith('/').max(4096).optional(),
-  user: z.string().max(256).optional(),
-  hostname: z
-    .string()
-    .regex(/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$/)
-    .optional(),
-  labels: z.record(z.string().min(1), z.string()).optional(),
-  /** `[ADDRESS:]HOST:CONTAINER[/tcp|udp]` */
-  ports: z.array(z.string()).max(1000).optional(),
-  /** Id or name of the host; left out: the emptiest one that fits. */
-  host: z.string().optional(),
-  restart: z
-    .string()
-    .regex(/^(no|always|unless-stopped|on-failure(:\d{1,6})?)$/, 'no, always, unless-stopped or on-failure[:N]')
-    .optional(),
-  memory: sizeSchema.optional(),
-  cpus: z.number().min(0.01).max(1024).optional(),
-  pidsLimit: z.int().min(1).max(4_194_304).optional(),
-  readOnly: z.boolean().optional(),
-  /** False: make it, do not start it. */
-  start: z.boolean().optional(),
+const said = <T extends z.ZodType>(schema: T, description: string) => schema.optional().meta({ description })
+
+export const createContainerSchema = z.strictObject({
+  image: text(600).min(1).meta({ description: 'repository[:tag] or repository@sha256:…' }),
+  name: said(containerNameSchema, 'Unique; left out: from the image and the id.'),
+  command: said(
+    z.array(word).max(4096),
+    "Docker's CMD: arguments of the entrypoint, or the program. Left out: the image's.",
+  ),
+  entrypoint: said(z.array(word).max(4096), "The program. Left out: the image's; an empty list: none."),
+  env: said(envSchema, "An object of strings, or a list of KEY=VALUE; added to the image's."),
+  workdir: said(text(4096).startsWith('/'), "An absolute path, made where it is missing. Left out: the image's, or /."),
+  user: said(userSchema, "USER or USER:GROUP, names of the image or numbers. Left out: the image's, or root."),
+  hostname: said(z.string().regex(/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$/), 'Left out: the id.'),
+  labels: said(z.record(text(1024).min(1), text(64 * 1024)), 'Kept with the container.'),
+  ports: said(
+    z.array(z.string()).max(1000),
+    '[ADDRESS:]HOST:CONTAINER[/tcp|udp], such as 8080:80 or 127.0.0.1:5353:53/udp.',
+  ),
+  host: said(z.string().max(63), 'Id or name of the host. Left out: the ready one with the fewest containers.'),
+  restart: said(
+    z
+      .string()
+      .regex(/^(no|always|unless-stopped|on-failure(:\d{1,6})?)$/, 'no, always, unless-stopped or on-failure[:N]'),
+    'no (the default), always, unless-stopped or on-failure[:N]: what happens when the program ends.',
+  ),
+  memory: said(sizeSchema, 'Bytes, or a number with k, m or g; at least 6m. No swap beyond it. Left out: no limit.'),
+  cpus: said(z.number().min(0.01).max(1024), 'CPUs, in fractions. Left out: no limit.'),
+  pidsLimit: said(z.int().min(1).max(4_194_304), 'Processes and threads.'),
+  readOnly: said(z.boolean(), 'The root filesystem cannot be written.'),
+  start: said(z.boolean(), 'false: make it, do not start it.'),
 })
 export type CreateContainer = z.infer<typeof createContainerSchema>
 
@@ -56,8 +77,10 @@ export const containerSchema = z.object({
   image: z.string(),
   imageDigest: z.string(),
   host: z.object({ id: z.string(), name: z.string(), state: z.string() }),
-  /** `unknown`: its host has not been heard of for a while. */
-  state: z.string(),
+  state: z.enum(CONTAINER_STATES).meta({
+    description:
+      '`unknown`: its host has not been heard of for a while. `created` with an `error`: it could not start yet.',
+  }),
   desired: z.enum(['created', 'running', 'paused', 'stopped', 'removed']),
   exitCode: z.int().optional(),
   error: faultSchema.optional(),
@@ -74,36 +97,41 @@ export const containerSchema = z.object({
   user: z.string().optional(),
   labels: z.record(z.string(), z.string()),
   restart: z.string(),
+  hostname: z.string().optional(),
+  /** Bytes. */
+  memory: z.int().optional(),
+  cpus: z.number().optional(),
+  pidsLimit: z.int().optional(),
+  readOnly: z.boolean(),
 })
 export type ContainerView = z.infer<typeof containerSchema>
 
 /** States that a call can wait for; `stopped` is another word for `exited`. */
 export const WAIT_STATES = ['created', 'running', 'paused', 'exited', 'stopped', 'removed'] as const
 export type WaitState = (typeof WAIT_STATES)[number]
-export const waitQuerySchema = z.object({ wait: z.enum(WAIT_STATES).optional(), timeout: waitSecondsSchema })
+export const waitQuerySchema = z.strictObject({ wait: z.enum(WAIT_STATES).optional(), timeout: waitSecondsSchema })
 
-const anySignal = z
-  .string()
-  .transform(text => (/^(SIG|\d)/i.test(text) ? text : `SIG${text}`).toUpperCase())
-  .pipe(signalNameSchema)
-export const stopSchema = z.object({
-  signal: anySignal.optional(),
+export const stopSchema = z.strictObject({
+  signal: signalSchema.optional(),
   /** Seconds until SIGKILL. */
   timeout: z.number().min(0).max(3600).optional(),
 })
-export const killSchema = z.object({ signal: anySignal.optional() })
+export const killSchema = z.strictObject({ signal: signalSchema.optional() })
 export const removeQuerySchema = waitQuerySchema.extend({ force: flagSchema.optional() })
 
-export const waitForContainerQuerySchema = z.object({
+export const waitForContainerQuerySchema = z.strictObject({
   condition: z.enum(['not-running', 'removed']).default('not-running'),
   timeout: waitSecondsSchema,
 })
 export const waitForContainerSchema = z.object({ state: z.string(), exitCode: z.int().optional() })
 
-export const logsQuerySchema = z.object({
+export const logsQuerySchema = z.strictObject({
   follow: flagSchema.optional(),
-  tail: z.union([z.literal('all'), z.coerce.number().int().min(0).max(1_000_000)]).optional(),
-  /** RFC 3339, or seconds since 1970. */
+  tail: z
+    .string()
+    .regex(/^(all|\d{1,6})$/, 'all, or a number of lines')
+    .optional(),
+  /** RFC 3339, seconds since 1970, or how long ago: `90s`, `10m`, `1h30m`. */
   since: z.string().max(64).optional(),
   timestamps: flagSchema.optional(),
   stdout: flagSchema.optional(),

@@ -5,7 +5,7 @@ export const hostNameSchema = z
   .string()
   .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/, 'up to 63 letters, digits, dots, dashes and underscores')
 
-export const createHostSchema = z.object({ name: hostNameSchema })
+export const createHostSchema = z.strictObject({ name: hostNameSchema })
 
 export const hostSchema = z.object({
   id: z.string(),

@@ -30,4 +30,4 @@ export const imageHistorySchema = z.object({
     }),
   ),
 })
-export const tagImageSchema = z.object({ tag: z.string().max(600) })
+export const tagImageSchema = z.strictObject({ tag: z.string().max(600) })

@@ -1,7 +1,12 @@
 import { z } from 'zod'
 
-export const pageQuerySchema = z.object({
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
+export const pageQuerySchema = z.strictObject({
+  limit: z
+    .string()
+    .regex(/^\d{1,4}$/, 'a number from 1 to 1000')
+    .transform(Number)
+    .pipe(z.int().min(1).max(1000))
+    .default(100),
   /** `nextCursor` of the page before. */
   cursor: z.string().max(500).optional(),
 })

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-export const createTokenSchema = z.object({ name: z.string().min(1).max(100) })
+export const createTokenSchema = z.strictObject({ name: z.string().min(1).max(100) })
 export const tokenSchema = z.object({
   id: z.string(),
   name: z.string(),

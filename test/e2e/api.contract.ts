@@ -116,6 +116,81 @@ export function describeApi(get: () => TestSlipway): void {
       await call('DELETE', `/v1/containers/${first.id}?wait=removed`)
     })
 
+    test('what is not understood is refused with its field, and nothing is made', async () => {
+      const { items: before } = await call<{ items: Container[] }>('GET', '/v1/containers?limit=1000')
+      for (const wrong of [
+        { memoryLimit: '64m' },
+        { memory: '99999999g' },
+        { memory: '1k' },
+        { user: '4294967295' },
+        { user: '33:4294967295' },
+        { command: ['a\0b'] },
+        { env: { A: 'b\0c' } },
+        { ports: ['80'] },
+        { restart: 'sometimes' },
+      ]) {
+        const attempt = call('POST', '/v1/containers', { image: 'busybox', ...wrong })
+        expect(await codeOf(attempt), JSON.stringify(wrong)).toBe('request.invalid')
+      }
+      for (const path of ['?limit=', '?limit=0', '?limit=5000', '?colour=red']) {
+        expect(await codeOf(call('GET', `/v1/containers${path}`)), path).toBe('request.invalid')
+      }
+      const { items: after } = await call<{ items: Container[] }>('GET', '/v1/containers?limit=1000')
+      expect(after.length).toBe(before.length)
+    })
+
+    test('a known path says which methods it takes', async () => {
+      expect(await codeOf(call('PATCH', '/v1/containers', {}))).toBe('request.method-not-allowed')
+      expect(await codeOf(call('GET', '/v1/nothing'))).toBe('request.not-found')
+    })
+
+    test('an optional body may be left out, whatever its announced type', async () => {
+      const made = await fetch(`${get().api.url}/v1/contexts`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${get().operatorToken}`, 'content-type': 'application/json' },
+      })
+      expect(made.status).toBe(201)
+    })
+
+    test('signals by name and number; what is none is refused', async () => {
+      const script = 'trap "exit 3" HUP; while :; do sleep 0.1; done'
+      const { id } = await call<Container>('POST', '/v1/containers?wait=running', {
+        ...{ image: 'busybox', command: [...SHELL, script] },
+      })
+      expect(await codeOf(call('POST', `/v1/containers/${id}/kill`, { signal: 'BOGUS' }))).toBe('request.invalid')
+      await call('POST', `/v1/containers/${id}/kill`, { signal: 1 })
+      expect(await call('POST', `/v1/containers/${id}/wait`, {})).toMatchObject({ exitCode: 3 })
+      await call('DELETE', `/v1/containers/${id}?wait=removed`)
+    })
+
+    test('a name that is the id of another container never stands for it', async () => {
+      const make = (name?: string) =>
+        call<Container>('POST', '/v1/containers', { image: 'busybox', start: false, name })
+      const first = await make()
+      const second = await make(first.id)
+      expect((await call<Container>('GET', `/v1/containers/${first.id}`)).name).toBe(first.name)
+      await call('DELETE', `/v1/containers/${first.id}?wait=removed&timeout=20`)
+      await call('DELETE', `/v1/containers/${second.id}?wait=removed&timeout=20`)
+    })
+
+    test('a host that holds containers is not removed', async () => {
+      const { id, host } = await call<Container & { host: { id: string } }>('POST', '/v1/containers', {
+        ...{ image: 'busybox', start: false },
+      })
+      expect(await codeOf(call('DELETE', `/v1/hosts/${host.id}`))).toBe('host.in-use')
+      await call('DELETE', `/v1/containers/${id}?wait=removed`)
+    })
+
+    test('tokens: made once a key, shown once, revoked at once', async () => {
+      const headers = { 'idempotency-key': crypto.randomUUID() }
+      const { id, token } = await call<{ id: string; token: string }>('POST', '/v1/tokens', { name: 'ci' }, headers)
+      expect(await codeOf(call('POST', '/v1/tokens', { name: 'ci' }, headers))).toBe('idempotency.secret-shown-once')
+      const ask = () => fetch(`${get().api.url}/v1/hosts`, { headers: { authorization: `Bearer ${token}` } })
+      expect((await ask()).status).toBe(200)
+      await call('DELETE', `/v1/tokens/${id}`)
+      expect((await ask()).status).toBe(401)
+    })
+
     test('lists come in pages', async () => {
       const made = await Promise.all(
         [1, 2, 3].map(() => call<Container>('POST', '/v1/containers', { image: 'busybox', start: false })),

@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { buildBusybox } from '#infra/local/base-images.ts'
 import { type Booted, bootSlipway, type Progress } from '#infra/local/boot.ts'
-import type { Layout } from '#infra/local/layout.ts'
+import { addressPoolOf, type Layout } from '#infra/local/layout.ts'
 import { leftoversOf } from './leftovers.ts'
 
 export interface TestSlipway extends Booted {
@@ -30,7 +30,7 @@ export async function bootForTest(
     apiPort: await freePort(),
     natsPort: await freePort(),
     natsWebSocketPort: await freePort(),
-    addressPool: poolOf(instance),
+    addressPool: addressPoolOf(instance),
   }
   const progress: string[] = []
   try {
@@ -44,12 +44,6 @@ export async function bootForTest(
     removeInstance(layout)
     throw error
   }
-}
-
-/** Two instances of one machine must not route the same subnets. */
-function poolOf(instance: string): string {
-  const sum = [...instance].reduce((hash, char) => (hash * 31 + char.charCodeAt(0)) % 100, 0)
-  return `10.${100 + sum}.0.0/16`
 }
 
 export function makeDataFolder(instance: string): string {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import { SlipwayError } from '#shared/errors.ts'
 
-/** One agent a data folder: an abstract socket of its name, which the kernel frees however the process ends. */
+/** One agent a data folder, and one an instance: an abstract socket of its name, which the kernel frees however the process ends. */
 export async function lockFolder(folder: string): Promise<Server> {
   const name = createHash('sha256').update(folder).digest('hex').slice(0, 32)
   const server = createServer(socket => socket.destroy())

@@ -8,6 +8,8 @@ export interface ResolvedUser {
 }
 
 const NUMBER = /^\d{1,10}$/
+/** Above it the kernel reads -1, "leave as it is", which would be root. */
+const LAST_ID = 2 ** 31 - 1
 
 interface PasswdEntry {
   name: string
@@ -31,6 +33,9 @@ export function resolveUser(text: string, passwd: string, group: string): Resolv
   const gid = groupName === undefined || groupName === '' ? (entry?.gid ?? 0) : groupId(groupName, groups)
   const isMember = (members: string[]) => entry !== undefined && members.includes(entry.name)
   const additionalGids = groupName ? [] : groups.filter(({ members }) => isMember(members)).map(({ id }) => id)
+  if (uid > LAST_ID || gid > LAST_ID) {
+    throw new SlipwayError('container.user-not-found', `User ${text} is out of range: ids go up to ${LAST_ID}.`)
+  }
   return { uid, gid, additionalGids, home: entry?.home || '/' }
 }
 
