@@ -47,9 +47,10 @@ test('where nothing is dropped, nothing is added', async () => {
   expect(await host.run('nft', 'list', 'tables')).toBe('table inet slipway_tfw')
 })
 
-test.each(['iptables-nft', 'iptables-legacy'])(
+test.for(['iptables-nft', 'iptables-legacy'])(
   'a FORWARD that drops (%s) lets containers pass, and mends what is flushed',
-  async tool => {
+  async (tool, { skip }) => {
+    if (!(await shell(`${tool} -S`).catch(() => ''))) skip('this kernel has no such table')
     await shell(`${tool} -P FORWARD DROP`)
     expect(await ask(outside, inner, 18_300)).toBe('no answer')
     await driver.ensureHost(NETWORK)
