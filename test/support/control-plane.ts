@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { COMPILE_CACHE, LEAN } from '#infra/local/boot.ts'
+import { COMPILE_CACHE, CONTROL_PLANE_LEAN } from '#infra/local/boot.ts'
 import { supervise, waitUntil } from '#infra/local/processes.ts'
 import { freePort } from './slipway.ts'
 
@@ -28,9 +28,10 @@ export async function bootControlPlane(
   const options = {
     name: 'the control plane',
     command: process.execPath,
-    args: [...LEAN, join(project, 'control-plane/main.node.ts')],
+    args: [...CONTROL_PLANE_LEAN.args, join(project, 'control-plane/main.node.ts')],
     env: {
       NODE_COMPILE_CACHE: COMPILE_CACHE,
+      ...CONTROL_PLANE_LEAN.env,
       SLIPWAY_DATA: folder,
       SLIPWAY_LISTEN: `127.0.0.1:${port}`,
       SLIPWAY_TOKEN_FILE: token,

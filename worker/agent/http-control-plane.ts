@@ -26,6 +26,8 @@ const ASK_AGAIN_MS = 1000
 /** For bytes on their way: a layer may be large and a line slow. */
 const TRANSFER_MS = 30 * 60 * 1000
 const UPLOAD_RETRIES = 4
+/** With the waits in between, half a minute. */
+const CALL_RETRIES = 8
 
 /** The API over HTTP with the host's token, which is sent to the API alone and never to a signed URL of elsewhere. */
 export function httpControlPlane(url: string, token: string): ControlPlane {
@@ -50,16 +52,12 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     if (response.status >= 400) throw await asError(response)
     return response
   }
-  const call = async <T>(
-    method: string,
-    path: string,
-    schema: z.ZodType<T>,
-    body?: unknown,
-    timeoutMs = CALL_MS,
-  ): Promise<T> => {
-    const response = await send(method, path, body, timeoutMs, 'follow')
-    return schema.parse(await response.json())
-  }
+  /** All that is asked this way is idempotent: an API that restarts costs a build or a start some time, not its life. */
+  const call = <T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown, timeoutMs = CALL_MS) =>
+    pRetry(async () => schema.parse(await (await send(method, path, body, timeoutMs, 'follow')).json()), {
+      ...{ retries: CALL_RETRIES, minTimeout: 250, maxTimeout: 8000, randomize: true },
+      shouldRetry: ({ error }) => isWorthRetrying(error),
+    })
   const download = async (path: string, timeoutMs = CALL_MS): Promise<Readable> => {
     const deadline = AbortSignal.timeout(TRANSFER_MS)
     const open = async (from: number) => {

@@ -12,6 +12,7 @@ import { removeLink } from './links.ts'
 import { type Names, NETNS_FOLDER, namesOf } from './names.ts'
 import type { HostNetwork, NetworkDriver } from './network-driver.ts'
 import { type Publisher, publisher } from './publisher.ts'
+import { tolerate } from './tolerate.ts'
 import { type Turns, turns } from './turns.ts'
 
 export interface BridgeDriverOptions {
@@ -44,11 +45,13 @@ export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): Netw
         if (hasRemains(parts, id)) await release(parts, id)
         const attached = { endpoint, ports: [...published] }
         await attachments.write(id, attached)
-        const outcomes = await Promise.allSettled([links.make(id, endpoint), ports.publish(attached)])
-        const failure = outcomes.find(outcome => outcome.status === 'rejected')
-        if (!failure) return { netns: names.netns(id) }
-        await release(parts, id)
-        throw failure.reason
+        try {
+          await together(links.make(id, endpoint), ports.publish(attached))
+        } catch (error) {
+          await release(parts, id)
+          throw error
+        }
+        return { netns: names.netns(id) }
       }),
     detach: id => inTurn(id, () => release(parts, id)),
     isAttached: id => hasRemains(parts, id),
@@ -62,36 +65,30 @@ async function ensureHost(parts: Parts, network: HostNetwork): Promise<void> {
   prepareNetnsFolder(NETNS_FOLDER)
   await ensureBridge(names.bridge, network)
   await links.sweep(() => owners(parts))
-  const failure = await mendLinks(parts)
+  await mendLinks(parts)
   await ports.ensure(network, forward.isOurs())
   // After the table, which guards both.
   ensureSysctl(`net/ipv4/conf/${names.bridge}/route_localnet`, '1')
   forward.turnOn()
-  if (failure) throw failure // One link that cannot be mended keeps nobody else from the network.
 }
 
-/** Answers the first failure. */
-async function mendLinks(parts: Parts): Promise<unknown> {
+async function mendLinks(parts: Parts): Promise<void> {
   const { links, attachments, inTurn } = parts
+  const mend = async (id: string) => {
+    const attached = await attachments.read(id)
+    if (attached) await links.mend(id, attached.endpoint)
+  }
   const lost = links.lost(await owners(parts))
-  const outcomes = await Promise.allSettled(
-    lost.map(id =>
-      inTurn(id, async () => {
-        const attached = await attachments.read(id)
-        if (attached) await links.mend(id, attached.endpoint)
-      }),
-    ),
-  )
-  return outcomes.find(outcome => outcome.status === 'rejected')?.reason
+  await Promise.all(lost.map(id => tolerate(`mend the link of container ${id}`, () => inTurn(id, () => mend(id)))))
 }
 
 async function release({ attachments, links, ports }: Parts, id: string): Promise<void> {
   const attached = await attachments.read(id)
   await links.removeLink(id) // First: from here on no packet begins a connection of it.
-  await Promise.all([
+  await together(
     links.removeNamespace(id),
     ...(attached ? [ports.withdraw(id, attached), forgetFrom(attached.endpoint.address)] : []),
-  ])
+  )
   await attachments.remove(id) // Last: until here it says whose the rest is.
 }
 
@@ -113,6 +110,12 @@ const hasRemains = ({ names, links }: Parts, id: string) =>
 async function describe({ names, attachments }: Parts, id: string) {
   const netns = existsSync(names.netns(id)) ? names.netns(id) : undefined
   return { id, netns, ports: (await attachments.read(id))?.ports ?? [] }
+}
+
+/** Waits for every task, also when one has failed: none goes on when its container's turn is over. */
+async function together(...tasks: Promise<void>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(tasks)
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
 }
 
 /** Callers with the same wish while a pass runs wait for that one; others come after it. */

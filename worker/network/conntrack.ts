@@ -44,15 +44,22 @@ export function forgetTo(address: string): Promise<void> {
 
 const addressPart = (address: string) => nested(TUPLE.IP, attribute(IP.SOURCE, ipv4(address)))
 
-export function forgetUdpPort(port: number): Promise<void> {
+/** Of any number of ports in one look. */
+export async function forgetUdpPorts(ports: readonly number[]): Promise<void> {
+  const [first, ...more] = ports.map(portPart)
+  if (!first) return
+  // The kernel compares one port; for several it answers with all of UDP, and the rest is done here.
+  const compared = more.length === 0 ? COMPARE.NUMBER | COMPARE.DESTINATION_PORT : COMPARE.NUMBER
+  const { attributes } = filter(CTA.TUPLE_ORIG, compared, first)
+  const tupleOf = (entry: Buffer) => entryAttributes(entry).get(CTA.TUPLE_ORIG)
+  await forget({ attributes, matches: entry => [first, ...more].some(part => includesPart(tupleOf(entry), part)) })
+}
+
+function portPart(port: number): Buffer {
   const number = Buffer.alloc(2)
   number.writeUInt16BE(port)
-  const proto = nested(
-    TUPLE.PROTO,
-    attribute(PROTO.NUMBER, Buffer.from([UDP])),
-    attribute(PROTO.DESTINATION_PORT, number),
-  )
-  return forget(filter(CTA.TUPLE_ORIG, COMPARE.NUMBER | COMPARE.DESTINATION_PORT, proto))
+  const protocol = attribute(PROTO.NUMBER, Buffer.from([UDP]))
+  return nested(TUPLE.PROTO, protocol, attribute(PROTO.DESTINATION_PORT, number))
 }
 
 /** Attributes of a question that is answered with the entries whose tuple has these parts. */
@@ -75,16 +82,16 @@ function filter(side: 1 | 2, compared: number, part: Buffer): Filter {
 
 /** Whether a tuple has every value of a part: of addresses or of ports. */
 function includesPart(tuple: Buffer | undefined, part: Buffer): boolean {
-  for (const [type, wanted] of decodeAttributes(part)) {
-    const present = new Map(
-      decodeAttributes(new Map(decodeAttributes(tuple ?? Buffer.alloc(0))).get(type) ?? Buffer.alloc(0)),
-    )
-    for (const [key, value] of decodeAttributes(wanted)) if (!present.get(key)?.equals(value)) return false
-  }
-  return true
+  const present = attributesIn(tuple)
+  return [...attributesIn(part)].every(([type, wanted]) => {
+    const values = attributesIn(present.get(type))
+    return [...attributesIn(wanted)].every(([key, value]) => values.get(key)?.equals(value))
+  })
 }
 
-const entryAttributes = (entry: Buffer) => new Map(decodeAttributes(entry.subarray(HEADER.length)))
+const attributesIn = (bytes: Buffer = Buffer.alloc(0)) => new Map(decodeAttributes(bytes))
+
+const entryAttributes = (entry: Buffer) => attributesIn(entry.subarray(HEADER.length))
 
 /** A kernel without this interface keeps what it has: nothing worth failing a container for. */
 async function forget(wanted: Filter): Promise<void> {

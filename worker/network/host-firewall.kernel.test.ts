@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -47,9 +47,10 @@ test('where nothing is dropped, nothing is added', async () => {
   expect(await host.run('nft', 'list', 'tables')).toBe('table inet slipway_tfw')
 })
 
-test.each(['iptables-nft', 'iptables-legacy'])(
+test.for(['iptables-nft', 'iptables-legacy'])(
   'a FORWARD that drops (%s) lets containers pass, and mends what is flushed',
-  async tool => {
+  async (tool, { skip }) => {
+    if (!(await shell(`${tool} -S`).catch(() => ''))) skip('this kernel has no such table')
     await shell(`${tool} -P FORWARD DROP`)
     expect(await ask(outside, inner, 18_300)).toBe('no answer')
     await driver.ensureHost(NETWORK)
@@ -76,6 +77,21 @@ test('Docker is asked in its own chain, also when it comes later, and after its 
   await driver.ensureHost(NETWORK)
   expect(await marked('iptables-nft')).toEqual(rulesIn('DOCKER-USER'))
   await passes()
+})
+
+test('a firewall that cannot be changed stops nothing else, and is tried again', async () => {
+  using stubborn = await openNetworkHost()
+  const folder = mkdtempSync(join(tmpdir(), 'slipway-network-'))
+  const program = join(folder, 'iptables')
+  writeFileSync(program, `#!/bin/sh\necho "$@" >> ${folder}/calls; [ "$3" = -S ] && echo "-P FORWARD DROP"\n`, {
+    mode: 0o755,
+  })
+  await stubborn.run('sh', '-c', `mount --bind ${program} $(readlink -f $(command -v iptables-nft))`)
+  const other = stubborn.openDriver('tstub', folder)
+  for (let pass = 0; pass < 2; pass++) await other.ensureHost(NETWORK)
+  await other.attach(newContainer(), endpointAt(10), [])
+  expect(readFileSync(join(folder, 'calls'), 'utf8').match(/-I FORWARD/g)).toHaveLength(2)
+  rmSync(folder, { recursive: true, force: true })
 })
 
 test('what is not published stays closed, and removal leaves every rule of others', async () => {

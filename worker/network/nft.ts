@@ -16,10 +16,10 @@ export interface Nft {
   /** Undefined when there is no such table. */
   list(family: string, table: string): Promise<string | undefined>
   /**
-   * Runs `look` unless one with the same `purpose` went well before and nothing but `change` changed any table since.
+   * Runs `look`, which answers whether all went well, unless one with the same `purpose` went well before and nothing but `change` changed any table since.
    * The kernel counts transactions, so a look that is not needed costs microseconds in place of a run of `nft`.
    */
-  lookIfChanged(purpose: string, look: () => Promise<void>): Promise<void>
+  lookIfChanged(purpose: string, look: () => Promise<boolean>): Promise<void>
 }
 
 /** Not for two tasks at a time: the count of our own transactions would be wrong. */
@@ -47,8 +47,7 @@ export function openNft(): Nft {
       if (lookedFor === purpose && generation === expected) return
       lookedFor = ''
       expected = generation
-      await look()
-      lookedFor = purpose
+      if (await look()) lookedFor = purpose
     },
   }
 }

@@ -1,5 +1,5 @@
 import type { Attached, Attachments } from './attachments.ts'
-import { forgetTo, forgetUdpPort } from './conntrack.ts'
+import { forgetTo, forgetUdpPorts } from './conntrack.ts'
 import { hostFirewall } from './host-firewall.ts'
 import { refuseTakenPorts } from './host-ports.ts'
 import type { Names } from './names.ts'
@@ -7,6 +7,7 @@ import type { HostNetwork } from './network-driver.ts'
 import { openNft } from './nft.ts'
 import { portTable } from './port-table.ts'
 import { ruleset } from './ruleset.ts'
+import { tolerate } from './tolerate.ts'
 import { turns } from './turns.ts'
 
 /** Published ports and the rules around them: our table, and what other firewalls need to let it work. */
@@ -35,15 +36,16 @@ export function publisher({ table, bridge }: Names, attachments: Attachments): P
         const rules = ruleset({ table, bridge, network, refusesOthers })
         await nft.lookIfChanged(rules, async () => {
           await ports.ensure(rules, await kept())
-          await firewall.ensure()
+          return tolerate('be accepted by the firewall of iptables', firewall.ensure)
         })
-        await legacyFirewall.ensure() // The kernel counts no changes of that one.
+        await tolerate('be accepted by the firewall of iptables-legacy', legacyFirewall.ensure) // The kernel counts no changes of that one.
       }),
     publish: async attached => {
       if (attached.ports.length === 0) return
       await refuseTakenPorts(attached.ports)
       await inTurn(() => ports.publish(attached))
-      for (const { protocol, hostPort } of attached.ports) if (protocol === 'udp') await forgetUdpPort(hostPort)
+      const udp = attached.ports.filter(({ protocol }) => protocol === 'udp')
+      await forgetUdpPorts(udp.map(({ hostPort }) => hostPort))
     },
     withdraw: async (id, attached) => {
       if (attached.ports.length === 0) return

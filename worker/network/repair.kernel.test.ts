@@ -64,6 +64,16 @@ test('a pass that finds all well changes nothing', async () => {
   expect(await shell('nft -a list ruleset; ip address; bridge link')).toBe(before)
 })
 
+test('a link that cannot be mended keeps no other container from the network', async () => {
+  const stuck = newContainer()
+  const inside = (await driver.attach(stuck, endpointAt(11), [])).netns
+  await shell(`ip link delete slw${stuck.slice(0, 12)}; nsenter --net=${inside} ip link add eth0 type bridge`)
+  await shell('nft flush table inet slipway_trep')
+  await driver.ensureHost(NETWORK)
+  await isWhole()
+  await driver.detach(stuck)
+})
+
 test('a port that nobody owns is taken away', async () => {
   await shell(`nft "add ${PORT} { udp . 514 : 10.99.7.66 . 514 }"`)
   await driver.ensureHost(NETWORK)
