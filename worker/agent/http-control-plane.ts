@@ -16,7 +16,10 @@ import type { ControlPlane } from './control-plane.ts'
 const CALL_MS = 10_000
 /** For bytes on their way: a layer may be large and a line slow. */
 const TRANSFER_MS = 30 * 60 * 1000
-const UPLOAD_RETRIES = 4
+const RETRIES = 4
+/** The API restarts, or the line breaks for a moment: no reason to lose a build. Every call is idempotent. */
+const patiently = <T>(attempt: () => Promise<T>): Promise<T> =>
+  pRetry(attempt, { retries: RETRIES, randomize: true, shouldRetry: ({ error }) => isAway(error) })
 
 /** The API over HTTP with the host's token, which is sent to the API alone and never to a signed URL of elsewhere. */
 export function httpControlPlane(url: string, token: string): ControlPlane {
@@ -41,11 +44,11 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     return response
   }
   const call = async <T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown): Promise<T> => {
-    const response = await send(method, path, body, CALL_MS, 'follow')
+    const response = await patiently(() => send(method, path, body, CALL_MS, 'follow'))
     return schema.parse(await response.json())
   }
   const download = async (path: string): Promise<Readable> => {
-    const { headers } = await send('GET', path, undefined, CALL_MS, 'manual')
+    const { headers } = await patiently(() => send('GET', path, undefined, CALL_MS, 'manual'))
     const response = await reach(new URL(headers.get('location') ?? '', url), {
       signal: AbortSignal.timeout(TRANSFER_MS),
     })
@@ -74,7 +77,7 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
           })
           if (!response.ok) throw await asError(response)
         },
-        { retries: UPLOAD_RETRIES, randomize: true, shouldRetry: ({ error }) => isWorthRetrying(error) },
+        { retries: RETRIES, randomize: true, shouldRetry: ({ error }) => isWorthRetrying(error) },
       ),
     download: digest => download(`/v1/agent/blobs/${digest}`),
     downloadContext: id => download(`/v1/agent/contexts/${id}`),
@@ -85,6 +88,10 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
 
 function isWorthRetrying(error: Error): boolean {
   return error instanceof SlipwayError && error.retry
+}
+
+function isAway(error: Error): boolean {
+  return error instanceof SlipwayError && error.code === 'host.unreachable'
 }
 
 async function reach(url: string | URL, init: RequestInit): Promise<Response> {
