@@ -189,7 +189,10 @@ function refuseIfUnable(): void {
   }
 }
 
-/** Containers go on. Looks that run are given their time, builds are left for the next agent, which waits for the lock. */
+/**
+ * Containers go on. Looks that run are given their time, builds are left for the next agent. The lock is held to the end:
+ * a look that still runs must not meet another agent's.
+ */
 function stop(): void {
   stopping.abort()
   const exit = () => {

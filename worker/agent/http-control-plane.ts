@@ -25,9 +25,14 @@ const PUBLISH_MS = 280_000
 const ASK_AGAIN_MS = 1000
 /** For bytes on their way: a layer may be large and a line slow. */
 const TRANSFER_MS = 30 * 60 * 1000
-const UPLOAD_RETRIES = 4
 /** With the waits in between, half a minute. */
-const CALL_RETRIES = 8
+const RETRIES = 8
+/** The API restarts, or the line breaks for a while: no reason to lose a build. Every call is idempotent. */
+const patiently = <T>(attempt: () => Promise<T>): Promise<T> =>
+  pRetry(attempt, {
+    ...{ retries: RETRIES, minTimeout: 250, maxTimeout: 8000, randomize: true },
+    shouldRetry: ({ error }) => isAway(error),
+  })
 
 /** The API over HTTP with the host's token, which is sent to the API alone and never to a signed URL of elsewhere. */
 export function httpControlPlane(url: string, token: string): ControlPlane {
@@ -52,17 +57,13 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     if (response.status >= 400) throw await asError(response)
     return response
   }
-  /** All that is asked this way is idempotent: an API that restarts costs a build or a start some time, not its life. */
   const call = <T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown, timeoutMs = CALL_MS) =>
-    pRetry(async () => schema.parse(await (await send(method, path, body, timeoutMs, 'follow')).json()), {
-      ...{ retries: CALL_RETRIES, minTimeout: 250, maxTimeout: 8000, randomize: true },
-      shouldRetry: ({ error }) => isWorthRetrying(error),
-    })
+    patiently(async () => schema.parse(await (await send(method, path, body, timeoutMs, 'follow')).json()))
   const download = async (path: string, timeoutMs = CALL_MS): Promise<Readable> => {
     const deadline = AbortSignal.timeout(TRANSFER_MS)
     const open = async (from: number) => {
       // Each time anew: a signed URL may have expired meanwhile.
-      const { headers } = await untilFetched(() => send('GET', path, undefined, timeoutMs, 'manual'))
+      const { headers } = await untilFetched(() => patiently(() => send('GET', path, undefined, timeoutMs, 'manual')))
       const range: Record<string, string> = from > 0 ? { range: `bytes=${from}-` } : {}
       const location = new URL(headers.get('location') ?? '', url)
       const response = await reach(location, { headers: range, signal: deadline })
@@ -103,7 +104,7 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
           })
           if (!response.ok) throw await asError(response)
         },
-        { retries: UPLOAD_RETRIES, randomize: true, shouldRetry: ({ error }) => isWorthRetrying(error) },
+        { retries: RETRIES, randomize: true, shouldRetry: ({ error }) => isWorthRetrying(error) },
       ),
     download: digest => download(`/v1/agent/blobs/${digest}`, BLOB_CALL_MS),
     downloadContext: id => download(`/v1/agent/contexts/${id}`),
@@ -128,6 +129,10 @@ async function untilFetched<T>(ask: () => Promise<T>): Promise<T> {
 
 function isWorthRetrying(error: Error): boolean {
   return error instanceof SlipwayError && error.retry
+}
+
+function isAway(error: Error): boolean {
+  return error instanceof SlipwayError && error.code === 'host.unreachable'
 }
 
 async function reach(url: string | URL, init: RequestInit): Promise<Response> {
