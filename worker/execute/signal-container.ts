@@ -5,18 +5,15 @@ import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { HostPorts } from './ports.ts'
 
 /**
- * Tells a run to end. When it was told first is remembered before, so that its timeout survives the agent; where that
- * cannot be written (a full disk) it is told all the same: stopping things is how room is made.
+ * Tells a run to end, and remembers when, so that its timeout survives the agent. In this order: an agent that dies in
+ * between tells it twice, which ends it all the same, and a full disk keeps nothing from being told.
  */
 export async function sendStop(ports: HostPorts, id: ContainerId, signal: string, imageDigest: Digest): Promise<void> {
+  const own = signal || (await ports.images.find(imageDigest))?.config.config?.StopSignal || 'SIGTERM'
+  await ports.runtime.kill(id, /^SIG/.test(own) || /^\d+$/.test(own) ? own : `SIG${own}`)
   const folder = join(ports.containersFolder, id)
   const record = await readRecord(folder)
-  try {
-    if (record.stopSentAt === undefined) await writeRecord(folder, { ...record, stopSentAt: ports.clock.now() })
-  } finally {
-    const own = signal || (await ports.images.find(imageDigest))?.config.config?.StopSignal || 'SIGTERM'
-    await ports.runtime.kill(id, /^SIG/.test(own) || /^\d+$/.test(own) ? own : `SIG${own}`)
-  }
+  if (record.stopSentAt === undefined) await writeRecord(folder, { ...record, stopSentAt: ports.clock.now() })
 }
 
 /** At most once: remembered before it is sent, since a signal such as SIGHUP or SIGUSR1 twice may do harm. */
