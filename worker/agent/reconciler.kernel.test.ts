@@ -67,7 +67,7 @@ test('images that take their time hold up no stop and no removal, not even of th
   set({ ...first, goal: { kind: 'removed', isForced: true } })
   expect(await says(first.id, 'absent')).toBe(true)
 
-  pulls[1]?.reject(new SlipwayError('host.unreachable', 'no answer'))
+  for (const one of pulls) one.reject(new SlipwayError('host.unreachable', 'no answer'))
   const isTold = async () => {
     const status = said.get(second.id)
     return status?.state === 'created' && status.error?.code === 'host.unreachable'

@@ -5,14 +5,14 @@ import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { HostPorts } from './ports.ts'
 
 /**
- * Tells a run to end. When it was told first is remembered, so that its timeout survives the agent; but only after it was
- * told: an agent that dies in between tells it twice, one that remembered too early would let it be killed untold.
+ * Tells a run to end, and remembers when, so that its timeout survives the agent. In this order: an agent that dies in
+ * between tells it twice, which ends it all the same, and a full disk keeps nothing from being told.
  */
 export async function sendStop(ports: HostPorts, id: ContainerId, signal: string, imageDigest: Digest): Promise<void> {
-  const folder = join(ports.containersFolder, id)
-  const record = await readRecord(folder)
   const own = signal || (await ports.images.find(imageDigest))?.config.config?.StopSignal || 'SIGTERM'
   await ports.runtime.kill(id, /^SIG/.test(own) || /^\d+$/.test(own) ? own : `SIG${own}`)
+  const folder = join(ports.containersFolder, id)
+  const record = await readRecord(folder)
   if (record.stopSentAt === undefined) await writeRecord(folder, { ...record, stopSentAt: ports.clock.now() })
 }
 
