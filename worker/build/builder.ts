@@ -93,7 +93,7 @@ async function buildTarget(
   await mkdir(context, { mode: 0o755 })
   await extractContext(await api.downloadContext(spec.contextId), context, CONTEXT_LIMITS)
   const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
-  await applyIgnoreFile(context, spec.dockerfile)
+  await applyIgnoreFile(context, spec.dockerfile, signal)
   const globals = globalArgs(dockerfile, spec.args, platformArgs(ports.architecture))
   const scope: Scope = { dockerfile, given: spec.args, globals }
   const stages = resolveStages(dockerfile, globals)
