@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { addAbortSignal } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Digest } from '#shared/digest.ts'
 import type { DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
@@ -13,9 +14,11 @@ import type { HostNetwork } from '../network/network-driver.ts'
 import { applyIgnoreFile, CONTEXT_LIMITS, readDockerfile } from './build-context.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
-import { parseDockerfile } from './dockerfile.ts'
+import { untilAborted } from './deadline.ts'
+import { dockerfileFault, type Instruction, parseDockerfile } from './dockerfile.ts'
 import { type Draft, draftOf, EMPTY_DRAFT } from './image-draft.ts'
 import type { Scope } from './interpret.ts'
+import { once } from './once.ts'
 import { publishDraft } from './publish.ts'
 import { type BuildWork, buildInstruction } from './stage-builder.ts'
 import { findStage, globalArgs, platformArgs, resolveStages, type Stage, targetStage } from './stages.ts'
@@ -57,7 +60,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const shared = { ports, cache, endpoints, owned, signal, log: buildLog, random: options.random, folder: own }
     const draft = await buildTarget(wanted, { ...shared, isCacheUsed: !wanted.spec.noCache }, options.api)
     buildLog.write('step', 'exporting the image')
-    return publishDraft(draft, wanted, { ...options, cache, log: buildLog })
+    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, signal })
   }
 
   return {
@@ -91,24 +94,17 @@ async function buildTarget(
   const { ports, signal, log } = shared
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
-  await extractContext(await api.downloadContext(spec.contextId), context, CONTEXT_LIMITS)
+  const upload = await untilAborted(api.downloadContext(spec.contextId), signal)
+  await extractContext(addAbortSignal(signal, upload), context, CONTEXT_LIMITS)
   const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
   await applyIgnoreFile(context, spec.dockerfile, signal)
   const globals = globalArgs(dockerfile, spec.args, platformArgs(ports.architecture))
   const scope: Scope = { dockerfile, given: spec.args, globals }
   const stages = resolveStages(dockerfile, globals)
-  const built = new Map<number, Promise<Draft>>()
 
-  const draftFor = (stage: Stage): Promise<Draft> => {
-    const begun = built.get(stage.index)
-    if (begun) return begun
-    const work = buildStage(stage)
-    built.set(stage.index, work)
-    return work
-  }
+  const pull = once((reference: string) => ports.images.pull(reference))
   const pulled = async (reference: string, platform: string | undefined) => {
-    signal.throwIfAborted()
-    const image = await ports.images.pull(reference)
+    const image = await untilAborted(pull(reference), signal)
     refuseOtherPlatform(reference, platform, image.config.architecture, ports.architecture)
     return draftOf(image)
   }
@@ -124,7 +120,10 @@ async function buildTarget(
       return (await (source ? draftFor(source) : pulled(wanted, undefined))).diffIds
     }
     let draft = EMPTY_DRAFT
-    if (base.kind === 'image') draft = await pulled(base.reference, stage.platform)
+    if (base.kind === 'image') {
+      draft = await pulled(base.reference, stage.platform)
+      refuseTriggers(draft, from, dockerfile.file)
+    }
     if (base.kind === 'stage') draft = await afterStage(base.index)
     for (const [at, instruction] of instructions.entries()) {
       const label = `[${name}${at + 2}/${count}]`
@@ -132,6 +131,7 @@ async function buildTarget(
     }
     return draft
   }
+  const draftFor = once(buildStage)
   /** ARGs end with their stage. */
   const afterStage = async (index: number): Promise<Draft> => {
     const stage = stages[index]
@@ -140,6 +140,12 @@ async function buildTarget(
     return { ...draft, state: { ...draft.state, args: new Map(), hasOwnCommand: false } }
   }
   return draftFor(targetStage(stages, spec.target))
+}
+
+function refuseTriggers({ state }: Draft, from: Instruction, file: string): void {
+  if (!state.config.OnBuild?.length) return
+  const why = 'The base image has ONBUILD instructions, which are not supported yet: use another one'
+  throw dockerfileFault({ ...from, file }, why, 'build.instruction-unsupported')
 }
 
 function refuseOtherPlatform(reference: string, platform: string | undefined, has: string, host: string): void {
