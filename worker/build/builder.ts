@@ -11,11 +11,12 @@ import type { HostPorts } from '../execute/ports.ts'
 import { removeTree } from '../host/remove-tree.ts'
 import { extractContext } from '../layer/context.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
+import { refuseOtherPlatform, refuseTriggers } from './base-image.ts'
 import { applyIgnoreFile, CONTEXT_LIMITS, readDockerfile } from './build-context.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
 import { untilAborted } from './deadline.ts'
-import { dockerfileFault, type Instruction, parseDockerfile } from './dockerfile.ts'
+import { parseDockerfile } from './dockerfile.ts'
 import { type Draft, draftOf, EMPTY_DRAFT } from './image-draft.ts'
 import type { Scope } from './interpret.ts'
 import { once } from './once.ts'
@@ -122,7 +123,7 @@ async function buildTarget(
     let draft = EMPTY_DRAFT
     if (base.kind === 'image') {
       draft = await pulled(base.reference, stage.platform)
-      refuseTriggers(draft, from, dockerfile.file)
+      refuseTriggers(draft.state.config, from, dockerfile.file)
     }
     if (base.kind === 'stage') draft = await afterStage(base.index)
     for (const [at, instruction] of instructions.entries()) {
@@ -140,20 +141,4 @@ async function buildTarget(
     return { ...draft, state: { ...draft.state, args: new Map(), hasOwnCommand: false } }
   }
   return draftFor(targetStage(stages, spec.target))
-}
-
-function refuseTriggers({ state }: Draft, from: Instruction, file: string): void {
-  if (!state.config.OnBuild?.length) return
-  const why = 'The base image has ONBUILD instructions, which are not supported yet: use another one'
-  throw dockerfileFault({ ...from, file }, why, 'build.instruction-unsupported')
-}
-
-function refuseOtherPlatform(reference: string, platform: string | undefined, has: string, host: string): void {
-  const wanted = platform?.split('/')[1] ?? host
-  if (has === wanted && wanted === host) return
-  const message =
-    wanted === host
-      ? `The image ${reference} is for ${has}, and this host is ${host}: use one for linux/${host}.`
-      : `The platform ${platform} was asked for, and this host runs linux/${host}: build it on a host of that kind.`
-  throw new SlipwayError('image.wrong-architecture', message, { facts: { image: has, host } })
 }
