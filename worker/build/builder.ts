@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { addAbortSignal } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Digest } from '#shared/digest.ts'
 import type { DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
@@ -127,6 +128,7 @@ async function buildTarget(
     }
     if (base.kind === 'stage') draft = await afterStage(base.index)
     for (const [at, instruction] of instructions.entries()) {
+      await setImmediate() // Thousands of instructions need no file, and would let nothing else of this process run.
       const label = `[${name}${at + 2}/${count}]`
       draft = await buildInstruction({ ...shared, layersOf }, draft, instruction, scope, label)
     }

@@ -53,7 +53,7 @@ function children(root: string, name: string, segment: string): string[] {
   const folder = bytesOf(resolveBytesInRoot(root, name))
   if (!matches || !lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) return []
   return readdirSync(folder, 'latin1')
-    .filter(child => matches(readable(child)))
+    .filter(child => matches([...readable(child)]))
     .sort()
     .map(child => posix.join(name, child))
 }

@@ -51,6 +51,11 @@ describe('parsing', () => {
     expect(stage?.instructions[0]?.text).toBe('one  two\\')
   })
 
+  test('more instructions than a person writes are refused', () => {
+    const fault = faultOf(() => parse(`FROM a\n${'RUN x\n'.repeat(10_000)}`))
+    expect(fault).toMatchObject({ code: 'build.dockerfile-invalid', facts: { line: 10_001 } })
+  })
+
   test('an escape character that is escaped itself continues no line', () => {
     const [stage] = parse('FROM a\nRUN echo a\\\\\nRUN b \\\n c\n').stages
     expect(stage?.instructions).toMatchObject([

@@ -48,6 +48,9 @@ export function dockerfileFault(
   return new SlipwayError(code, `${file}:${line}:${column}: ${why}.`, { facts: { file, line, column } })
 }
 
+/** Far above what people write, and low enough for work that grows with their square. */
+const INSTRUCTIONS_LIMIT = 10_000
+
 /** DiagnosticSeverity of the language server protocol. */
 const ERROR = 1
 /** Wholly our own judgement, or advice that no build fails for. */
@@ -71,8 +74,11 @@ export function parseDockerfile(text: string, file: string): Dockerfile {
   const escapeChar = DockerfileParser.parse(text).getEscapeCharacter()
   refuseFaults(text, file, escapeChar)
   const dockerfile: Dockerfile = { file, escapeChar, globals: [], stages: [] }
+  let count = 0
   for (const { joined, line, column } of joinedLines(text, escapeChar)) {
     const place = { file, line, column }
+    if (++count > INSTRUCTIONS_LIMIT)
+      throw dockerfileFault(place, `There are more than ${INSTRUCTIONS_LIMIT} instructions`)
     addInstruction(dockerfile, readInstruction(joined, place), place)
   }
   return dockerfile

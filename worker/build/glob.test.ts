@@ -22,7 +22,7 @@ describe('a pattern of one segment', () => {
     ['a**', 'ab', true],
     ['', '', true],
   ])('%s against %s is %s', (pattern, name, expected) => {
-    expect(segmentPattern(pattern)?.(name)).toBe(expected)
+    expect(segmentPattern(pattern)?.([...name])).toBe(expected)
   })
 
   test.each(['[z-a]', '[', '[]', 'x'.repeat(4097)])('%s is no pattern', pattern => {
@@ -32,7 +32,7 @@ describe('a pattern of one segment', () => {
   test('many stars take no time', () => {
     const match = segmentPattern(`${'*a'.repeat(100)}b`)
     const startedAt = performance.now()
-    expect(match?.('a'.repeat(255))).toBe(false)
+    expect(match?.([...'a'.repeat(255)])).toBe(false)
     expect(performance.now() - startedAt).toBeLessThan(200)
   })
 
@@ -42,7 +42,7 @@ describe('a pattern of one segment', () => {
     fc.assert(
       fc.property(letters, name, (pattern, text) => {
         const expected = new RegExp(`^${pattern.replaceAll('*', '.*')}$`).test(text)
-        expect(segmentPattern(pattern)?.(text)).toBe(expected)
+        expect(segmentPattern(pattern)?.([...text])).toBe(expected)
       }),
     )
   })
@@ -58,7 +58,7 @@ test('a pattern of a path is what the regular expression of Docker finds', () =>
       fc.pre(!parts.some((part, at) => part === '*' && (parts[at + 1] ?? (isDeep ? '*' : '')).startsWith('*')))
       const all = isDeep ? [...parts, '**' as const] : parts
       const expected = new RegExp(`^${all.map(part => pieces[part]).join('')}$`).test(text)
-      expect(pathPattern(all.join(''))?.(text)).toBe(expected)
+      expect(pathPattern(all.join(''))?.([...text])).toBe(expected)
     }),
     { numRuns: 500 },
   )

@@ -11,7 +11,8 @@ type Token =
   | { kind: 'folders' }
   | { kind: 'rest' }
 
-export type Match = (path: string) => boolean
+/** Takes the characters of a path. */
+export type Match = (path: readonly string[]) => boolean
 
 const PATTERN_LIMIT = 4096
 
@@ -38,7 +39,7 @@ function compiled(pattern: string, goesDeep: boolean): Match | undefined {
     tokens.push(token)
     left = left.slice(length)
   }
-  return path => matches(tokens, [...path])
+  return path => matches(tokens, path)
 }
 
 /** With the length of its text. */

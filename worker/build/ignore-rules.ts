@@ -41,7 +41,8 @@ function readLine(line: string): { isException: boolean; pattern: string } {
  * decides.
  */
 export function rulesAbout(path: string, rules: readonly IgnoreRule[], above: ReadonlySet<IgnoreRule>) {
-  const about = new Set(rules.filter(rule => above.has(rule) || rule.matches(path)))
+  const characters = [...path]
+  const about = new Set(rules.filter(rule => above.has(rule) || rule.matches(characters)))
   const last = [...about].at(-1)
   return { about, isIgnored: last !== undefined && !last.isException }
 }
