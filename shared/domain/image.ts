@@ -25,8 +25,11 @@ export const imageManifestSchema = z.object({
 })
 export type ImageManifest = z.infer<typeof imageManifestSchema>
 
-/** `config` of the image configuration: what a container of this image does unless told otherwise. */
-export const imageDefaultsSchema = z.object({
+/**
+ * `config` of the image configuration: what a container of this image does unless told otherwise. Loose: an image that
+ * is built on another one keeps what only other programs read, such as a health check.
+ */
+export const imageDefaultsSchema = z.looseObject({
   // Docker's own builder writes null for what an image does not have.
   User: z.string().optional(),
   ExposedPorts: z.record(z.string(), z.object({})).nullish(),
@@ -39,6 +42,8 @@ export const imageDefaultsSchema = z.object({
   StopSignal: z.string().optional(),
   /** Docker's extension: the shell of shell-form instructions. */
   Shell: z.array(z.string()).optional(),
+  /** Docker's extension: instructions for whoever builds on this image. */
+  OnBuild: z.array(z.string()).nullish(),
 })
 export type ImageDefaults = z.infer<typeof imageDefaultsSchema>
 
@@ -51,11 +56,13 @@ export const historyEntrySchema = z.object({
 })
 export type HistoryEntry = z.infer<typeof historyEntrySchema>
 
-export const imageConfigSchema = z.object({
+export const imageConfigSchema = z.looseObject({
   created: z.string().optional(),
   author: z.string().optional(),
   architecture: z.string(),
   os: z.string(),
+  'os.version': z.string().optional(),
+  'os.features': z.array(z.string()).optional(),
   variant: z.string().optional(),
   config: imageDefaultsSchema.optional(),
   rootfs: z.object({ type: z.literal('layers'), diff_ids: z.array(digestSchema) }),

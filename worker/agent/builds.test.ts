@@ -36,3 +36,28 @@ test('a build runs once for as long as it is asked for; asked for again after it
   await run.idle()
   expect(begun).toEqual(['b', 'b'])
 })
+
+test('a build that waits for its turn is reported canceled at once, and never runs', async () => {
+  const builds = [wanted('a'), wanted('b'), wanted('c')]
+  const turn = Promise.withResolvers<ObservedBuild>()
+  const begun: string[] = []
+  const said: string[] = []
+  const run = createBuildRunner({
+    desired: { state: () => ({ builds }) },
+    reporter: { build: (id, { state }) => void said.push(`${id} ${state}`) },
+    build: ({ id }) => {
+      begun.push(id)
+      return turn.promise
+    },
+    ...{ now: () => 1, signal: new AbortController().signal },
+  })
+  run.look()
+  builds[2] = wanted('c', 'canceled')
+  run.look()
+  run.look()
+  expect(said.filter(line => line.startsWith('c'))).toEqual(['c canceled'])
+  turn.resolve(ended)
+  await run.idle()
+  expect(begun).toEqual(['a', 'b'])
+  expect(said.filter(line => line.startsWith('c'))).toEqual(['c canceled'])
+})

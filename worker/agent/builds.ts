@@ -27,13 +27,17 @@ export function createBuildRunner({ desired, reporter, build, now, signal }: Bui
   /** Those that this agent began and the API may not know the end of yet. */
   const begun = new Map<BuildId, AbortController>()
   const over = new Set<BuildId>()
+  /** Those whose turn has not come. */
+  const waiting = new Set<BuildId>()
+  const reportCanceled = (id: BuildId) => {
+    if (!signal.aborted) reporter.build(id, { state: 'canceled', startedAt: now(), finishedAt: now() })
+  }
   const runOne = async (wanted: DesiredBuild, cancel: AbortController) => {
-    if (signal.aborted) return
+    if (signal.aborted || cancel.signal.aborted) return // It was reported when it was canceled.
+    waiting.delete(wanted.id)
     const startedAt = now()
     reporter.build(wanted.id, { state: 'running', startedAt })
-    const observed = cancel.signal.aborted
-      ? { state: 'canceled' as const, startedAt, finishedAt: now() }
-      : await build(wanted, AbortSignal.any([signal, cancel.signal]))
+    const observed = await build(wanted, AbortSignal.any([signal, cancel.signal]))
     // An agent that stops leaves the build unfinished, for its next life.
     if (!signal.aborted) reporter.build(wanted.id, observed)
   }
@@ -45,21 +49,25 @@ export function createBuildRunner({ desired, reporter, build, now, signal }: Bui
       begun.delete(id)
     }
   }
+  const begin = (wanted: DesiredBuild) => {
+    const canceling = new AbortController()
+    begun.set(wanted.id, canceling)
+    waiting.add(wanted.id)
+    queue
+      .add(() => runOne(wanted, canceling))
+      .catch(() => {})
+      .finally(() => over.add(wanted.id))
+  }
+  const cancel = (id: BuildId) => {
+    begun.get(id)?.abort()
+    // One that waits for its turn is over at once.
+    if (waiting.delete(id)) reportCanceled(id)
+  }
   return {
     look: () => {
       for (const wanted of desired.state()?.builds ?? []) {
-        const running = begun.get(wanted.id)
-        if (running) {
-          if (wanted.goal === 'canceled') running.abort()
-          continue
-        }
-        const cancel = new AbortController()
-        if (wanted.goal === 'canceled') cancel.abort()
-        begun.set(wanted.id, cancel)
-        queue
-          .add(() => runOne(wanted, cancel))
-          .catch(() => {})
-          .finally(() => over.add(wanted.id))
+        if (!begun.has(wanted.id)) begin(wanted)
+        if (wanted.goal === 'canceled') cancel(wanted.id)
       }
       forgetThoseTaken()
     },

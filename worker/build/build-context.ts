@@ -1,9 +1,11 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { join, posix } from 'node:path'
-import dockerignore from '@balena/dockerignore'
+import { posix } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { SlipwayError } from '#shared/errors.ts'
 import { readFileInRoot } from '../host/rooted-fs.ts'
+import { bytesOf, latin1 } from './byte-paths.ts'
+import { type IgnoreRule, parseIgnoreFile, rulesAbout } from './ignore-rules.ts'
 
 const DOCKERFILE_LIMIT = 1024 * 1024
 export const CONTEXT_LIMITS = { maxBytes: 16 * 1024 ** 3, maxEntries: 1_000_000 }
@@ -17,27 +19,51 @@ export async function readDockerfile(context: string, path: string): Promise<str
   throw new SlipwayError('build.dockerfile-missing', message)
 }
 
+/** Between two pauses, in which everything else of this process goes on. */
+const MATCHES_AT_A_TIME = 20_000
+
 /**
  * Takes away what the ignore file leaves out: `<dockerfile>.dockerignore` if there is one, else `.dockerignore`
  * (Docker's build context reference). Nothing later can see it.
  */
-export async function applyIgnoreFile(context: string, dockerfile: string): Promise<void> {
-  const text =
-    (await readFileInRoot(context, `${dockerfile}.dockerignore`, DOCKERFILE_LIMIT)) ??
-    (await readFileInRoot(context, '.dockerignore', DOCKERFILE_LIMIT))
-  if (!text) return
-  const rules = dockerignore.default({ ignorecase: false }).add(text.toString())
-  await removeIgnored(context, '', path => rules.ignores(path))
+export async function applyIgnoreFile(context: string, dockerfile: string, signal: AbortSignal): Promise<void> {
+  for (const file of [`${dockerfile}.dockerignore`, '.dockerignore']) {
+    const text = await readFileInRoot(context, file, DOCKERFILE_LIMIT)
+    if (!text) continue
+    const rules = parseIgnoreFile(text.toString(), file)
+    await removeIgnored({ root: latin1(context), rules, pause: pauses(rules.length, signal) }, '', new Set())
+    return
+  }
+}
+
+function pauses(matchesEach: number, signal: AbortSignal): () => Promise<void> {
+  let matches = 0
+  return async () => {
+    matches += matchesEach + 1
+    if (matches < MATCHES_AT_A_TIME) return
+    matches = 0
+    await setImmediate()
+    signal.throwIfAborted()
+  }
+}
+
+interface Removal {
+  root: string
+  rules: readonly IgnoreRule[]
+  pause(): Promise<void>
 }
 
 /** Bottom up, since a rule with `!` may keep a file of a folder that another rule leaves out. True: nothing is left. */
-async function removeIgnored(context: string, folder: string, isIgnored: (path: string) => boolean): Promise<boolean> {
+async function removeIgnored(removal: Removal, folder: string, above: ReadonlySet<IgnoreRule>): Promise<boolean> {
   let isEmpty = true
-  for (const name of readdirSync(join(context, folder))) {
+  for (const name of readdirSync(bytesOf(posix.join(removal.root, folder)), 'latin1')) {
+    await removal.pause()
     const path = posix.join(folder, name)
-    const isFolder = lstatSync(join(context, path)).isDirectory()
-    const hasNothing = isFolder ? await removeIgnored(context, path, isIgnored) : true
-    if (hasNothing && isIgnored(path)) await rm(join(context, path), { recursive: true, force: true })
+    const at = bytesOf(posix.join(removal.root, path))
+    const { about, isIgnored } = rulesAbout(bytesOf(path).toString(), removal.rules, above)
+    const isFolder = lstatSync(at).isDirectory()
+    const hasNothing = isFolder ? await removeIgnored(removal, path, about) : true
+    if (hasNothing && isIgnored) await rm(at, { recursive: true, force: true })
     else isEmpty = false
   }
   return isEmpty

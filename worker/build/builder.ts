@@ -1,5 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { addAbortSignal } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Digest } from '#shared/digest.ts'
 import type { DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
@@ -10,12 +12,15 @@ import type { HostPorts } from '../execute/ports.ts'
 import { removeTree } from '../host/remove-tree.ts'
 import { extractContext } from '../layer/context.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
+import { refuseOtherPlatform, refuseTriggers } from './base-image.ts'
 import { applyIgnoreFile, CONTEXT_LIMITS, readDockerfile } from './build-context.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
+import { untilAborted } from './deadline.ts'
 import { parseDockerfile } from './dockerfile.ts'
 import { type Draft, draftOf, EMPTY_DRAFT } from './image-draft.ts'
 import type { Scope } from './interpret.ts'
+import { once } from './once.ts'
 import { publishDraft } from './publish.ts'
 import { type BuildWork, buildInstruction } from './stage-builder.ts'
 import { findStage, globalArgs, platformArgs, resolveStages, type Stage, targetStage } from './stages.ts'
@@ -57,7 +62,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const shared = { ports, cache, endpoints, owned, signal, log: buildLog, random: options.random, folder: own }
     const draft = await buildTarget(wanted, { ...shared, isCacheUsed: !wanted.spec.noCache }, options.api)
     buildLog.write('step', 'exporting the image')
-    return publishDraft(draft, wanted, { ...options, cache, log: buildLog })
+    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, signal })
   }
 
   return {
@@ -91,24 +96,17 @@ async function buildTarget(
   const { ports, signal, log } = shared
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
-  await extractContext(await api.downloadContext(spec.contextId), context, CONTEXT_LIMITS)
+  const upload = await untilAborted(api.downloadContext(spec.contextId), signal)
+  await extractContext(addAbortSignal(signal, upload), context, CONTEXT_LIMITS)
   const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
-  await applyIgnoreFile(context, spec.dockerfile)
+  await applyIgnoreFile(context, spec.dockerfile, signal)
   const globals = globalArgs(dockerfile, spec.args, platformArgs(ports.architecture))
   const scope: Scope = { dockerfile, given: spec.args, globals }
   const stages = resolveStages(dockerfile, globals)
-  const built = new Map<number, Promise<Draft>>()
 
-  const draftFor = (stage: Stage): Promise<Draft> => {
-    const begun = built.get(stage.index)
-    if (begun) return begun
-    const work = buildStage(stage)
-    built.set(stage.index, work)
-    return work
-  }
+  const pull = once((reference: string) => ports.images.pull(reference))
   const pulled = async (reference: string, platform: string | undefined) => {
-    signal.throwIfAborted()
-    const image = await ports.images.pull(reference)
+    const image = await untilAborted(pull(reference), signal)
     refuseOtherPlatform(reference, platform, image.config.architecture, ports.architecture)
     return draftOf(image)
   }
@@ -124,14 +122,19 @@ async function buildTarget(
       return (await (source ? draftFor(source) : pulled(wanted, undefined))).diffIds
     }
     let draft = EMPTY_DRAFT
-    if (base.kind === 'image') draft = await pulled(base.reference, stage.platform)
+    if (base.kind === 'image') {
+      draft = await pulled(base.reference, stage.platform)
+      refuseTriggers(draft.state.config, from, dockerfile.file)
+    }
     if (base.kind === 'stage') draft = await afterStage(base.index)
     for (const [at, instruction] of instructions.entries()) {
+      await setImmediate() // Thousands of instructions need no file, and would let nothing else of this process run.
       const label = `[${name}${at + 2}/${count}]`
       draft = await buildInstruction({ ...shared, layersOf }, draft, instruction, scope, label)
     }
     return draft
   }
+  const draftFor = once(buildStage)
   /** ARGs end with their stage. */
   const afterStage = async (index: number): Promise<Draft> => {
     const stage = stages[index]
@@ -140,14 +143,4 @@ async function buildTarget(
     return { ...draft, state: { ...draft.state, args: new Map(), hasOwnCommand: false } }
   }
   return draftFor(targetStage(stages, spec.target))
-}
-
-function refuseOtherPlatform(reference: string, platform: string | undefined, has: string, host: string): void {
-  const wanted = platform?.split('/')[1] ?? host
-  if (has === wanted && wanted === host) return
-  const message =
-    wanted === host
-      ? `The image ${reference} is for ${has}, and this host is ${host}: use one for linux/${host}.`
-      : `The platform ${platform} was asked for, and this host runs linux/${host}: build it on a host of that kind.`
-  throw new SlipwayError('image.wrong-architecture', message, { facts: { image: has, host } })
 }

@@ -4,15 +4,15 @@ import { open } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { SlipwayError } from '#shared/errors.ts'
 import { lgetxattr, llistxattr } from '#worker/host/syscalls.ts'
-import { resolveInRoot } from '../host/rooted-fs.ts'
+import { resolveBytesInRoot } from '../host/rooted-fs.ts'
+import { bytesOf, latin1, readable } from './byte-paths.ts'
 import { hasMeta, segmentPattern } from './glob.ts'
 
-/** A file or folder to copy: where it is on the host, and the name that the Dockerfile knows it by. */
+/** A file or folder to copy: where it is on the host, and its name in its root. Latin-1 both, as `byte-paths` has it. */
 export interface Source {
   path: string
   name: string
   isFolder: boolean
-  isPattern: boolean
 }
 
 const READ_BYTES = 256 * 1024
@@ -21,18 +21,12 @@ const READ_BYTES = 256 * 1024
  * What `patterns` name inside `root`: links followed, never out of it. Throws `build.source-not-found` for one that
  * names nothing. Cost: a listing of each folder that a pattern goes through.
  */
-export async function findSources(root: string, patterns: readonly string[], where: string): Promise<Source[]> {
-  const found: Source[] = []
-  for (const pattern of patterns) {
-    const names = expandPattern(root, posix.normalize(`/${pattern}`))
-    for (const name of await names) {
-      const path = await resolveInRoot(root, name)
-      const stat = lstatSync(path, { throwIfNoEntry: false })
-      if (stat) found.push({ path, name, isFolder: stat.isDirectory(), isPattern: hasMeta(pattern) })
-    }
-    if (found.length === 0 || (await names).length === 0) throw notFound(pattern, where)
-  }
-  return found
+export function findSources(root: string, patterns: readonly string[], where: string): Source[] {
+  return patterns.flatMap(pattern => {
+    const found = expandPattern(latin1(root), latin1(posix.normalize(`/${pattern}`)))
+    if (found.length === 0) throw notFound(pattern, where)
+    return found
+  })
 }
 
 function notFound(pattern: string, where: string): SlipwayError {
@@ -40,26 +34,26 @@ function notFound(pattern: string, where: string): SlipwayError {
   return new SlipwayError('build.source-not-found', message, { facts: { source: pattern } })
 }
 
-async function expandPattern(root: string, pattern: string): Promise<string[]> {
+function expandPattern(root: string, pattern: string): Source[] {
   let names = ['/']
-  for (const segment of pattern.split('/').filter(Boolean)) {
-    const next: string[] = []
-    for (const name of names) next.push(...(await children(root, name, segment)))
-    names = next
-  }
-  return names
+  for (const segment of pattern.split('/').filter(Boolean)) names = names.flatMap(name => children(root, name, segment))
+  return names.flatMap(name => {
+    const path = resolveBytesInRoot(root, name)
+    const stat = lstatSync(bytesOf(path), { throwIfNoEntry: false })
+    return stat ? [{ path, name, isFolder: stat.isDirectory() }] : []
+  })
 }
 
-async function children(root: string, name: string, segment: string): Promise<string[]> {
+function children(root: string, name: string, segment: string): string[] {
   if (!hasMeta(segment)) {
-    const path = await resolveInRoot(root, posix.join(name, segment))
-    return lstatSync(path, { throwIfNoEntry: false }) ? [posix.join(name, segment)] : []
+    const child = posix.join(name, segment)
+    return lstatSync(bytesOf(resolveBytesInRoot(root, child)), { throwIfNoEntry: false }) ? [child] : []
   }
-  const pattern = segmentPattern(segment)
-  const folder = await resolveInRoot(root, name)
-  if (!pattern || !lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) return []
-  return readdirSync(folder)
-    .filter(child => pattern.test(child))
+  const matches = segmentPattern(readable(segment))
+  const folder = bytesOf(resolveBytesInRoot(root, name))
+  if (!matches || !lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) return []
+  return readdirSync(folder, 'latin1')
+    .filter(child => matches([...readable(child)]))
     .sort()
     .map(child => posix.join(name, child))
 }
@@ -76,29 +70,30 @@ export async function digestSources(sources: readonly Source[], signal: AbortSig
 
 async function digestTree(hash: Hash, path: string, inside: string, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
-  const stat = lstatSync(path)
+  const stat = lstatSync(bytesOf(path))
   hash.update(`${JSON.stringify(inside)} ${stat.mode.toString(8)} ${detail(path, stat)}${attributes(path)}\n`)
   if (stat.isFile()) await digestFile(hash, path)
   if (!stat.isDirectory()) return
-  for (const name of readdirSync(path).sort()) {
+  for (const name of readdirSync(bytesOf(path), 'latin1').sort()) {
     await digestTree(hash, posix.join(path, name), posix.join(inside, name), signal)
   }
 }
 
 function detail(path: string, stat: Stats): string {
-  if (stat.isSymbolicLink()) return JSON.stringify(readlinkSync(path))
+  if (stat.isSymbolicLink()) return JSON.stringify(readlinkSync(bytesOf(path), 'latin1'))
   return stat.isFile() ? String(stat.size) : String(stat.rdev)
 }
 
 function attributes(path: string): string {
-  return llistxattr(path)
+  const bytes = bytesOf(path)
+  return llistxattr(bytes)
     .sort()
-    .map(name => ` ${name}=${lgetxattr(path, name)?.toString('hex')}`)
+    .map(name => ` ${name}=${lgetxattr(bytes, bytesOf(name))?.toString('hex')}`)
     .join('')
 }
 
 async function digestFile(hash: Hash, path: string): Promise<void> {
-  await using file = await open(path, 'r')
+  await using file = await open(bytesOf(path), 'r')
   const buffer = Buffer.alloc(READ_BYTES)
   for (;;) {
     const { bytesRead } = await file.read(buffer, 0, READ_BYTES, null)

@@ -51,6 +51,26 @@ describe('parsing', () => {
     expect(stage?.instructions[0]?.text).toBe('one  two\\')
   })
 
+  test('more instructions than a person writes are refused', () => {
+    const fault = faultOf(() => parse(`FROM a\n${'RUN x\n'.repeat(10_000)}`))
+    expect(fault).toMatchObject({ code: 'build.dockerfile-invalid', facts: { line: 10_001 } })
+  })
+
+  test('an escape character that is escaped itself continues no line', () => {
+    const [stage] = parse('FROM a\nRUN echo a\\\\\nRUN b \\\n c\n').stages
+    expect(stage?.instructions).toMatchObject([
+      { text: 'echo a\\\\', line: 2 },
+      { text: 'b  c', line: 3 },
+    ])
+  })
+
+  test.each(['RUN awk "{ x <<y }"', 'RUN echo $((1<<X))', 'RUN cat <<<hi', 'RUN echo "<<EOF"'])(
+    '%s is no here-document',
+    line => {
+      expect(parse(`FROM a\n${line}\n`).stages[0]?.instructions).toHaveLength(1)
+    },
+  )
+
   test.each([
     ['FROM a\n\nCOPPY a b\n', 3, 1],
     ['RUN true\n', 1, 1],
@@ -93,6 +113,48 @@ describe('interpreting', () => {
     expect(config).toMatchObject({ WorkingDir: '/a/c', Cmd: ['/bin/bash', '-c', 'echo $HOME'] })
   })
 
+  test.each(['COPY a b .', 'COPY a b ..', 'ADD a b .', 'COPY "a b" /d', 'ARG D=/x/\nCOPY a b $D'])(
+    '%s is taken, as Docker takes it',
+    line => {
+      expect(() => stateAfter(`FROM a\n${line}\n`)).not.toThrow()
+    },
+  )
+
+  test.each(['COPY a b c', 'ARG D=/x\nCOPY a b $D'])('%s is refused: it names a file for two sources', line => {
+    expect(faultOf(() => stateAfter(`FROM a\n${line}\n`)).message).toContain('Several sources')
+  })
+
+  test('variables that double with each line end in a fault with its line', () => {
+    const fault = faultOf(() => stateAfter(`FROM a\nENV A=0123456789\n${'ENV A=$A$A\n'.repeat(23)}`))
+    expect(fault).toMatchObject({ code: 'build.dockerfile-invalid', facts: { line: 16 } })
+  })
+
+  test('all variables together are bounded, in one line and over many', () => {
+    const long = `FROM a\nENV A=${'x'.repeat(100_000)}\n`
+    expect(faultOf(() => stateAfter(`${long}ENV ${'B$A=1 '.repeat(20)}\n`)).facts).toMatchObject({ line: 3 })
+    const many = Array.from({ length: 20 }, (_, at) => `LABEL l${at}=$A\n`).join('')
+    expect(faultOf(() => stateAfter(long + many)).facts).toMatchObject({ line: 12 })
+    const globals = Array.from({ length: 20 }, (_, at) => `ARG A${at + 1}=$A${at}\n`).join('')
+    const text = `ARG A0=${'x'.repeat(100_000)}\n${globals}FROM a\n`
+    expect(faultOf(() => stateAfter(text)).facts).toMatchObject({ line: 11 })
+  })
+
+  test('an ARG named like what every object has is a name like any other', () => {
+    expect(stateAfter('FROM a\nARG toString\nENV X=$toString\n').config.Env).toEqual(['X='])
+  })
+
+  test('WORKDIR makes folders as the user of the moment', () => {
+    const dockerfile = parse('FROM a\nWORKDIR /x\n')
+    const [workdir] = dockerfile.stages[0]?.instructions ?? []
+    if (!workdir) throw new Error('no instruction')
+    const scope = { dockerfile, given: {}, globals: new Map() }
+    expect(interpret(workdir, firstState({ User: 'app' }), scope)).toMatchObject({ kind: 'folder', user: 'app' })
+  })
+
+  test('ADD from git over ssh is named as not supported', () => {
+    expect(faultOf(() => stateAfter('FROM a\nADD git@host:x.git /z\n')).code).toBe('build.instruction-unsupported')
+  })
+
   test.each(['EXPOSE 0', 'EXPOSE 70000', 'EXPOSE x', 'SHELL /bin/sh', 'COPY --chmod=rwx a b', 'ENV =x'])(
     '%s is refused with its line',
     line => {
@@ -106,6 +168,12 @@ describe('stages', () => {
 
   test('a base is an earlier stage before it is an image', () => {
     expect(stages().map(({ base }) => base.kind)).toEqual(['image', 'stage', 'scratch'])
+  })
+
+  test('of two stages with one name the later counts, as a base and as a target', () => {
+    const twice = resolveStages(parse('FROM a AS x\nFROM b AS x\nFROM x\n'), new Map())
+    expect(twice[2]?.base).toEqual({ kind: 'stage', index: 1 })
+    expect(targetStage(twice, 'x').index).toBe(1)
   })
 
   test('a target is found by name, in any case, and by number', () => {

@@ -48,6 +48,9 @@ export function dockerfileFault(
   return new SlipwayError(code, `${file}:${line}:${column}: ${why}.`, { facts: { file, line, column } })
 }
 
+/** Far above what people write, and low enough for work that grows with their square. */
+const INSTRUCTIONS_LIMIT = 10_000
+
 /** DiagnosticSeverity of the language server protocol. */
 const ERROR = 1
 /** Wholly our own judgement, or advice that no build fails for. */
@@ -57,6 +60,10 @@ const NOT_FAULTS: readonly number[] = [
   ValidationCode.UNKNOWN_FROM_FLAG,
   ValidationCode.UNKNOWN_HEALTHCHECK_FLAG,
   ValidationCode.INVALID_SIGNAL,
+  // It counts words in quotes as several, and knows no `.`: `interpret` judges the expanded words.
+  ValidationCode.INVALID_DESTINATION,
+  // Docker warns: the later stage wins.
+  ValidationCode.DUPLICATE_BUILD_STAGE_NAME,
 ]
 
 /**
@@ -64,22 +71,24 @@ const NOT_FAULTS: readonly number[] = [
  * `build.dockerfile-invalid` with file, line and column, and `build.instruction-unsupported`. Pure.
  */
 export function parseDockerfile(text: string, file: string): Dockerfile {
-  refuseFaults(text, file)
-  const parsed = DockerfileParser.parse(text)
-  const escapeChar = parsed.getEscapeCharacter()
-  const lines = text.split(/\r?\n/)
+  const escapeChar = DockerfileParser.parse(text).getEscapeCharacter()
+  refuseFaults(text, file, escapeChar)
   const dockerfile: Dockerfile = { file, escapeChar, globals: [], stages: [] }
-  for (const source of parsed.getInstructions()) {
-    const { start, end } = source.getRange()
-    const place = { file, line: start.line + 1, column: start.character + 1 }
-    const raw = lines.slice(start.line, end.line + 1)
-    addInstruction(dockerfile, readInstruction(joinLines(raw, escapeChar), place), place)
+  let count = 0
+  for (const { joined, line, column } of joinedLines(text, escapeChar)) {
+    const place = { file, line, column }
+    if (++count > INSTRUCTIONS_LIMIT)
+      throw dockerfileFault(place, `There are more than ${INSTRUCTIONS_LIMIT} instructions`)
+    addInstruction(dockerfile, readInstruction(joined, place), place)
   }
   return dockerfile
 }
 
-function refuseFaults(text: string, file: string): void {
-  const fault = validate(text).find(({ severity, code }) => severity === ERROR && !NOT_FAULTS.includes(Number(code)))
+function refuseFaults(text: string, file: string, escapeChar: string): void {
+  // The validator takes an escaped escape character at a line's end for a continuation: it sees letters there.
+  const ends = new RegExp(`${quoted(escapeChar)}{2,}(?=[ \\t]*$)`, 'gm')
+  const seen = text.replace(ends, found => 'x'.repeat(found.length))
+  const fault = validate(seen).find(({ severity, code }) => severity === ERROR && !NOT_FAULTS.includes(Number(code)))
   if (!fault) return
   const { line, character } = fault.range.start
   const isUnknown = Number(fault.code) === ValidationCode.UNKNOWN_INSTRUCTION
@@ -87,11 +96,25 @@ function refuseFaults(text: string, file: string): void {
   throw dockerfileFault({ file, line: line + 1, column: character + 1 }, `${fault.message}${advice}`)
 }
 
-/** Comment lines and empty lines inside an instruction are left out, as Docker does. */
-function joinLines(lines: string[], escapeChar: string): string {
-  const kept = lines.filter((line, at) => at === 0 || !/^\s*(#|$)/.test(line))
-  const ends = new RegExp(`${escapeChar === '\\' ? '\\\\' : escapeChar}[ \\t]*$`)
-  return kept.map(line => line.replace(ends, '')).join('')
+const quoted = (escapeChar: string) => (escapeChar === '\\' ? '\\\\' : escapeChar)
+
+/**
+ * Instructions with their continuation lines. Comment lines and empty lines inside one are left out; an escape
+ * character that another one escapes continues nothing (BuildKit's rule).
+ */
+function* joinedLines(text: string, escapeChar: string): Generator<{ joined: string; line: number; column: number }> {
+  const mark = quoted(escapeChar)
+  const continued = new RegExp(`(^|[^${mark}])${mark}[ \\t]*$`)
+  let open: { joined: string; line: number; column: number } | undefined
+  for (const [at, raw] of text.split(/\r?\n/).entries()) {
+    if (/^\s*(#|$)/.test(raw)) continue
+    open ??= { joined: '', line: at + 1, column: raw.search(/\S/) + 1 }
+    open.joined += raw.replace(continued, '$1')
+    if (continued.test(raw)) continue
+    yield open
+    open = undefined
+  }
+  if (open && open.joined.trim() !== '') yield open
 }
 
 function readInstruction(joined: string, place: Place): Instruction {
@@ -129,7 +152,8 @@ function addInstruction(dockerfile: Dockerfile, instruction: Instruction, place:
   if (['HEALTHCHECK', 'ONBUILD'].includes(keyword)) {
     throw dockerfileFault(place, `${keyword} is not supported yet: leave it out`, 'build.instruction-unsupported')
   }
-  if (['RUN', 'COPY', 'ADD'].includes(keyword) && /(^|\s)<<-?["']?[A-Za-z_]/.test(text)) {
+  const isHereDocument = (word: string) => /^\d*<<-?["']?\w/.test(word)
+  if (['RUN', 'COPY', 'ADD'].includes(keyword) && splitWords(text, dockerfile.escapeChar).some(isHereDocument)) {
     throw dockerfileFault(place, 'Here-documents are not supported yet: use a file', 'build.instruction-unsupported')
   }
   if (keyword === 'FROM') return void dockerfile.stages.push(stageOf(instruction))

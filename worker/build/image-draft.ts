@@ -17,6 +17,8 @@ export interface Draft {
   diffIds: ImageConfig['rootfs']['diff_ids']
   history: HistoryEntry[]
   created: string | undefined
+  /** What the base says of its platform besides operating system and architecture. */
+  platform: Pick<ImageConfig, 'variant' | 'os.version' | 'os.features'>
 }
 
 export const EMPTY_DRAFT: Draft = {
@@ -25,6 +27,7 @@ export const EMPTY_DRAFT: Draft = {
   diffIds: [],
   history: [],
   created: undefined,
+  platform: {},
 }
 
 export function draftOf({ manifest, config }: ResolvedImage): Draft {
@@ -34,6 +37,15 @@ export function draftOf({ manifest, config }: ResolvedImage): Draft {
     diffIds: config.rootfs.diff_ids,
     history: config.history ?? [],
     created: config.created,
+    platform: platformOf(config),
+  }
+}
+
+function platformOf({ variant, 'os.version': version, 'os.features': features }: ImageConfig): Draft['platform'] {
+  return {
+    ...(variant === undefined ? {} : { variant }),
+    ...(version === undefined ? {} : { 'os.version': version }),
+    ...(features === undefined ? {} : { 'os.features': features }),
   }
 }
 
@@ -48,7 +60,14 @@ export function withStep(draft: Draft, result: StepResult, said: string, state =
   const history = [...draft.history, entry(said, created, layer === undefined)]
   if (!layer) return { ...draft, state, history, created }
   const descriptor = { mediaType: MEDIA_TYPES.layerGzip, digest: layer.digest, size: layer.size }
-  return { state, history, created, layers: [...draft.layers, descriptor], diffIds: [...draft.diffIds, layer.diffId] }
+  return {
+    ...draft,
+    state,
+    history,
+    created,
+    layers: [...draft.layers, descriptor],
+    diffIds: [...draft.diffIds, layer.diffId],
+  }
 }
 
 function entry(said: string, created: string | undefined, isEmpty: boolean): HistoryEntry {
@@ -63,6 +82,7 @@ export async function imageOf(draft: Draft, architecture: string): Promise<Resol
     ...(state.author === undefined ? {} : { author: state.author }),
     architecture,
     os: 'linux',
+    ...draft.platform,
     config: state.config,
     rootfs: { type: 'layers', diff_ids: draft.diffIds },
     history: draft.history,

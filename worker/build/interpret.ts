@@ -2,12 +2,13 @@ import { posix } from 'node:path'
 import type { Dockerfile, Instruction } from './dockerfile.ts'
 import { dockerfileFault } from './dockerfile.ts'
 import { DEFAULT_SHELL, type StageState, variablesOf, withConfig, withEnv } from './stage-state.ts'
-import { expandWord, splitWords, type Variables, WordError } from './words.ts'
+import { expandWord, expandWords, refuseTooLarge, splitWords, type Variables, WordError } from './words.ts'
 
 /** What an instruction asks for, with every variable in its place. */
 export type Step =
   | { kind: 'config'; state: StageState }
-  | { kind: 'folder'; path: string; state: StageState }
+  /** Folders that are missing are made, as `user`'s. */
+  | { kind: 'folder'; path: string; user: string; state: StageState }
   | { kind: 'run'; args: string[]; env: string[] }
   | CopyStep
 
@@ -44,7 +45,7 @@ export function interpret(instruction: Instruction, state: StageState, scope: Sc
   const fault = (why: string) => dockerfileFault({ ...instruction, file: scope.dockerfile.file }, why)
   try {
     const change = CONFIG_CHANGES[instruction.keyword]
-    if (change) return { kind: 'config', state: change(instruction, state, scope) }
+    if (change) return { kind: 'config', state: bounded(change(instruction, state, scope)) }
     return fileStep(instruction, state, scope)
   } catch (error) {
     if (error instanceof WordError) throw fault(error.message)
@@ -54,17 +55,24 @@ export function interpret(instruction: Instruction, state: StageState, scope: Sc
 
 /** `ARG a b=c` as values, given ones first. Also for the ARGs before the first FROM. */
 export function argValues(instruction: Instruction, known: Variables, scope: Scope): [string, string][] {
-  let variables = known
-  return splitWords(instruction.text, scope.dockerfile.escapeChar).flatMap(word => {
+  const { given, globals, dockerfile } = scope
+  const variables = new Map(known)
+  return splitWords(instruction.text, dockerfile.escapeChar).flatMap(word => {
     const at = word.indexOf('=')
     const name = at < 0 ? word : word.slice(0, at)
-    const usual =
-      at < 0 ? scope.globals.get(name) : expandWord(word.slice(at + 1), variables, scope.dockerfile.escapeChar)
-    const value = scope.given[name] ?? usual
+    const usual = at < 0 ? globals.get(name) : expandWord(word.slice(at + 1), variables, dockerfile.escapeChar)
+    const value = Object.hasOwn(given, name) ? given[name] : usual
     if (value === undefined) return []
-    variables = new Map([...variables, [name, value]])
+    variables.set(name, value)
     return [[name, value] as [string, string]]
   })
+}
+
+function bounded(state: StageState): StageState {
+  const { Env, Labels, Volumes } = state.config
+  const records = [...Object.entries(Labels ?? {}), ...state.args].flat()
+  refuseTooLarge([...(Env ?? []), ...Object.keys(Volumes ?? {}), ...records])
+  return state
 }
 
 type Change = (instruction: Instruction, state: StageState, scope: Scope) => StageState
@@ -119,7 +127,7 @@ function fileStep(instruction: Instruction, state: StageState, scope: Scope): St
   switch (instruction.keyword) {
     case 'WORKDIR': {
       const path = posix.resolve('/', state.config.WorkingDir ?? '', expanded(instruction, state, scope))
-      return { kind: 'folder', path, state: withConfig(state, { WorkingDir: path }) }
+      return { kind: 'folder', path, user: state.config.User ?? '', state: withConfig(state, { WorkingDir: path }) }
     }
     case 'RUN':
       return runStep(instruction, state, scope)
@@ -143,6 +151,9 @@ function runStep(instruction: Instruction, state: StageState, scope: Scope): Ste
   }
 }
 
+/** As `git clone` takes it. */
+const GIT_OVER_SSH = /^[\w-]+@[\w.-]+:/
+
 function copyStep(instruction: Instruction, state: StageState, scope: Scope): CopyStep {
   const isCopy = instruction.keyword === 'COPY'
   refuseFlags(instruction, isCopy ? ['from', 'chown', 'chmod', 'link'] : ['chown', 'chmod', 'link'], scope)
@@ -156,12 +167,15 @@ function copyStep(instruction: Instruction, state: StageState, scope: Scope): Co
   if (destination === undefined || sources.length === 0) {
     throw new WordError(`${instruction.keyword} takes one or more sources and a destination`)
   }
-  if (sources.some(source => /^(https?|git|ssh):\/\//.test(source))) {
+  if (sources.some(source => /^(https?|git|ssh):\/\//.test(source) || (!isCopy && GIT_OVER_SSH.test(source)))) {
     const place = { ...instruction, file: scope.dockerfile.file }
     throw dockerfileFault(place, 'ADD of a URL is not supported yet: use RUN', 'build.instruction-unsupported')
   }
   const to = posix.resolve('/', state.config.WorkingDir ?? '', destination)
   const isFolder = /(^|\/)\.{0,2}$/.test(destination)
+  if (sources.length > 1 && !isFolder) {
+    throw new WordError(`Several sources need a destination that is a folder: write ${destination}/`)
+  }
   return {
     kind: 'copy',
     sources,
@@ -197,7 +211,7 @@ function expanded({ text }: Instruction, state: StageState, scope: Scope): strin
 function words({ json, text }: Instruction, state: StageState, scope: Scope): string[] {
   const { escapeChar } = scope.dockerfile
   const variables = variablesOf(state)
-  return (json ?? splitWords(text, escapeChar)).map(word => expandWord(word, variables, escapeChar)).filter(Boolean)
+  return expandWords(json ?? splitWords(text, escapeChar), variables, escapeChar).filter(Boolean)
 }
 
 /** `A=1 B="x y"`, or the old form `A the rest`. All values see what was before the instruction. */
@@ -205,17 +219,22 @@ function pairs(instruction: Instruction, state: StageState, scope: Scope): [stri
   const { escapeChar } = scope.dockerfile
   const variables = variablesOf(state)
   const found = splitWords(instruction.text, escapeChar)
-  const expand = (word: string) => expandWord(word, variables, escapeChar)
   if (!found[0]?.includes('=')) {
     const [, name = '', value = ''] = /^(\S+)\s+(.*)$/s.exec(instruction.text) ?? []
     if (name === '') throw new WordError(`${instruction.keyword} takes name=value`)
-    return [[expand(name), expand(value)]]
+    return inPairs(expandWords([name, value], variables, escapeChar))
   }
-  return found.map(word => {
+  const halves = found.flatMap(word => {
     const at = word.indexOf('=')
     if (at < 1) throw new WordError(`${instruction.keyword} takes name=value, not ${word}`)
-    return [expand(word.slice(0, at)), expand(word.slice(at + 1))]
+    return [word.slice(0, at), word.slice(at + 1)]
   })
+  return inPairs(expandWords(halves, variables, escapeChar))
+}
+
+function inPairs(words: readonly string[]): [string, string][] {
+  const pairOf = (at: number): [string, string] => [words[2 * at] ?? '', words[2 * at + 1] ?? '']
+  return Array.from({ length: words.length / 2 }, (_, at) => pairOf(at))
 }
 
 const PORT_LIMIT = 65535

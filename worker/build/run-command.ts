@@ -16,6 +16,7 @@ import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
 import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
+import { withinDeadline } from './deadline.ts'
 
 export interface Command {
   id: string
@@ -39,14 +40,22 @@ const MOUNT_POINTS = ['proc', 'sys', 'dev', 'etc/hosts', 'etc/resolv.conf', 'etc
  * Runs a command of a RUN step under the isolation of containers and returns its exit code. What the runtime made in
  * the root filesystem to mount over is taken away again: it is no change of the command's. Deadline: two hours.
  */
-export async function runCommand(
+export function runCommand(
   command: Command,
   ports: HostPorts,
   onLine: (line: LogLine) => void,
   signal: AbortSignal,
 ): Promise<number> {
+  return withinDeadline(RUN_MS, signal, over => runUntil(over, command, ports, onLine))
+}
+
+async function runUntil(
+  over: AbortSignal,
+  command: Command,
+  ports: HostPorts,
+  onLine: (line: LogLine) => void,
+): Promise<number> {
   const { id, folder, rootfs, endpoint } = command
-  const over = AbortSignal.any([signal, AbortSignal.timeout(RUN_MS)])
   const missing = MOUNT_POINTS.filter(
     path => !lstatSync(resolveInRootSync(rootfs, path, false), { throwIfNoEntry: false }),
   )

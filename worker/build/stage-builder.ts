@@ -12,10 +12,13 @@ import type { BuildLog } from './build-log.ts'
 import { copyFiles } from './copy-files.ts'
 import { digestSources, findSources, type Source } from './copy-sources.ts'
 import type { Instruction } from './dockerfile.ts'
+import { ownerOf } from './file-owner.ts'
 import { type Draft, withState, withStep } from './image-draft.ts'
 import { type CopyStep, interpret, type Scope, type Step } from './interpret.ts'
 import { runCommand } from './run-command.ts'
 import { type StepCache, type StepResult, stepKey } from './step-cache.ts'
+import { placed, withoutHostPaths } from './step-fault.ts'
+import { type FileStep, stepInputs } from './step-inputs.ts'
 
 /** What the steps of one build share. */
 export interface BuildWork {
@@ -61,17 +64,6 @@ function sentenceOf({ keyword, flags, text }: Instruction): string {
   return [keyword, ...flags.map(({ name, value }) => `--${name}=${value}`), text].join(' ')
 }
 
-/** Faults of a step say where it stands. */
-function placed(error: unknown, { line, column }: Instruction, file: string): unknown {
-  if (!(error instanceof SlipwayError) || 'line' in error.facts) return error
-  if (!/^(build|container)\./.test(error.code)) return error
-  const facts = { ...error.facts, file, line, column }
-  const code = error.code.startsWith('container.') ? 'build.step-failed' : error.code
-  return new SlipwayError(code, `${file}:${line}: ${error.message}`, { cause: error, facts })
-}
-
-type FileStep = Exclude<Step, { kind: 'config' }>
-
 async function buildFileStep(
   work: BuildWork,
   draft: Draft,
@@ -80,34 +72,36 @@ async function buildFileStep(
   label: string,
 ): Promise<Draft> {
   await using undo = new AsyncDisposableStack()
-  const sources = step.kind === 'copy' ? await sourcesOf(work, step, undo) : []
-  const key = stepKey(await inputsOf(work, draft, step, sources))
+  const local = step.kind === 'copy' && step.from === undefined ? localSources(work, step) : undefined
+  const key = stepKey(stepInputs(draft, step, await contentOf(work, step, local)))
   const known = work.isCacheUsed ? await work.cache.find(key) : undefined
   work.log.write('step', `${known ? 'CACHED ' : ''}${label} ${said}`)
-  const result = known ?? (await makeLayer(work, draft, step, sources))
+  const result = known ?? (await makeLayer(work, draft, step, local ?? (await sourcesOf(work, step, undo))))
   if (!known) await work.cache.keep(key, result)
   return withStep(draft, result, said, step.kind === 'folder' ? step.state : draft.state)
 }
 
-/** Everything that the step's files depend on, and nothing else. */
-async function inputsOf(work: BuildWork, draft: Draft, step: FileStep, sources: Source[]): Promise<unknown> {
-  const below = draft.diffIds
-  if (step.kind === 'folder') return ['folder', below, step.path]
-  if (step.kind === 'run') {
-    const { Env, User, WorkingDir } = draft.state.config
-    const env = step.env.filter(entry => !/^(https?|ftp|no|all)_proxy=/i.test(entry))
-    return ['run', below, step.args, env, Env, User, WorkingDir]
-  }
-  const { to, chown, chmod, unpacks, from } = step
-  // A stage's layers say what is in it, without reading it.
-  const content = from === undefined ? await digestSources(sources, work.signal) : await work.layersOf(from)
-  return ['copy', below, step.sources, to, chown, chmod, unpacks, content]
+/** What a step copies, and the folder of the host that it is in. */
+interface Sources {
+  root: string
+  found: Source[]
 }
 
-async function sourcesOf(work: BuildWork, step: CopyStep, undo: AsyncDisposableStack): Promise<Source[]> {
-  if (step.from === undefined) return findSources(join(work.folder, 'context'), step.sources, 'the build context')
+function localSources(work: BuildWork, step: CopyStep): Sources {
+  const root = join(work.folder, 'context')
+  return { root, found: findSources(root, step.sources, 'the build context') }
+}
+
+async function contentOf(work: BuildWork, step: FileStep, local: Sources | undefined): Promise<unknown> {
+  if (local) return digestSources(local.found, work.signal)
+  // A stage's layers say what is in it, without reading it.
+  return step.kind === 'copy' && step.from !== undefined ? work.layersOf(step.from) : undefined
+}
+
+async function sourcesOf(work: BuildWork, step: FileStep, undo: AsyncDisposableStack): Promise<Sources> {
+  if (step.kind !== 'copy' || step.from === undefined) return { root: work.folder, found: [] }
   const { rootfs } = await takeSnapshot(work, await work.layersOf(step.from), undo)
-  return findSources(rootfs, step.sources, step.from)
+  return { root: rootfs, found: findSources(rootfs, step.sources, step.from) }
 }
 
 /** Mounted and owned until `undo` runs; it is removed then, unless its writable layer became a layer. */
@@ -120,11 +114,13 @@ async function takeSnapshot(work: BuildWork, layers: readonly Digest[], undo: As
 }
 
 /** Does the step in a snapshot and keeps what changed: as a gzipped blob to upload, and as a layer to build on. */
-async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, sources: Source[]): Promise<StepResult> {
+async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, sources: Sources): Promise<StepResult> {
   const { snapshots, clock } = work.ports
   await using undo = new AsyncDisposableStack()
   const snapshot = await takeSnapshot(work, draft.diffIds, undo)
-  await doStep(work, draft, step, sources, snapshot.rootfs)
+  await doStep(work, draft, step, sources.found, snapshot.rootfs).catch((error: unknown) => {
+    throw withoutHostPaths(error, [snapshot.rootfs, sources.root, work.folder])
+  })
   await snapshots.unmount(snapshot.id)
   const path = join(work.folder, `${snapshot.id}.tar.gz`)
   undo.defer(() => rm(path, { force: true }))
@@ -137,8 +133,9 @@ async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, sources:
 }
 
 async function doStep(work: BuildWork, draft: Draft, step: FileStep, sources: Source[], rootfs: string): Promise<void> {
-  if (step.kind === 'folder') await mkdirInRoot(rootfs, step.path, { uid: 0, gid: 0, mode: 0o755 })
-  else if (step.kind === 'copy') await copyFiles(step, sources, rootfs, join(work.folder, 'unpacked'), work.signal)
+  if (step.kind === 'folder') {
+    await mkdirInRoot(rootfs, step.path, { ...(await ownerOf(step.user, rootfs)), mode: 0o755 })
+  } else if (step.kind === 'copy') await copyFiles(step, sources, rootfs, join(work.folder, 'unpacked'), work.signal)
   else await doRun(work, draft, step, rootfs)
 }
 

@@ -1,7 +1,7 @@
 import { SlipwayError } from '#shared/errors.ts'
 import { type Dockerfile, dockerfileFault, type Instruction } from './dockerfile.ts'
 import { argValues, type Scope } from './interpret.ts'
-import { expandWord, type Variables, WordError } from './words.ts'
+import { expandWord, refuseTooLarge, type Variables, WordError } from './words.ts'
 
 /** A stage with its base known: `scratch`, an image, or an earlier stage by its index. */
 export interface Stage {
@@ -32,6 +32,7 @@ export function globalArgs(dockerfile: Dockerfile, given: Scope['given'], platfo
       argValues(instruction, known, { dockerfile, given, globals: known }),
     )
     known = new Map([...known, ...values])
+    inPlace(dockerfile, instruction, () => refuseTooLarge([...known].flat()))
   }
   return known
 }
@@ -56,7 +57,7 @@ export function resolveStages(dockerfile: Dockerfile, globals: Variables): Stage
 
 function baseOf(reference: string, earlier: Stage[]): Stage['base'] {
   if (reference === 'scratch') return { kind: 'scratch' }
-  const stage = earlier.findLast(({ name }) => name === reference.toLowerCase())
+  const stage = namedStage(earlier, reference)
   return stage ? { kind: 'stage', index: stage.index } : { kind: 'image', reference }
 }
 
@@ -70,9 +71,12 @@ export function targetStage(stages: Stage[], target: string | undefined): Stage 
 
 /** A stage by name or number. */
 export function findStage(stages: Stage[], name: string): Stage | undefined {
-  return (
-    stages.find(stage => stage.name === name.toLowerCase()) ?? (/^\d+$/.test(name) ? stages[Number(name)] : undefined)
-  )
+  return namedStage(stages, name) ?? (/^\d+$/.test(name) ? stages[Number(name)] : undefined)
+}
+
+/** Of two stages with one name the later counts, as in Docker. */
+function namedStage(stages: Stage[], name: string): Stage | undefined {
+  return stages.findLast(stage => stage.name === name.toLowerCase())
 }
 
 function inPlace<T>(dockerfile: Dockerfile, instruction: Instruction, work: () => T): T {

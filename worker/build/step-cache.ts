@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { type Digest, digestHex, digestSchema } from '#shared/digest.ts'
+
+/** Raise it whenever the same inputs would give other files than before. */
+const CACHE_VERSION = 2
 
 const resultSchema = z.object({
   /** ISO 8601. A cached step keeps its time, so that a build of cached steps gives the same image again. */
@@ -31,6 +33,9 @@ export async function openStepCache(
   await mkdir(blobs, { recursive: true, mode: 0o700 })
   for (const name of await readdir(folder)) if (name.endsWith('.part')) await rm(join(folder, name), { force: true })
   const blobPath = (digest: Digest) => join(blobs, digestHex(digest))
+  const isWhole = async ({ digest, size }: NonNullable<StepResult['layer']>) =>
+    (await stat(blobPath(digest)).catch(() => undefined))?.size === size
+  let kept = 0
   return {
     blobPath,
     find: async key => {
@@ -38,11 +43,11 @@ export async function openStepCache(
       const read = text === undefined ? undefined : resultSchema.safeParse(parsed(text))
       if (!read?.success) return undefined
       const { layer } = read.data
-      if (layer && !(existsSync(blobPath(layer.digest)) && (await hasLayer(layer.diffId)))) return undefined
+      if (layer && !((await isWhole(layer)) && (await hasLayer(layer.diffId)))) return undefined
       return read.data
     },
     keep: async (key, result) => {
-      const part = join(folder, `${key}.part`)
+      const part = join(folder, `${key}.${kept++}.part`)
       await writeFile(part, JSON.stringify(result), { mode: 0o600 })
       await rename(part, join(folder, key))
     },
@@ -51,7 +56,9 @@ export async function openStepCache(
 
 /** A step's key: everything that its result depends on. */
 export function stepKey(parts: unknown): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
+  return createHash('sha256')
+    .update(JSON.stringify([CACHE_VERSION, parts]))
+    .digest('hex')
 }
 
 function parsed(text: string): unknown {

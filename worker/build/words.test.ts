@@ -38,6 +38,12 @@ describe('words', () => {
     expect(() => expandWord(text, variables)).toThrow(WordError)
   })
 
+  test.each(['$l$l', '"$l$l"', '${unset:-$l$l}'])('%s is refused when it becomes too long', text => {
+    const long = new Map([['l', 'x'.repeat(100_000)]])
+    expect(expandWord('$l', long)).toHaveLength(100_000)
+    expect(() => expandWord(text, long)).toThrow(WordError)
+  })
+
   test('split at blanks outside of quotes', () => {
     expect(splitWords('a "b c" d\\ e \'f g\'  h')).toEqual(['a', '"b c"', 'd\\ e', "'f g'", 'h'])
   })

@@ -4,6 +4,31 @@ export type Variables = ReadonlyMap<string, string>
 
 export class WordError extends Error {}
 
+/** Linux takes no longer argument or variable (MAX_ARG_STRLEN). Without a bound, ENV A=$A$A doubles until memory ends. */
+const WORD_LIMIT = 128 * 1024
+const SUM_LIMIT = 1024 * 1024
+
+const tooLarge = (limit: number, what: string) => new WordError(`${what} longer than ${limit} characters`)
+const sumTooLarge = () => tooLarge(SUM_LIMIT, 'Variables, labels and words are together')
+
+/** Throws when all the values together are more than a configuration should have. */
+export function refuseTooLarge(values: Iterable<string>): void {
+  let left = SUM_LIMIT
+  for (const { length } of values) left -= length
+  if (left < 0) throw sumTooLarge()
+}
+
+/** Each word as `expandWord` has it; bounded together, too. */
+export function expandWords(words: readonly string[], variables: Variables, escapeChar?: string): string[] {
+  let left = SUM_LIMIT
+  return words.map(word => {
+    const expanded = expandWord(word, variables, escapeChar)
+    left -= expanded.length
+    if (left < 0) throw sumTooLarge()
+    return expanded
+  })
+}
+
 /** Splits at blanks outside of quotes. Quotes and escapes stay, for `expandWord`. */
 export function splitWords(text: string, escapeChar = '\\'): string[] {
   const words: string[] = []
@@ -33,6 +58,11 @@ export function expandWord(text: string, variables: Variables, escapeChar = '\\'
   return new Expansion(text, variables, escapeChar).read('')
 }
 
+function bounded(text: string): string {
+  if (text.length > WORD_LIMIT) throw tooLarge(WORD_LIMIT, 'A word with its variables replaced is')
+  return text
+}
+
 class Expansion {
   #at = 0
   readonly #text: string
@@ -48,7 +78,7 @@ class Expansion {
   /** Up to the character `end`, which stays unread; the empty string is the end of the text. */
   read(end: string): string {
     let result = ''
-    while (this.#at < this.#text.length && this.#char() !== end) result += this.#piece()
+    while (this.#at < this.#text.length && this.#char() !== end) result = bounded(result + this.#piece())
     return result
   }
 
@@ -92,7 +122,7 @@ class Expansion {
         result += next
         this.#at += 2
       } else {
-        result += char === '$' ? this.#variable() : this.#take()
+        result = bounded(result + (char === '$' ? this.#variable() : this.#take()))
       }
     }
     this.#at++

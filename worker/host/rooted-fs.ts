@@ -32,6 +32,12 @@ export async function resolveInRoot(root: string, path: string): Promise<string>
 
 /** As `resolveInRoot`: a few readlink(2) calls. With `followsLast` false a link that the path ends in stays. */
 export function resolveInRootSync(root: string, path: string, followsLast = true): string {
+  const latin1 = (text: string) => Buffer.from(text).toString('latin1')
+  return Buffer.from(resolveBytesInRoot(latin1(root), latin1(path), followsLast), 'latin1').toString()
+}
+
+/** As `resolveInRootSync`, of names in any encoding: held as Latin-1, one character a byte. */
+export function resolveBytesInRoot(root: string, path: string, followsLast = true): string {
   const left = path.split('/').reverse()
   const done: string[] = []
   let links = 0
@@ -56,14 +62,16 @@ export function resolveInRootSync(root: string, path: string, followsLast = true
 }
 
 function tooManyLinks(path: string): SlipwayError {
-  const message = `${path} leads through more than ${MAX_LINKS} links: one of them probably points at itself.`
-  return new SlipwayError('host.kernel-refused', message, { facts: { errno: 'ELOOP', path } })
+  const message = `${Buffer.from(path, 'latin1')} leads through more than ${MAX_LINKS} links: one of them probably points at itself.`
+  return new SlipwayError('host.kernel-refused', message, {
+    facts: { errno: 'ELOOP', path: Buffer.from(path, 'latin1').toString() },
+  })
 }
 
-/** The target of a link; undefined for anything else or nothing. */
+/** The target of a link; undefined for anything else or nothing. Latin-1 both. */
 function readLink(path: string): string | undefined {
   try {
-    return readlinkSync(path)
+    return readlinkSync(Buffer.from(path, 'latin1'), 'latin1')
   } catch (error) {
     if (['EINVAL', 'ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return undefined
     throw asKernelError(error, `read the link ${path}`)

@@ -1,0 +1,43 @@
+import { expect, test } from 'vitest'
+import { digestFromHex } from '#shared/digest.ts'
+import type { DesiredBuild } from '#shared/domain/build.ts'
+import { EMPTY_DRAFT, withStep } from './image-draft.ts'
+import { type PublishOptions, publishDraft } from './publish.ts'
+
+const digest = digestFromHex('a'.repeat(64))
+const created = '2026-01-01T00:00:00.000Z'
+const draft = withStep(EMPTY_DRAFT, { created, layer: { diffId: digest, digest, size: 4 } }, 'RUN x')
+const build = { id: 'b', spec: { tags: ['a:1'] } } as DesiredBuild
+
+function optionsWith(signal: AbortSignal, upload: () => Promise<void>, did: string[]) {
+  const fake = {
+    ports: { architecture: 'amd64', images: { add: async () => void did.push('added') } },
+    api: {
+      missingBlobs: async () => [{ digest }],
+      upload,
+      publishImage: async () => void did.push('published'),
+    },
+    cache: { blobPath: String },
+    log: { write: () => {} },
+    signal,
+  }
+  return fake as unknown as PublishOptions
+}
+
+test('an image appears after its layers', async () => {
+  const did: string[] = []
+  const upload = async () => void did.push('uploaded')
+  await publishDraft(draft, build, optionsWith(new AbortController().signal, upload, did))
+  expect(did).toEqual(['uploaded', 'added', 'published'])
+})
+
+test('a cancel during an upload that hangs ends it, and no tag appears', async () => {
+  const did: string[] = []
+  const cancel = new AbortController()
+  const hanging = () => {
+    cancel.abort(new Error('canceled'))
+    return new Promise<void>(() => {})
+  }
+  await expect(publishDraft(draft, build, optionsWith(cancel.signal, hanging, did))).rejects.toThrow('canceled')
+  expect(did).toEqual([])
+})

@@ -1,0 +1,29 @@
+import { SlipwayError } from '#shared/errors.ts'
+import { asKernelError } from '#worker/host/kernel-error.ts'
+import type { Instruction } from './dockerfile.ts'
+
+/** What the step's own files or names lead to: no fault of the host. */
+const OF_ITS_FILES = new Set(['ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG', 'ENOTEMPTY', 'EEXIST'])
+
+/** A step's fault says where in the Dockerfile the step stands. */
+export function placed(thrown: unknown, { line, column }: Pick<Instruction, 'line' | 'column'>, file: string): unknown {
+  const error = asKernelError(thrown, 'work on the files of this step')
+  if (!(error instanceof SlipwayError) || 'line' in error.facts) return error
+  const code = isOfTheStep(error) ? 'build.step-failed' : error.code
+  const facts = { ...error.facts, file, line, column }
+  return new SlipwayError(code, `${file}:${line}: ${error.message}`, { cause: error, facts })
+}
+
+function isOfTheStep({ code, facts }: SlipwayError): boolean {
+  return code.startsWith('container.') || (code === 'host.kernel-refused' && OF_ITS_FILES.has(String(facts.errno)))
+}
+
+/** Paths below `folders` of the host as the step knows them, from the root on. */
+export function withoutHostPaths(error: unknown, folders: readonly string[]): unknown {
+  if (!(error instanceof SlipwayError)) return error
+  const known = (text: string) => folders.reduce((left, folder) => left.replaceAll(folder, ''), text)
+  const facts = Object.entries(error.facts)
+    .filter(([name]) => name !== 'args')
+    .map(([name, value]) => [name, typeof value === 'string' ? known(value) : value])
+  return new SlipwayError(error.code, known(error.message), { cause: error, facts: Object.fromEntries(facts) })
+}

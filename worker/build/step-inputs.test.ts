@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest'
+import { parseDockerfile } from './dockerfile.ts'
+import { EMPTY_DRAFT } from './image-draft.ts'
+import { interpret } from './interpret.ts'
+import { stepKey } from './step-cache.ts'
+import { stepInputs } from './step-inputs.ts'
+
+/** The key of the last instruction. */
+function keyOf(text: string, given: Record<string, string> = {}): string {
+  const dockerfile = parseDockerfile(`FROM a\n${text}\n`, 'Dockerfile')
+  let { state } = EMPTY_DRAFT
+  let key = ''
+  for (const instruction of dockerfile.stages[0]?.instructions ?? []) {
+    const step = interpret(instruction, state, { dockerfile, given, globals: new Map() })
+    if (step.kind === 'config') state = step.state
+    else key = stepKey(stepInputs({ ...EMPTY_DRAFT, state }, step, 'content'))
+  }
+  return key
+}
+
+test('a proxy counts once an ARG declares it, and not before', () => {
+  const [one, other] = [{ http_proxy: 'http://a' }, { http_proxy: 'http://b' }]
+  expect(keyOf('RUN x', one)).toBe(keyOf('RUN x', other))
+  expect(keyOf('ARG http_proxy\nRUN x', one)).not.toBe(keyOf('ARG http_proxy\nRUN x', other))
+  expect(keyOf('ARG Http_Proxy\nRUN x', { Http_Proxy: 'a' })).not.toBe(keyOf('ARG Http_Proxy\nRUN x'))
+})
+
+test('the user counts for RUN and WORKDIR', () => {
+  expect(keyOf('USER 1\nRUN x')).not.toBe(keyOf('RUN x'))
+  expect(keyOf('USER 1\nWORKDIR /x')).not.toBe(keyOf('WORKDIR /x'))
+})
+
+test('what COPY copies counts, and whom for', () => {
+  expect(keyOf('COPY a b')).toBe(keyOf('COPY a b'))
+  expect(keyOf('COPY --chown=1 a b')).not.toBe(keyOf('COPY a b'))
+  expect(keyOf('ADD a b')).not.toBe(keyOf('COPY a b'))
+})
