@@ -19,20 +19,24 @@ const READ_BYTES = 256 * 1024
 
 export interface UpperTar {
   chunks: AsyncIterable<Buffer>
-  /** How many entries were written so far, the root not counted. */
+  /** How many entries were written so far. */
   entries(): number
 }
+
+/** What a layer's root is unless the layer says otherwise: that of an image without layers. */
+const PLAIN_ROOT = { mode: 0o755, uid: 0, gid: 0, xattrs: new Map<string, string>() }
 
 /**
  * The tar of an overlay upper folder, entries in order of their names' bytes, a folder before what is in it. Read
  * synchronously a batch at a time: small files come faster so than any other way, and each batch ends in a pause.
+ * `lower` is the folder of the layer below, if there is one: the root is an entry where the two differ.
  */
-export function tarOfUpper(upper: string): UpperTar {
+export function tarOfUpper(upper: string, lower?: string): UpperTar {
   let entries = 0
   const count = () => {
     entries++
   }
-  return { chunks: batched(walk(upper, count)), entries: () => entries }
+  return { chunks: batched(walk(upper, lower, count)), entries: () => entries }
 }
 
 async function* batched(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
@@ -50,10 +54,12 @@ async function* batched(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
   yield Buffer.concat(held)
 }
 
-function* walk(upper: string, count: () => void): Generator<Buffer> {
+function* walk(upper: string, lower: string | undefined, count: () => void): Generator<Buffer> {
   const firstNames = new Map<bigint, string>()
   const root = Buffer.from(upper)
-  yield* rootHeader(root)
+  const header = rootHeader(root, lower)
+  if (header) count()
+  if (header) yield header
   // Folders still to be written, the next one last; each brings its children in the same order.
   const left = childrenOf(root, '').reverse()
   for (let path = left.pop(); path !== undefined; path = left.pop()) {
@@ -68,7 +74,8 @@ function* walk(upper: string, count: () => void): Generator<Buffer> {
     yield* contents(at, describe(at, path, stat, firstNames))
     if (!stat.isDirectory()) continue
     if (lgetxattr(at, OPAQUE)?.toString() === 'y') yield hiding(`${path}/`, OPAQUE_WHITEOUT)
-    left.push(...childrenOf(at, `${path}/`).reverse())
+    // One by one: as arguments, a large folder's names would not fit on the stack.
+    for (const child of childrenOf(at, `${path}/`).reverse()) left.push(child)
   }
 }
 
@@ -83,12 +90,19 @@ function childrenOf(at: Buffer, prefix: string): string[] {
     })
 }
 
-/** The root folder itself is an entry only where it is not as every root is: most layers leave it alone. */
-function* rootHeader(at: Buffer): Generator<Buffer> {
-  const stat = lstatSync(at, { bigint: true })
-  const root = describe(at, './', stat, new Map())
-  if (root.mode === 0o755 && root.uid === 0 && root.gid === 0 && root.xattrs.size === 0) return
-  yield encodeHeader(root)
+/** The root folder is an entry only where a step changed it: most leave it alone, and it has a new time all the same. */
+function rootHeader(at: Buffer, lower: string | undefined): Buffer | undefined {
+  const root = describeRoot(at)
+  const before = lower === undefined ? PLAIN_ROOT : describeRoot(Buffer.from(lower))
+  return factsOf(root) === factsOf(before) ? undefined : encodeHeader(root)
+}
+
+function describeRoot(at: Buffer): TarEntry {
+  return describe(at, './', lstatSync(at, { bigint: true }), new Map())
+}
+
+function factsOf({ mode, uid, gid, xattrs }: Pick<TarEntry, 'mode' | 'uid' | 'gid' | 'xattrs'>): string {
+  return JSON.stringify([mode, uid, gid, [...xattrs].sort()])
 }
 
 function isWhiteout(stat: BigIntStats): boolean {
