@@ -11,8 +11,8 @@ import { tarOfUpper } from './upper-tar.ts'
 export interface PackOptions {
   /** The file to write; it is removed again when packing fails. */
   path: string
-  /** The folder of the layer below; left out when there is none. */
-  lower?: string | undefined
+  /** The folders of the layers below, topmost first. */
+  lower?: readonly string[]
   /** zlib's, 1 to 9. */
   level?: number | undefined
   signal?: AbortSignal | undefined

@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { lgetxattr, llistxattr } from '#worker/host/syscalls.ts'
 import { LAYER_ERRORS, OPAQUE_WHITEOUT, WHITEOUT } from './layer-writer.ts'
+import { folderBelow } from './lower-tree.ts'
 import { invalidTar, type TarEntry, type TarEntryType } from './tar-format.ts'
 import { encodeHeader, paddingOf, TAR_END } from './tar-writer.ts'
 import { isKeptXattr, OPAQUE } from './tree-writer.ts'
@@ -29,9 +30,10 @@ const PLAIN_ROOT = { mode: 0o755, uid: 0, gid: 0, xattrs: new Map<string, string
 /**
  * The tar of an overlay upper folder, entries in order of their names' bytes, a folder before what is in it. Read
  * synchronously a batch at a time: small files come faster so than any other way, and each batch ends in a pause.
- * `lower` is the folder of the layer below, if there is one: the root is an entry where the two differ.
+ * `lower` has the folders of the layers below, topmost first: what only looks changed since overlay copied it up, the
+ * root or a folder, is no change.
  */
-export function tarOfUpper(upper: string, lower?: string): UpperTar {
+export function tarOfUpper(upper: string, lower: readonly string[] = []): UpperTar {
   let entries = 0
   const count = () => {
     entries++
@@ -54,11 +56,11 @@ async function* batched(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
   yield Buffer.concat(held)
 }
 
-function* walk(upper: string, lower: string | undefined, count: () => void): Generator<Buffer> {
+function* walk(upper: string, lower: readonly string[], count: () => void): Generator<Buffer> {
   const firstNames = new Map<bigint, string>()
   const root = Buffer.from(upper)
-  const header = rootHeader(root, lower)
-  if (header) count()
+  const { isChanged, header } = rootOf(root, lower[0])
+  if (isChanged) count()
   if (header) yield header
   // Folders still to be written, the next one last; each brings its children in the same order.
   const left = childrenOf(root, '').reverse()
@@ -66,16 +68,21 @@ function* walk(upper: string, lower: string | undefined, count: () => void): Gen
     const at = Buffer.concat([root, Buffer.from(`/${path}`, 'latin1')])
     const stat = lstatSync(at, { bigint: true })
     if (stat.isSocket()) continue // Tars have none, and nobody listens any more.
-    count()
     if (isWhiteout(stat)) {
+      count()
       yield hiding(path, WHITEOUT)
       continue
     }
-    yield* contents(at, describe(at, path, stat, firstNames))
-    if (!stat.isDirectory()) continue
-    if (lgetxattr(at, OPAQUE)?.toString() === 'y') yield hiding(`${path}/`, OPAQUE_WHITEOUT)
+    const entry = describe(at, path, stat, firstNames)
+    const children = stat.isDirectory() ? childrenOf(at, `${path}/`) : []
+    const isOpaque = stat.isDirectory() && lgetxattr(at, OPAQUE)?.toString() === 'y'
+    const mayBeCopy = stat.isDirectory() && !isOpaque && children.length === 0
+    if (mayBeCopy && isCopyOfBelow(entry, path, lower)) continue
+    count()
+    yield* contents(at, entry)
+    if (isOpaque) yield hiding(`${path}/`, OPAQUE_WHITEOUT)
     // One by one: as arguments, a large folder's names would not fit on the stack.
-    for (const child of childrenOf(at, `${path}/`).reverse()) left.push(child)
+    for (const child of children.reverse()) left.push(child)
   }
 }
 
@@ -90,11 +97,15 @@ function childrenOf(at: Buffer, prefix: string): string[] {
     })
 }
 
-/** The root folder is an entry only where a step changed it: most leave it alone, and it has a new time all the same. */
-function rootHeader(at: Buffer, lower: string | undefined): Buffer | undefined {
+/**
+ * The root is an entry where a step changed it, and also where it is not as every root is: other hosts unpack each layer
+ * by itself. Its time is no change; every step gives it a new one.
+ */
+function rootOf(at: Buffer, below: string | undefined): { isChanged: boolean; header: Buffer | undefined } {
   const root = describeRoot(at)
-  const before = lower === undefined ? PLAIN_ROOT : describeRoot(Buffer.from(lower))
-  return factsOf(root) === factsOf(before) ? undefined : encodeHeader(root)
+  const facts = factsOf(root)
+  const isChanged = facts !== factsOf(below === undefined ? PLAIN_ROOT : describeRoot(Buffer.from(below)))
+  return { isChanged, header: isChanged || facts !== factsOf(PLAIN_ROOT) ? encodeHeader(root) : undefined }
 }
 
 function describeRoot(at: Buffer): TarEntry {
@@ -103,6 +114,16 @@ function describeRoot(at: Buffer): TarEntry {
 
 function factsOf({ mode, uid, gid, xattrs }: Pick<TarEntry, 'mode' | 'uid' | 'gid' | 'xattrs'>): string {
   return JSON.stringify([mode, uid, gid, [...xattrs].sort()])
+}
+
+/** An empty folder that is as the layers below have it: something was made in it and removed again. */
+function isCopyOfBelow(folder: TarEntry, path: string, lower: readonly string[]): boolean {
+  const at = folderBelow(lower, path)
+  if (!at) return false
+  const below = describe(at, path, lstatSync(at, { bigint: true }), new Map())
+  const { seconds, nanoseconds } = folder.mtime
+  if (below.mtime.seconds !== seconds || below.mtime.nanoseconds !== nanoseconds) return false
+  return factsOf(folder) === factsOf(below)
 }
 
 function isWhiteout(stat: BigIntStats): boolean {

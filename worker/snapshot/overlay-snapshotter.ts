@@ -9,6 +9,8 @@ import { SlipwayError } from '#shared/errors.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { mountOverlay, unmount } from '#worker/host/mount.ts'
 import { readMounts } from '#worker/host/mount-table.ts'
+import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
+import { isKeptXattr } from '#worker/layer/tree-writer.ts'
 import { LayerFolders } from './layer-folders.ts'
 import { removePrivateMarks } from './private-marks.ts'
 import type { Snapshot, SnapshotInfo, Snapshotter } from './snapshotter.ts'
@@ -74,17 +76,17 @@ export class OverlaySnapshotter implements Snapshotter {
 
   prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot> {
     return this.#inTurn(id, async () => {
-      const snapshot = this.#snapshot(id)
+      const lower = await this.#lower(diffIds)
       await using undo = new AsyncDisposableStack()
       if (!(await this.#isWhole(id))) {
         await this.#trash.remove(this.#folder(id))
-        await this.#make(id, diffIds)
+        await this.#make(id, diffIds, lower[0])
         undo.defer(() => this.#trash.discard(this.#folder(id)))
       }
       await this.#checkLayers(id, diffIds)
-      if (!(await this.#isMounted(id))) this.#mount(id, await this.#lower(diffIds))
+      if (!(await this.#isMounted(id))) this.#mount(id, lower)
       undo.move()
-      return snapshot
+      return { ...this.#snapshot(id), lower }
     })
   }
 
@@ -142,7 +144,7 @@ export class OverlaySnapshotter implements Snapshotter {
     return join(this.#dataDir, 'snapshots', id)
   }
 
-  #snapshot(id: string): Snapshot {
+  #snapshot(id: string): Omit<Snapshot, 'lower'> {
     const folder = this.#folder(id)
     return { id, rootfs: join(folder, 'rootfs'), upper: join(folder, 'upper') }
   }
@@ -169,15 +171,14 @@ export class OverlaySnapshotter implements Snapshotter {
     return stats !== undefined && stats[0].dev !== stats[1].dev
   }
 
-  async #make(id: string, diffIds: readonly Digest[]): Promise<void> {
+  async #make(id: string, diffIds: readonly Digest[], below: string | undefined): Promise<void> {
     const temporary = join(this.#dataDir, 'snapshots', `.new-${id}-${this.#count++}`)
-    const lower = await this.#lower(diffIds)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => this.#trash.discard(temporary))
     await wrapped(`make ${temporary}`, async () => {
       // Few and small: one by one they take less time than one turn of the event loop each.
       for (const path of ['', 'upper', 'work', 'rootfs']) mkdirSync(join(temporary, path), { mode: 0o700 })
-      adoptRoot(join(temporary, 'upper'), lower[0])
+      adoptRoot(join(temporary, 'upper'), below)
       writeFileSync(join(temporary, 'layers.json'), JSON.stringify({ layers: diffIds }))
       await rename(temporary, this.#folder(id))
     })
@@ -216,6 +217,10 @@ function adoptRoot(upper: string, lower: string | undefined): void {
   const { uid, gid, mode } = statSync(lower)
   chownSync(upper, uid, gid)
   chmodSync(upper, mode & 0o7777)
+  for (const name of llistxattr(lower).filter(isKeptXattr)) {
+    const value = lgetxattr(lower, Buffer.from(name, 'latin1'))
+    if (value) lsetxattr(upper, Buffer.from(name, 'latin1'), value)
+  }
 }
 
 async function wrapped<T>(doing: string, work: () => Promise<T>): Promise<T> {

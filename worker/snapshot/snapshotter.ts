@@ -37,6 +37,8 @@ export interface Snapshot {
   rootfs: string
   /** The writable layer alone, in overlay's form: whiteouts are 0/0 devices, opaque folders have the xattr. */
   upper: string
+  /** The folders of the layers below it, topmost first, in the same form. */
+  lower: string[]
 }
 
 export interface SnapshotInfo {
