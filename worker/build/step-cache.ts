@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { type Digest, digestHex, digestSchema } from '#shared/digest.ts'
 
-const resultSchema = z.object({
+export const resultSchema = z.object({
   /** ISO 8601. A cached step keeps its time, so that a build of cached steps gives the same image again. */
   created: z.string(),
   /** Left out when the step changed no file. */

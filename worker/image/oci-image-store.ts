@@ -83,7 +83,7 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
 }
 
 /** A file that holds no image is as good as none: the image is fetched again, and the file with it. */
-async function readImage(path: string): Promise<ResolvedImage | undefined> {
+export async function readImage(path: string): Promise<ResolvedImage | undefined> {
   return readDurableJson(path, resolvedImageSchema).catch(() => undefined)
 }
 

@@ -70,8 +70,12 @@ export class OverlaySnapshotter implements Snapshotter {
     await verify()
   }
 
-  removeLayer(diffId: Digest): Promise<void> {
-    return this.#layers.remove(diffId)
+  async sweepLayers(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]> {
+    const snapshots = await this.list()
+    const lists = await Promise.all(snapshots.map(({ id }) => this.#readLayers(id)))
+    // What lies below one of them is not known: nothing is safe to remove.
+    if (lists.includes(undefined)) return []
+    return this.#layers.sweepUnused(new Set([...kept, ...lists.flatMap(list => list ?? [])]), olderThan)
   }
 
   prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot> {
@@ -187,12 +191,18 @@ export class OverlaySnapshotter implements Snapshotter {
 
   /** A snapshot keeps its layers for life: another list for the same id is a fault of the caller. */
   async #checkLayers(id: string, diffIds: readonly Digest[]): Promise<void> {
-    const text = await readFile(join(this.#folder(id), 'layers.json'), 'utf8').catch(() => '')
-    // Not written through to the disk: after a power cut it may be empty, and the caller knows best.
-    if (text.trim() === '') return
-    const { layers } = layersSchema.parse(JSON.parse(text))
-    if (layers.join() === diffIds.join()) return
+    const layers = await this.#readLayers(id)
+    if (!layers || layers.join() === diffIds.join()) return
     throw new SlipwayError('internal', `Snapshot ${id} lies over other layers: remove it before it is made anew.`)
+  }
+
+  /** Not written through to the disk: after a power cut it may be torn, and whoever prepares the snapshot knows best. */
+  async #readLayers(id: string): Promise<Digest[] | undefined> {
+    try {
+      return layersSchema.parse(JSON.parse(await readFile(join(this.#folder(id), 'layers.json'), 'utf8'))).layers
+    } catch {
+      return undefined
+    }
   }
 
   /** The layers' folders, topmost first. A layer that comes twice counts where it is on top; overlay takes none twice. */
