@@ -17,9 +17,11 @@ import { answerLogs, noLog } from './agent/logs-inbox.ts'
 import { createReconciler } from './agent/reconciler.ts'
 import { createReporter } from './agent/reporter.ts'
 import { openBuilder } from './build/builder.ts'
+import { sweepCache } from './build/sweep-cache.ts'
 import { logPathOf } from './execute/run-container.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { cgroupVersion } from './host/cgroup.ts'
+import { sweepLayers } from './image/sweep-layers.ts'
 import { openHost } from './main.host.ts'
 import { readLog } from './runtime/logs.ts'
 
@@ -45,6 +47,8 @@ const environment = z
 const FULL_PASS_MS = 15_000
 const HEARTBEAT_MS = 10_000
 const STOP_MS = 5000
+/** A layer that is younger may belong to a crash whose build or pull comes again soon. */
+const UNNAMED_MS = 60 * 60_000
 const VERSION = '0.1.0'
 const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
 const NEEDED = {
@@ -120,8 +124,20 @@ const loops = [
   logStreams(),
 ]
 log.info({ instance: environment.SLIPWAY_INSTANCE, api: environment.SLIPWAY_URL }, 'ready')
+reclaim().catch(error =>
+  log.warn({ err: error }, 'what a crash left could not be reclaimed; the next start tries again'),
+)
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, stop)
 await Promise.all(loops)
+
+/** What an earlier agent made and did not live to name. */
+async function reclaim(): Promise<void> {
+  const olderThan = systemClock.now() - UNNAMED_MS
+  const kept = await sweepCache(join(dataFolder, 'builds/cache'), olderThan)
+  const imagesFolder = join(dataFolder, 'images')
+  const layers = await sweepLayers({ imagesFolder, snapshots: host.snapshots, kept, olderThan })
+  if (layers.length > 0) log.info({ layers }, 'layers that nothing names were removed')
+}
 
 async function fullPass(): Promise<void> {
   await ensureNetwork()

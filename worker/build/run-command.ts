@@ -1,4 +1,3 @@
-import { lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Endpoint } from '#shared/domain/container.ts'
@@ -7,7 +6,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { LogLine } from '#shared/protocol/bus.ts'
 import { cgroupRoot } from '#worker/host/cgroup.ts'
-import { readFileInRoot, resolveInRootSync } from '#worker/host/rooted-fs.ts'
+import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import { hostsFile } from '../execute/identity-files.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
@@ -16,7 +15,9 @@ import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
 import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
+
 import { withinDeadline } from './deadline.ts'
+import { watchMountPoints } from './mount-points.ts'
 
 export interface Command {
   id: string
@@ -33,8 +34,6 @@ const RUN_MS = 2 * 60 * 60_000
 const LOOK_MS = 200
 const ACCOUNT_FILE_LIMIT = 1024 * 1024
 const HOSTNAME = 'buildstep'
-/** What the runtime makes in a root filesystem to mount over. */
-const MOUNT_POINTS = ['proc', 'sys', 'dev', 'etc/hosts', 'etc/resolv.conf', 'etc']
 
 /**
  * Runs a command of a RUN step under the isolation of containers and returns its exit code. What the runtime made in
@@ -56,17 +55,16 @@ async function runUntil(
   onLine: (line: LogLine) => void,
 ): Promise<number> {
   const { id, folder, rootfs, endpoint } = command
-  const missing = MOUNT_POINTS.filter(
-    path => !lstatSync(resolveInRootSync(rootfs, path, false), { throwIfNoEntry: false }),
-  )
   const logPath = join(folder, 'log')
   await using undo = new AsyncDisposableStack()
-  undo.defer(async () => removeMountPoints(rootfs, missing))
+  const mountPoints = watchMountPoints(rootfs)
+  undo.defer(async () => mountPoints.remove())
   undo.defer(() => ports.network.detach(id))
   const { netns } = await ports.network.attach(id, endpoint, [])
   const config = await makeConfig(command, netns, ports)
   undo.defer(() => ports.runtime.delete(id))
   await ports.runtime.create(id, { config, path: folder, logPath, statePath: folder })
+  mountPoints.made()
   await ports.runtime.start(id)
   await followLog(logPath, id, ports, onLine, over)
   over.throwIfAborted()
@@ -136,15 +134,5 @@ async function exitCodeOf(id: string, ports: HostPorts, signal: AbortSignal): Pr
     }
     signal.throwIfAborted()
     await ports.clock.sleep(LOOK_MS, signal)
-  }
-}
-
-/** Empty folders and files only: what the command put there stays. */
-function removeMountPoints(rootfs: string, paths: readonly string[]): void {
-  for (const path of paths) {
-    const at = resolveInRootSync(rootfs, path, false)
-    const stat = lstatSync(at, { throwIfNoEntry: false })
-    if (stat?.isFile() && stat.size === 0) rmSync(at)
-    else if (stat?.isDirectory() && readdirSync(at).length === 0) rmdirSync(at)
   }
 }

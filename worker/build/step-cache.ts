@@ -7,7 +7,7 @@ import { type Digest, digestHex, digestSchema } from '#shared/digest.ts'
 /** Raise it whenever the same inputs would give other files than before. */
 const CACHE_VERSION = 2
 
-const resultSchema = z.object({
+export const resultSchema = z.object({
   /** ISO 8601. A cached step keeps its time, so that a build of cached steps gives the same image again. */
   created: z.string(),
   /** Left out when the step changed no file. */

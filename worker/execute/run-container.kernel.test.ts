@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
+import { digestFromHex } from '#shared/digest.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { processesOf } from '#test/support/processes.ts'
@@ -135,6 +136,22 @@ test('a failure at one side waits for the other side before it is undone', async
   await systemClock.sleep(300)
   expect(await leftOf(want)).toEqual([])
   await snapshots.remove(want.id)
+})
+
+test('folders that the image declares as volumes are there, inside the root, in every run', async () => {
+  const want = host.want(['sh', '-c', 'for f in /data /deep/er /escape; do test -d $f || exit 4; done; test -w /data'])
+  const image = await host.ports.images.find(want.spec.imageDigest)
+  if (!image) throw new Error('The test host has an image.')
+  const digest = digestFromHex('e'.repeat(64))
+  const Volumes = { '/data': {}, '/deep/er': {}, '../../../escape': {} }
+  await host.ports.images.add({ ...image, digest, config: { ...image.config, config: { Volumes } } })
+  const given = { ...want, spec: { ...want.spec, imageDigest: digest } }
+  for (const number of [1, 2]) {
+    await run(given, number, host.ports)
+    await ended(given)
+    expect(await host.ports.runtime.inspect(want.id)).toMatchObject({ exitCode: 0 })
+  }
+  await removeContainer(host.ports, want.id)
 })
 
 test('after a reboot a run that was begun has ended, with the time at which that was noticed', async () => {

@@ -16,6 +16,7 @@ import { resolveUser } from '../runtime/user.ts'
 import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
 import type { HostPorts } from './ports.ts'
+import { makeVolumeFolders } from './volume-folders.ts'
 
 const ACCOUNT_FILE_LIMIT = 1024 * 1024
 
@@ -96,6 +97,7 @@ async function makeReady(
   const hostname = spec.hostname ?? id.slice(0, 12)
   const files = { 'resolv.conf': resolvConf, hosts: hostsFile(endpoint.address, hostname), hostname: `${hostname}\n` }
   const defaults = image.config.config ?? {}
+  await makeVolumeFolders(snapshot.rootfs, defaults)
   const readAccounts = async (path: string) =>
     (await readFileInRoot(snapshot.rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
   const [passwd, group] = await Promise.all([readAccounts('/etc/passwd'), readAccounts('/etc/group')])

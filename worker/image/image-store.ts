@@ -9,8 +9,9 @@ export interface ImageStore {
   find(digest: Digest): Promise<ResolvedImage | undefined>
   /**
    * Fetches what is missing, each layer verified (digest and diff ID) while it streams into the snapshotter; layers
-   * in parallel, two calls for one layer share the work. Errors: `image.not-found`, `layer.digest-mismatch`,
-   * `host.disk-full`, `host.unreachable`.
+   * in parallel, two calls for one layer share the work. Broken lines and damaged bytes are fetched
+   * again a few times. Errors: `image.not-found`, `layer.digest-mismatch`, `layer.invalid` (its blob is what its
+   * digest says, and yet no layer), `host.disk-full`, `host.unreachable`.
    */
   pull(reference: string): Promise<ResolvedImage>
   /** Records an image whose layers are in the snapshotter already (a build's result). */

@@ -1,30 +1,32 @@
-import { createHash } from 'node:crypto'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Readable, Transform } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { createGunzip } from 'node:zlib'
 import PQueue from 'p-queue'
 import pRetry from 'p-retry'
-import { type Digest, digestFromHex, digestHex } from '#shared/digest.ts'
+import { type Digest, digestHex } from '#shared/digest.ts'
 import type { Descriptor } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { type ResolvedImage, resolvedImageSchema } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
+import { readDurableJson, writeDurableJson } from '../host/durable-file.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ImageStore } from './image-store.ts'
+import { openLayerBlob } from './layer-blob.ts'
 
 export interface ImageStoreOptions {
   folder: string
   api: Pick<ControlPlane, 'resolveImage' | 'download'>
-  snapshots: Snapshotter
+  snapshots: Pick<Snapshotter, 'hasLayer' | 'addLayer'>
+  /** Before the second attempt at a layer; later ones wait twice as long each. */
+  retryMs?: number
 }
 
 const LAYERS_AT_ONCE = 3
 const RETRIES = 4
+const RETRY_MS = 1000
 
 /** Images as small files, `<hex>.json` each; their layers are the snapshotter's. */
-export async function openImageStore({ folder, api, snapshots }: ImageStoreOptions): Promise<ImageStore> {
+export async function openImageStore(options: ImageStoreOptions): Promise<ImageStore> {
+  const { folder, api, snapshots, retryMs = RETRY_MS } = options
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const downloads = new PQueue({ concurrency: LAYERS_AT_ONCE })
   /** Two images that share a layer wait for one download. */
@@ -40,18 +42,20 @@ export async function openImageStore({ folder, api, snapshots }: ImageStoreOptio
     const begun = underWay.get(diffId)
     if (begun) return begun
     const work = downloads
-      .add(() => pRetry(() => addLayer(layer, diffId), { retries: RETRIES, randomize: true, shouldRetry }))
+      .add(() =>
+        pRetry(() => addLayer(layer, diffId), { retries: RETRIES, minTimeout: retryMs, randomize: true, shouldRetry }),
+      )
       .finally(() => underWay.delete(diffId))
     underWay.set(diffId, work)
     return work
   }
   const addLayer = async (layer: Descriptor, diffId: Digest) => {
     if (await snapshots.hasLayer(diffId)) return
-    const { tar, verify, abort } = verified(await api.download(layer.digest), layer, diffId)
+    using blob = await openLayerBlob(layer, diffId, api.download)
     try {
-      await snapshots.addLayer(diffId, tar, verify)
-    } finally {
-      abort()
+      await snapshots.addLayer(diffId, blob.tar, blob.verify)
+    } catch (error) {
+      throw await blob.explain(error)
     }
   }
   const store: ImageStore = {
@@ -73,67 +77,16 @@ export async function openImageStore({ folder, api, snapshots }: ImageStoreOptio
       await store.add(image)
       return image
     },
-    add: async image => {
-      const path = pathOf(image.digest)
-      await writeFile(`${path}.part`, JSON.stringify(image))
-      await rename(`${path}.part`, path)
-    },
+    add: image => writeDurableJson(pathOf(image.digest), image),
   }
   return store
 }
 
-async function readImage(path: string): Promise<ResolvedImage | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => undefined)
-  if (text === undefined) return undefined
-  const read = resolvedImageSchema.safeParse(JSON.parse(text))
-  return read.success ? read.data : undefined
+/** A file that holds no image is as good as none: the image is fetched again, and the file with it. */
+export async function readImage(path: string): Promise<ResolvedImage | undefined> {
+  return readDurableJson(path, resolvedImageSchema).catch(() => undefined)
 }
 
 function shouldRetry({ error }: { error: Error }): boolean {
   return error instanceof SlipwayError && error.retry
-}
-
-/** A layer's tar out of its blob; `verify` knows, after the last byte, whether both digests are what was promised. */
-function verified(blob: Readable, layer: Descriptor, diffId: Digest) {
-  const isGzip = /[+.]gzip$/.test(layer.mediaType)
-  const digest = hashing()
-  const plain = hashing()
-  const gone = new AbortController()
-  const stages = isGzip
-    ? ([blob, digest.pass, createGunzip(), plain.pass] as const)
-    : ([blob, digest.pass, plain.pass] as const)
-  const done = pipeline([...stages], { signal: gone.signal })
-  done.catch(() => {}) // `verify` and the reader of the tar meet it.
-  const verify = async () => {
-    await done.catch(cause => {
-      throw new SlipwayError(
-        'layer.digest-mismatch',
-        `Layer ${layer.digest} could not be read to its end: it will be fetched again.`,
-        { cause },
-      )
-    })
-    if (digest.value() === layer.digest && plain.value() === diffId) return
-    throw new SlipwayError(
-      'layer.digest-mismatch',
-      `Layer ${layer.digest} came with other bytes than its digest says: it will be fetched again.`,
-    )
-  }
-  return { tar: plain.pass, verify, abort: () => gone.abort() }
-}
-
-function hashing() {
-  const hash = createHash('sha256')
-  let value: Digest | undefined
-  const pass = new Transform({
-    highWaterMark: 256 * 1024,
-    transform(chunk, _encoding, next) {
-      hash.update(chunk)
-      next(null, chunk)
-    },
-    flush(next) {
-      value = digestFromHex(hash.digest('hex'))
-      next()
-    },
-  })
-  return { pass, value: () => value }
 }

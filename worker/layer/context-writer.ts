@@ -11,6 +11,7 @@ export const CONTEXT_ERRORS = { invalid: 'context.invalid', unsafe: 'context.uns
 /**
  * Writes a build context's entries into a folder, owned by this process. A context is anyone's: whatever could reach
  * outside of it is refused by name, not mended, so that a build never copies something else than its author sees.
+ * An ignore file counts after that: it keeps out nothing that stops the unpacking.
  */
 export class ContextWriter implements TarConsumer, Disposable {
   readonly #tree: TreeWriter
@@ -65,12 +66,13 @@ export class ContextWriter implements TarConsumer, Disposable {
     else if (entry.type === 'file') this.#tree.file(names, entry)
     else if (entry.type === 'symlink') this.#makeLink(names, entry)
     else if (entry.type === 'hardlink') this.#makeHardlink(names, entry)
-    else throw unsafe(entry.path, 'is a device or FIFO', 'Leave it out of the context, by .dockerignore for example.')
+    else throw unsafe(entry.path, 'is a device or FIFO', 'Make the tar without it: .dockerignore comes too late.')
   }
 
   #makeLink(names: readonly string[], entry: TarEntry): void {
     if (entry.linkTarget.startsWith('/')) {
-      const advice = 'Make the link relative, or make it by RUN ln -s in the Dockerfile.'
+      const advice =
+        'Make the link relative, or leave it out of the tar and make it by RUN ln -s: .dockerignore comes too late.'
       throw unsafe(entry.path, `is a link to the absolute path ${shown(entry.linkTarget)}`, advice)
     }
     this.#tree.symlink(names, entry)
@@ -107,6 +109,6 @@ function unsafe(path: string, why: string, advice: string): SlipwayError {
 }
 
 export function contextTooLarge(limit: string): SlipwayError {
-  const advice = 'Leave out what the build does not need, by .dockerignore for example.'
+  const advice = 'Make the tar without what the build does not need: .dockerignore comes too late.'
   return new SlipwayError('request.too-large', `The build context has more than ${limit}. ${advice}`)
 }

@@ -11,6 +11,8 @@ import { tarOfUpper } from './upper-tar.ts'
 export interface PackOptions {
   /** The file to write; it is removed again when packing fails. */
   path: string
+  /** The folders of the layers below, topmost first. */
+  lower?: readonly string[]
   /** zlib's, 1 to 9. */
   level?: number | undefined
   signal?: AbortSignal | undefined
@@ -37,10 +39,10 @@ const ZIP_CHUNK = 256 * 1024
  * `host.disk-full`, `host.kernel-refused`.
  */
 export async function packLayer(upper: string, options: PackOptions): Promise<PackedLayer> {
-  const { path, level = DEFAULT_LEVEL, signal } = options
+  const { path, lower, level = DEFAULT_LEVEL, signal } = options
   const plain = new Measured()
   const zipped = new Measured()
-  const tar = tarOfUpper(upper)
+  const tar = tarOfUpper(upper, lower)
   try {
     await pipeline(
       Readable.from(plain.pass(tar.chunks), { objectMode: false, highWaterMark: ZIP_CHUNK }),

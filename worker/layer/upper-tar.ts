@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { lgetxattr, llistxattr } from '#worker/host/syscalls.ts'
 import { LAYER_ERRORS, OPAQUE_WHITEOUT, WHITEOUT } from './layer-writer.ts'
+import { folderBelow } from './lower-tree.ts'
 import { invalidTar, type TarEntry, type TarEntryType } from './tar-format.ts'
 import { encodeHeader, paddingOf, TAR_END } from './tar-writer.ts'
 import { isKeptXattr, OPAQUE } from './tree-writer.ts'
@@ -19,20 +20,25 @@ const READ_BYTES = 256 * 1024
 
 export interface UpperTar {
   chunks: AsyncIterable<Buffer>
-  /** How many entries were written so far, the root not counted. */
+  /** How many entries were written so far. */
   entries(): number
 }
+
+/** What a layer's root is unless the layer says otherwise: that of an image without layers. */
+const PLAIN_ROOT = { mode: 0o755, uid: 0, gid: 0, xattrs: new Map<string, string>() }
 
 /**
  * The tar of an overlay upper folder, entries in order of their names' bytes, a folder before what is in it. Read
  * synchronously a batch at a time: small files come faster so than any other way, and each batch ends in a pause.
+ * `lower` has the folders of the layers below, topmost first: what only looks changed since overlay copied it up, the
+ * root or a folder, is no change.
  */
-export function tarOfUpper(upper: string): UpperTar {
+export function tarOfUpper(upper: string, lower: readonly string[] = []): UpperTar {
   let entries = 0
   const count = () => {
     entries++
   }
-  return { chunks: batched(walk(upper, count)), entries: () => entries }
+  return { chunks: batched(walk(upper, lower, count)), entries: () => entries }
 }
 
 async function* batched(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
@@ -50,25 +56,33 @@ async function* batched(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
   yield Buffer.concat(held)
 }
 
-function* walk(upper: string, count: () => void): Generator<Buffer> {
+function* walk(upper: string, lower: readonly string[], count: () => void): Generator<Buffer> {
   const firstNames = new Map<bigint, string>()
   const root = Buffer.from(upper)
-  yield* rootHeader(root)
+  const { isChanged, header } = rootOf(root, lower[0])
+  if (isChanged) count()
+  if (header) yield header
   // Folders still to be written, the next one last; each brings its children in the same order.
   const left = childrenOf(root, '').reverse()
   for (let path = left.pop(); path !== undefined; path = left.pop()) {
     const at = Buffer.concat([root, Buffer.from(`/${path}`, 'latin1')])
     const stat = lstatSync(at, { bigint: true })
     if (stat.isSocket()) continue // Tars have none, and nobody listens any more.
-    count()
     if (isWhiteout(stat)) {
+      count()
       yield hiding(path, WHITEOUT)
       continue
     }
-    yield* contents(at, describe(at, path, stat, firstNames))
-    if (!stat.isDirectory()) continue
-    if (lgetxattr(at, OPAQUE)?.toString() === 'y') yield hiding(`${path}/`, OPAQUE_WHITEOUT)
-    left.push(...childrenOf(at, `${path}/`).reverse())
+    const entry = describe(at, path, stat, firstNames)
+    const children = stat.isDirectory() ? childrenOf(at, `${path}/`) : []
+    const isOpaque = stat.isDirectory() && lgetxattr(at, OPAQUE)?.toString() === 'y'
+    const mayBeCopy = stat.isDirectory() && !isOpaque && children.length === 0
+    if (mayBeCopy && isCopyOfBelow(entry, path, lower)) continue
+    count()
+    yield* contents(at, entry)
+    if (isOpaque) yield hiding(`${path}/`, OPAQUE_WHITEOUT)
+    // One by one: as arguments, a large folder's names would not fit on the stack.
+    for (const child of children.reverse()) left.push(child)
   }
 }
 
@@ -83,12 +97,33 @@ function childrenOf(at: Buffer, prefix: string): string[] {
     })
 }
 
-/** The root folder itself is an entry only where it is not as every root is: most layers leave it alone. */
-function* rootHeader(at: Buffer): Generator<Buffer> {
-  const stat = lstatSync(at, { bigint: true })
-  const root = describe(at, './', stat, new Map())
-  if (root.mode === 0o755 && root.uid === 0 && root.gid === 0 && root.xattrs.size === 0) return
-  yield encodeHeader(root)
+/**
+ * The root is an entry where a step changed it, and also where it is not as every root is: other hosts unpack each layer
+ * by itself. Its time is no change; every step gives it a new one.
+ */
+function rootOf(at: Buffer, below: string | undefined): { isChanged: boolean; header: Buffer | undefined } {
+  const root = describeRoot(at)
+  const facts = factsOf(root)
+  const isChanged = facts !== factsOf(below === undefined ? PLAIN_ROOT : describeRoot(Buffer.from(below)))
+  return { isChanged, header: isChanged || facts !== factsOf(PLAIN_ROOT) ? encodeHeader(root) : undefined }
+}
+
+function describeRoot(at: Buffer): TarEntry {
+  return describe(at, './', lstatSync(at, { bigint: true }), new Map())
+}
+
+function factsOf({ mode, uid, gid, xattrs }: Pick<TarEntry, 'mode' | 'uid' | 'gid' | 'xattrs'>): string {
+  return JSON.stringify([mode, uid, gid, [...xattrs].sort()])
+}
+
+/** An empty folder that is as the layers below have it: something was made in it and removed again. */
+function isCopyOfBelow(folder: TarEntry, path: string, lower: readonly string[]): boolean {
+  const at = folderBelow(lower, path)
+  if (!at) return false
+  const below = describe(at, path, lstatSync(at, { bigint: true }), new Map())
+  const { seconds, nanoseconds } = folder.mtime
+  if (below.mtime.seconds !== seconds || below.mtime.nanoseconds !== nanoseconds) return false
+  return factsOf(folder) === factsOf(below)
 }
 
 function isWhiteout(stat: BigIntStats): boolean {

@@ -24,6 +24,9 @@ export class LayerFolders {
   readonly #folder: string
   readonly #trash: Trash
   readonly #unmarked = new Set<string>()
+  /** By this process: what it saw may be in use, before anything on the disk says so. */
+  readonly #asked = new Set<Digest>()
+  readonly #leaving = new Set<Digest>()
   #marking: Promise<void> | undefined
   #count = 0
 
@@ -41,7 +44,8 @@ export class LayerFolders {
   }
 
   async has(diffId: Digest): Promise<boolean> {
-    return (await stat(this.pathOf(diffId)).catch(() => undefined)) !== undefined
+    this.#asked.add(diffId)
+    return !this.#leaving.has(diffId) && (await stat(this.pathOf(diffId)).catch(() => undefined)) !== undefined
   }
 
   async list(): Promise<Digest[]> {
@@ -72,9 +76,27 @@ export class LayerFolders {
     this.#markSoon(digestHex(diffId))
   }
 
-  async remove(diffId: Digest): Promise<void> {
-    await rm(this.#markOf(digestHex(diffId)), { force: true })
-    await this.#trash.remove(this.pathOf(diffId))
+  /** Removes layers older than that which are not kept and which nobody asked for. */
+  async sweepUnused(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]> {
+    const removed: Digest[] = []
+    for (const diffId of (await this.list()).filter(layer => !kept.has(layer))) {
+      // Its own times are the tar's; this one changed last when it came here.
+      const { ctimeMs } = await stat(this.pathOf(diffId))
+      if (ctimeMs >= olderThan || this.#asked.has(diffId)) continue
+      await this.#remove(diffId)
+      removed.push(diffId)
+    }
+    return removed
+  }
+
+  async #remove(diffId: Digest): Promise<void> {
+    this.#leaving.add(diffId)
+    try {
+      await rm(this.#markOf(digestHex(diffId)), { force: true })
+      await this.#trash.removeSoon(this.pathOf(diffId))
+    } finally {
+      this.#leaving.delete(diffId)
+    }
   }
 
   /** Resolves when every layer added until now is marked. */

@@ -9,6 +9,8 @@ import { SlipwayError } from '#shared/errors.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { mountOverlay, unmount } from '#worker/host/mount.ts'
 import { readMounts } from '#worker/host/mount-table.ts'
+import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
+import { isKeptXattr } from '#worker/layer/tree-writer.ts'
 import { LayerFolders } from './layer-folders.ts'
 import { removePrivateMarks } from './private-marks.ts'
 import type { Snapshot, SnapshotInfo, Snapshotter } from './snapshotter.ts'
@@ -68,23 +70,27 @@ export class OverlaySnapshotter implements Snapshotter {
     await verify()
   }
 
-  removeLayer(diffId: Digest): Promise<void> {
-    return this.#layers.remove(diffId)
+  async sweepLayers(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]> {
+    const snapshots = await this.list()
+    const lists = await Promise.all(snapshots.map(({ id }) => this.#readLayers(id)))
+    // What lies below one of them is not known: nothing is safe to remove.
+    if (lists.includes(undefined)) return []
+    return this.#layers.sweepUnused(new Set([...kept, ...lists.flatMap(list => list ?? [])]), olderThan)
   }
 
   prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot> {
     return this.#inTurn(id, async () => {
-      const snapshot = this.#snapshot(id)
+      const lower = await this.#lower(diffIds)
       await using undo = new AsyncDisposableStack()
       if (!(await this.#isWhole(id))) {
         await this.#trash.remove(this.#folder(id))
-        await this.#make(id, diffIds)
+        await this.#make(id, diffIds, lower[0])
         undo.defer(() => this.#trash.discard(this.#folder(id)))
       }
       await this.#checkLayers(id, diffIds)
-      if (!(await this.#isMounted(id))) this.#mount(id, await this.#lower(diffIds))
+      if (!(await this.#isMounted(id))) this.#mount(id, lower)
       undo.move()
-      return snapshot
+      return { ...this.#snapshot(id), lower }
     })
   }
 
@@ -142,7 +148,7 @@ export class OverlaySnapshotter implements Snapshotter {
     return join(this.#dataDir, 'snapshots', id)
   }
 
-  #snapshot(id: string): Snapshot {
+  #snapshot(id: string): Omit<Snapshot, 'lower'> {
     const folder = this.#folder(id)
     return { id, rootfs: join(folder, 'rootfs'), upper: join(folder, 'upper') }
   }
@@ -169,15 +175,14 @@ export class OverlaySnapshotter implements Snapshotter {
     return stats !== undefined && stats[0].dev !== stats[1].dev
   }
 
-  async #make(id: string, diffIds: readonly Digest[]): Promise<void> {
+  async #make(id: string, diffIds: readonly Digest[], below: string | undefined): Promise<void> {
     const temporary = join(this.#dataDir, 'snapshots', `.new-${id}-${this.#count++}`)
-    const lower = await this.#lower(diffIds)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => this.#trash.discard(temporary))
     await wrapped(`make ${temporary}`, async () => {
       // Few and small: one by one they take less time than one turn of the event loop each.
       for (const path of ['', 'upper', 'work', 'rootfs']) mkdirSync(join(temporary, path), { mode: 0o700 })
-      adoptRoot(join(temporary, 'upper'), lower[0])
+      adoptRoot(join(temporary, 'upper'), below)
       writeFileSync(join(temporary, 'layers.json'), JSON.stringify({ layers: diffIds }))
       await rename(temporary, this.#folder(id))
     })
@@ -186,12 +191,18 @@ export class OverlaySnapshotter implements Snapshotter {
 
   /** A snapshot keeps its layers for life: another list for the same id is a fault of the caller. */
   async #checkLayers(id: string, diffIds: readonly Digest[]): Promise<void> {
-    const text = await readFile(join(this.#folder(id), 'layers.json'), 'utf8').catch(() => '')
-    // Not written through to the disk: after a power cut it may be empty, and the caller knows best.
-    if (text.trim() === '') return
-    const { layers } = layersSchema.parse(JSON.parse(text))
-    if (layers.join() === diffIds.join()) return
+    const layers = await this.#readLayers(id)
+    if (!layers || layers.join() === diffIds.join()) return
     throw new SlipwayError('internal', `Snapshot ${id} lies over other layers: remove it before it is made anew.`)
+  }
+
+  /** Not written through to the disk: after a power cut it may be torn, and whoever prepares the snapshot knows best. */
+  async #readLayers(id: string): Promise<Digest[] | undefined> {
+    try {
+      return layersSchema.parse(JSON.parse(await readFile(join(this.#folder(id), 'layers.json'), 'utf8'))).layers
+    } catch {
+      return undefined
+    }
   }
 
   /** The layers' folders, topmost first. A layer that comes twice counts where it is on top; overlay takes none twice. */
@@ -216,6 +227,10 @@ function adoptRoot(upper: string, lower: string | undefined): void {
   const { uid, gid, mode } = statSync(lower)
   chownSync(upper, uid, gid)
   chmodSync(upper, mode & 0o7777)
+  for (const name of llistxattr(lower).filter(isKeptXattr)) {
+    const value = lgetxattr(lower, Buffer.from(name, 'latin1'))
+    if (value) lsetxattr(upper, Buffer.from(name, 'latin1'), value)
+  }
 }
 
 async function wrapped<T>(doing: string, work: () => Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -29,6 +30,9 @@ function layerOf(files: Record<string, string>, ...tarOptions: string[]): TestLa
 }
 
 const good = async () => {}
+/** Every name below a folder. */
+const namesIn = async (folder: string) =>
+  (await readdir(folder, { recursive: true, withFileTypes: true })).map(({ name }) => name)
 const stream = (tar: Buffer) => Readable.from([tar], { objectMode: false })
 
 /** What every Snapshotter does. Needs root. `open` opens the same folder again, as another agent would. */
@@ -104,15 +108,39 @@ export function describeSnapshotter(name: string, open: (folder: string) => Prom
       expect(await snapshots.hasLayer(diffId)).toBe(false)
     })
 
-    test.each([
-      ['climbs out', ['--transform', 's,^\\./file$,../../escape,']],
-      ['is cut off', []],
-    ])('a tar that %s is refused and leaves nothing', async (why, options) => {
-      const { tar, diffId } = layerOf({ file: 'x'.repeat(5000) }, '-P', ...options)
-      const bytes = why === 'is cut off' ? tar.subarray(0, 2000) : tar
-      await expect(snapshots.addLayer(diffId, stream(bytes), good)).rejects.toMatchObject({ code: 'layer.invalid' })
+    test.each(['../', '../../', '../../../', 'etc/../../'])('a tar that climbs out by %s leaves nothing', async way => {
+      const { tar, diffId } = layerOf({ file: 'x' }, '-P', '--transform', `s,^\\./file$,${way}slipway-escape,`)
+      await expect(snapshots.addLayer(diffId, stream(tar), good)).rejects.toMatchObject({ code: 'layer.invalid' })
       expect(await snapshots.hasLayer(diffId)).toBe(false)
-      expect(existsSync(join(folder, '../escape'))).toBe(false)
+      const found = [folder, join(folder, '..')].filter(place => existsSync(join(place, 'slipway-escape')))
+      expect(found).toEqual([])
+      expect(await namesIn(folder)).not.toContain('slipway-escape')
+    })
+
+    test('a tar that is cut off is refused and leaves nothing', async () => {
+      const { tar, diffId } = layerOf({ file: 'x'.repeat(5000) })
+      const attempt = snapshots.addLayer(diffId, stream(tar.subarray(0, 2000)), good)
+      await expect(attempt).rejects.toMatchObject({ code: 'layer.invalid' })
+      expect(await snapshots.hasLayer(diffId)).toBe(false)
+    })
+
+    test('only layers that are old and that nothing names or asked for are swept', async () => {
+      const [named, kept, asked, left] = ['named', 'kept', 'asked', 'left'].map(name => layerOf({ name }))
+      if (!named || !kept || !asked || !left) throw new Error('Four layers were made.')
+      const all = [named, kept, asked, left].map(({ diffId }) => diffId)
+      for (const { tar, diffId } of [named, kept, asked, left]) await snapshots.addLayer(diffId, stream(tar), good)
+      await snapshots.prepare('names', [named.diffId])
+      const other = await open(folder)
+      await other.sweep()
+      await other.hasLayer(asked.diffId)
+      const before = await other.layers()
+      const others = before.filter(diffId => !all.includes(diffId))
+      const keep = new Set([kept.diffId, ...others])
+      expect(await other.sweepLayers(keep, Date.now() - 60_000)).toEqual([])
+      expect(await other.sweepLayers(keep, Date.now() + 60_000)).toEqual([left.diffId])
+      expect((await other.layers()).toSorted()).toEqual(before.filter(diffId => diffId !== left.diffId).toSorted())
+      await other.addLayer(left.diffId, stream(left.tar), good)
+      expect(await other.hasLayer(left.diffId)).toBe(true)
     })
 
     test('another agent finds everything: layers, mounted snapshots, and what was written', async () => {

@@ -25,8 +25,11 @@ export interface Snapshotter {
   unmount(id: string): Promise<void>
   /** Unmounts and removes the snapshot with its writable layer. One that is not there is no error. */
   remove(id: string): Promise<void>
-  /** Removes a layer no snapshot uses; the caller knows that. */
-  removeLayer(diffId: Digest): Promise<void>
+  /**
+   * Removes the layers that were there before `olderThan` (Unix milliseconds) and that neither a snapshot nor `kept`
+   * names, and says which. One that anybody asked for since this agent began stays: it may be in use before it is named.
+   */
+  sweepLayers(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]>
   /** Removes what a crash left half made (temporary folders). Call before any other work. */
   sweep(): Promise<void>
 }
@@ -37,6 +40,8 @@ export interface Snapshot {
   rootfs: string
   /** The writable layer alone, in overlay's form: whiteouts are 0/0 devices, opaque folders have the xattr. */
   upper: string
+  /** The folders of the layers below it, topmost first, in the same form. */
+  lower: string[]
 }
 
 export interface SnapshotInfo {

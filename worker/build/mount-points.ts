@@ -1,0 +1,63 @@
+import { lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { resolveInRootSync } from '../host/rooted-fs.ts'
+import { setTimes } from '../host/syscalls.ts'
+
+/** What the runtime makes in a root filesystem to mount over; what is in a folder comes before it. */
+const MOUNT_POINTS = ['proc', 'sys', 'dev', 'etc/hosts', 'etc/resolv.conf', 'etc']
+const BILLION = 1_000_000_000n
+
+export interface MountPoints {
+  /** The runtime has made what was missing, and the command does not run yet. */
+  made(): void
+  /** Takes away what the runtime made. */
+  remove(): void
+}
+
+/**
+ * Mount points are no change of the command's: those that are missing now are removed again, and folders that they were
+ * made in have the time of before, unless the command changed something there too.
+ */
+export function watchMountPoints(rootfs: string): MountPoints {
+  const missing = MOUNT_POINTS.map(path => resolveInRootSync(rootfs, path, false)).filter(
+    at => mtimeOf(at) === undefined,
+  )
+  const before = timesOf(new Set(missing.map(dirname)))
+  let made = before
+  return {
+    made: () => {
+      made = timesOf(before.keys())
+    },
+    remove: () => {
+      const untouched = [...before].filter(([folder]) => mtimeOf(folder) === made.get(folder))
+      for (const at of missing) removeEmpty(at)
+      for (const [folder, time] of untouched) if (mtimeOf(folder) !== undefined) setTime(folder, time)
+    },
+  }
+}
+
+function timesOf(paths: Iterable<string>): Map<string, bigint> {
+  const times = new Map<string, bigint>()
+  for (const path of paths) {
+    const time = mtimeOf(path)
+    if (time !== undefined) times.set(path, time)
+  }
+  return times
+}
+
+function mtimeOf(path: string): bigint | undefined {
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs
+}
+
+/** Rounded down, so that what is left counts forward from a time before 1970 too. */
+function setTime(path: string, time: bigint): void {
+  const nanoseconds = ((time % BILLION) + BILLION) % BILLION
+  setTimes(Buffer.from(path), Number((time - nanoseconds) / BILLION), Number(nanoseconds))
+}
+
+/** Empty folders and files only: what the command put there stays. */
+function removeEmpty(at: string): void {
+  const stat = lstatSync(at, { throwIfNoEntry: false })
+  if (stat?.isFile() && stat.size === 0) rmSync(at)
+  else if (stat?.isDirectory() && readdirSync(at).length === 0) rmdirSync(at)
+}

@@ -1,0 +1,43 @@
+import { existsSync } from 'node:fs'
+import { readdir, readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Digest, digestHex } from '#shared/digest.ts'
+import { resultSchema, type StepResult } from './step-cache.ts'
+
+const NAME = /^[0-9a-f]{64}$/
+
+/**
+ * Removes what a crash left in the step cache's folder before `olderThan` (Unix milliseconds): blobs that no entry
+ * names, and entries without their blob. Returns the layers that the other entries name.
+ */
+export async function sweepCache(folder: string, olderThan: number): Promise<Digest[]> {
+  const blobs = join(folder, 'blobs')
+  const layers: Digest[] = []
+  const named = new Set<string>()
+  // Before the entries: a blob is there before its entry is.
+  const found = await readdir(blobs)
+  for (const key of (await readdir(folder)).filter(name => NAME.test(name))) {
+    const result = await readEntry(join(folder, key))
+    const isWhole = result && (!result.layer || existsSync(join(blobs, digestHex(result.layer.digest))))
+    if (!isWhole) await removeOld(join(folder, key), olderThan)
+    else if (result.layer) {
+      layers.push(result.layer.diffId)
+      named.add(digestHex(result.layer.digest))
+    }
+  }
+  for (const name of found) if (!named.has(name)) await removeOld(join(blobs, name), olderThan)
+  return layers
+}
+
+async function readEntry(path: string): Promise<StepResult | undefined> {
+  try {
+    return resultSchema.parse(JSON.parse(await readFile(path, 'utf8')))
+  } catch {
+    return undefined
+  }
+}
+
+async function removeOld(path: string, olderThan: number): Promise<void> {
+  const found = await stat(path).catch(() => undefined)
+  if (found && found.ctimeMs < olderThan) await rm(path, { force: true })
+}

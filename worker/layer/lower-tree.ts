@@ -1,0 +1,34 @@
+import { type BigIntStats, lstatSync } from 'node:fs'
+import { lgetxattr } from '#worker/host/syscalls.ts'
+import { OPAQUE } from './tree-writer.ts'
+
+/** A folder as the layers below an upper show it: `layers` topmost first, the path Latin-1. Undefined: they show none. */
+export function folderBelow(layers: readonly string[], path: string): Buffer | undefined {
+  for (const layer of layers) {
+    const found = lookIn(layer, path.split('/'))
+    if (found !== 'beneath') return found
+  }
+  return undefined
+}
+
+/** `beneath`: this layer neither has nor hides it. */
+function lookIn(layer: string, names: readonly string[]): Buffer | undefined | 'beneath' {
+  let at: Buffer = Buffer.from(layer)
+  let isHidden = isOpaque(at)
+  for (const name of names) {
+    at = Buffer.concat([at, Buffer.from(`/${name}`, 'latin1')])
+    const stat = statOf(at)
+    if (!stat) return isHidden ? undefined : 'beneath'
+    if (!stat.isDirectory()) return undefined
+    isHidden ||= isOpaque(at)
+  }
+  return at
+}
+
+function isOpaque(at: Buffer): boolean {
+  return lgetxattr(at, OPAQUE)?.toString() === 'y'
+}
+
+function statOf(at: Buffer): BigIntStats | undefined {
+  return lstatSync(at, { bigint: true, throwIfNoEntry: false })
+}
