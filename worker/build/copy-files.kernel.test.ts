@@ -24,7 +24,9 @@ async function copied(
   changes: Partial<CopyStep> = {},
   more: (context: string) => void = () => {},
 ) {
+  using undo = new DisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'slipway-copy-'))
+  undo.defer(() => rmSync(folder, { recursive: true }))
   const [context, root] = [join(folder, 'context'), join(folder, 'root')]
   mkdirSync(context)
   mkdirSync(root)
@@ -36,7 +38,8 @@ async function copied(
   await copyFiles({ ...plain, sources, to, ...changes }, found, root, join(folder, 'scratch'), never)
   const shown = execFileSync('find', ['.', '-mindepth', '1', '-printf', '%P %y %U:%G %m\\n'], { cwd: root })
   const files = shown.toString('latin1').trim().split('\n').sort()
-  return { files, root, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) }
+  const made = undo.move()
+  return { files, root, [Symbol.dispose]: () => made.dispose() }
 }
 
 const names = ({ files }: Copied) => files.map(line => line.split(' ')[0])

@@ -56,6 +56,19 @@ describe('parsing', () => {
     expect(fault).toMatchObject({ code: 'build.dockerfile-invalid', facts: { line: 10_001 } })
   })
 
+  test('a directive is one only before everything else', () => {
+    expect(parse('# syntax=docker/dockerfile:1\n#Escape = `\nFROM a\n').escapeChar).toBe('`')
+    expect(parse('# a comment\n# escape=`\nFROM a\n').escapeChar).toBe('\\')
+    expect(parse('\n# escape=`\nFROM a\n').escapeChar).toBe('\\')
+  })
+
+  test('what would take a validator minutes is refused at once', () => {
+    const startedAt = performance.now()
+    expect(faultOf(() => parse(`FROM a\nRUN ${'--a=b '.repeat(100_000)}x\n`)).message).toContain('100 flags')
+    expect(parse(`FROM a\nRUN ${'\\'.repeat(200_000)}x\n`).stages).toHaveLength(1)
+    expect(performance.now() - startedAt).toBeLessThan(2000)
+  })
+
   test('an escape character that is escaped itself continues no line', () => {
     const [stage] = parse('FROM a\nRUN echo a\\\\\nRUN b \\\n c\n').stages
     expect(stage?.instructions).toMatchObject([

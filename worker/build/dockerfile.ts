@@ -1,4 +1,3 @@
-import { DockerfileParser } from 'dockerfile-ast'
 import { ValidationCode, validate } from 'dockerfile-utils'
 import { SlipwayError } from '#shared/errors.ts'
 import { splitWords } from './words.ts'
@@ -50,6 +49,7 @@ export function dockerfileFault(
 
 /** Far above what people write, and low enough for work that grows with their square. */
 const INSTRUCTIONS_LIMIT = 10_000
+const FLAGS_LIMIT = 100
 
 /** DiagnosticSeverity of the language server protocol. */
 const ERROR = 1
@@ -71,23 +71,46 @@ const NOT_FAULTS: readonly number[] = [
  * `build.dockerfile-invalid` with file, line and column, and `build.instruction-unsupported`. Pure.
  */
 export function parseDockerfile(text: string, file: string): Dockerfile {
-  const escapeChar = DockerfileParser.parse(text).getEscapeCharacter()
+  const escapeChar = escapeCharOf(text)
+  const instructions = readInstructions(text, file, escapeChar)
   refuseFaults(text, file, escapeChar)
   const dockerfile: Dockerfile = { file, escapeChar, globals: [], stages: [] }
-  let count = 0
+  for (const instruction of instructions) addInstruction(dockerfile, instruction, { ...instruction, file })
+  return dockerfile
+}
+
+/** Parser directives are comments before everything else; whatever is none ends them. */
+function escapeCharOf(text: string): string {
+  for (const line of text.split(/\r?\n/)) {
+    if (!/^#\s*[a-z][a-z0-9]*\s*=/i.test(line)) break
+    const [, given] = /^#\s*escape\s*=\s*([\\`])\s*$/i.exec(line) ?? []
+    if (given !== undefined) return given
+  }
+  return '\\'
+}
+
+/** Before anything else looks at them: so the validator never sees more than is bounded here. */
+function readInstructions(text: string, file: string, escapeChar: string): Instruction[] {
+  const instructions: Instruction[] = []
   for (const { joined, line, column } of joinedLines(text, escapeChar)) {
     const place = { file, line, column }
-    if (++count > INSTRUCTIONS_LIMIT)
+    const instruction = readInstruction(joined, place)
+    if (instruction.flags.length > FLAGS_LIMIT) throw dockerfileFault(place, `There are more than ${FLAGS_LIMIT} flags`)
+    instructions.push(instruction)
+    if (instructions.length > INSTRUCTIONS_LIMIT) {
       throw dockerfileFault(place, `There are more than ${INSTRUCTIONS_LIMIT} instructions`)
-    addInstruction(dockerfile, readInstruction(joined, place), place)
+    }
   }
-  return dockerfile
+  return instructions
 }
 
 function refuseFaults(text: string, file: string, escapeChar: string): void {
   // The validator takes an escaped escape character at a line's end for a continuation: it sees letters there.
-  const ends = new RegExp(`${quoted(escapeChar)}{2,}(?=[ \\t]*$)`, 'gm')
-  const seen = text.replace(ends, found => 'x'.repeat(found.length))
+  const lines = text.split('\n').map(line => {
+    const { start, end } = escapesAtEnd(line, escapeChar)
+    return end - start > 1 ? line.slice(0, start) + 'x'.repeat(end - start) + line.slice(end) : line
+  })
+  const seen = lines.join('\n')
   const fault = validate(seen).find(({ severity, code }) => severity === ERROR && !NOT_FAULTS.includes(Number(code)))
   if (!fault) return
   const { line, character } = fault.range.start
@@ -96,21 +119,28 @@ function refuseFaults(text: string, file: string, escapeChar: string): void {
   throw dockerfileFault({ file, line: line + 1, column: character + 1 }, `${fault.message}${advice}`)
 }
 
-const quoted = (escapeChar: string) => (escapeChar === '\\' ? '\\\\' : escapeChar)
+/** Where the escape characters stand that a line ends in, but for blanks. Linear, as no regular expression of it is. */
+function escapesAtEnd(line: string, escapeChar: string): { start: number; end: number } {
+  let end = line.length
+  while (end > 0 && ' \t\r'.includes(line[end - 1] ?? '')) end--
+  let start = end
+  while (start > 0 && line[start - 1] === escapeChar) start--
+  return { start, end }
+}
 
 /**
  * Instructions with their continuation lines. Comment lines and empty lines inside one are left out; an escape
  * character that another one escapes continues nothing (BuildKit's rule).
  */
 function* joinedLines(text: string, escapeChar: string): Generator<{ joined: string; line: number; column: number }> {
-  const mark = quoted(escapeChar)
-  const continued = new RegExp(`(^|[^${mark}])${mark}[ \\t]*$`)
   let open: { joined: string; line: number; column: number } | undefined
   for (const [at, raw] of text.split(/\r?\n/).entries()) {
     if (/^\s*(#|$)/.test(raw)) continue
     open ??= { joined: '', line: at + 1, column: raw.search(/\S/) + 1 }
-    open.joined += raw.replace(continued, '$1')
-    if (continued.test(raw)) continue
+    const { start, end } = escapesAtEnd(raw, escapeChar)
+    const isContinued = end - start === 1
+    open.joined += isContinued ? raw.slice(0, start) : raw
+    if (isContinued) continue
     yield open
     open = undefined
   }
@@ -121,7 +151,7 @@ function readInstruction(joined: string, place: Place): Instruction {
   const [, keyword = '', behind = ''] = /^\s*(\S+)\s*(.*)$/s.exec(joined) ?? []
   const flags: Instruction['flags'] = []
   let text = behind.trim()
-  for (;;) {
+  while (flags.length <= FLAGS_LIMIT) {
     const flag = /^--([a-z][a-z-]*)(?:=(\S*))?(?:\s+|$)/.exec(text)
     if (!flag || !/^(ADD|COPY|FROM|RUN|HEALTHCHECK)$/i.test(keyword)) break
     flags.push({ name: flag[1] ?? '', value: flag[2] ?? 'true' })
