@@ -37,7 +37,7 @@ test('an upload that does not fit is refused, and leaves no bytes', async () => 
   expect(Number.parseInt(used, 10)).toBeLessThan(60)
 })
 
-test('a container that finds no room says so, and runs once there is some', async () => {
+test('a context that finds no room is refused, and its build succeeds once there is some', async () => {
   const filler = join(slipway.layout.dataFolder, 'filler')
   try {
     execFileSync('sh', ['-c', `dd if=/dev/zero of=${filler} bs=64k 2>/dev/null || true`])

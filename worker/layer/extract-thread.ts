@@ -17,10 +17,15 @@ function answer(message: ToThread): FromThread {
   }
 }
 
+/** Batches that were sent before an end was heard still come; closing twice would close another's file. */
+let hasEnded = false
+
 parentPort?.on('message', (message: ToThread) => {
+  if (hasEnded) return
   const reply = answer(message)
   parentPort?.postMessage(reply)
   if (reply === 'taken') return
+  hasEnded = true
   extraction[Symbol.dispose]()
   parentPort?.close()
 })

@@ -10,6 +10,8 @@ export const BLOCK = 512
 /** Of a name in bytes, as Linux has it (limits.h: PATH_MAX with its end, NAME_MAX). */
 const MAX_PATH = 4095
 const MAX_NAME = 255
+/** Layers have it before a name that may itself be as long as names get. */
+const WHITEOUT_MARK = /^\.wh\./
 
 export type TarEntryType = 'file' | 'folder' | 'symlink' | 'hardlink' | 'character' | 'block' | 'fifo'
 
@@ -155,7 +157,7 @@ export function namesOf(path: string, errors: TarErrors): string[] {
   if (path.length > MAX_PATH) throw invalidTar(errors, `has a name of more than ${MAX_PATH} bytes`, path.slice(0, 100))
   if (path.includes('\0')) throw invalidTar(errors, 'has a zero byte in its name', path)
   const names = path.split('/').filter(name => name !== '' && name !== '.')
-  if (names.some(name => name.length > MAX_NAME)) {
+  if (names.some(name => name.replace(WHITEOUT_MARK, '').length > MAX_NAME)) {
     throw invalidTar(errors, `has a part of more than ${MAX_NAME} bytes in its name`, path.slice(0, 100))
   }
   return names

@@ -1,0 +1,71 @@
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { SlipwayError } from '#shared/errors.ts'
+import { extract } from './extract.ts'
+import type { TarEntry, TarEntryType } from './tar-format.ts'
+import { encodeHeader, paddingOf, TAR_END } from './tar-writer.ts'
+
+/** Whatever a tar says, nothing outside of the folder is made, changed or removed. */
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync('/var/tmp/slipway-hostile-')
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const TYPES: TarEntryType[] = ['file', 'folder', 'symlink', 'hardlink', 'character', 'fifo']
+/** `@` stands for the folder around the one that is written to. */
+const part = fc.constantFrom('..', '.', '', 'a', 'b', 'outside', 'secret', '.wh.a', '.wh.secret', '.wh..wh..opq', 'é')
+const path = fc
+  .tuple(fc.constantFrom('', '/', './', '@/', '../'), fc.array(part, { maxLength: 4 }))
+  .map(([start, parts]) => start + parts.join('/'))
+const entry = fc.record({ type: fc.constantFrom(...TYPES), path, linkTarget: path, mode: fc.nat(0o7777) })
+type Hostile = typeof entry extends fc.Arbitrary<infer T> ? T : never
+
+function encoded({ type, path: name, linkTarget, mode }: Hostile, around: string): Buffer {
+  const body = type === 'file' ? Buffer.from('hostile') : Buffer.alloc(0)
+  const whole: TarEntry = {
+    ...{ type, mode, uid: 7, gid: 7, size: body.length, major: 1, minor: 3, xattrs: new Map() },
+    ...{ path: name.replace('@', around), linkTarget: linkTarget.replace('@', around) },
+    mtime: { seconds: 1, nanoseconds: 0 },
+  }
+  return Buffer.concat([encodeHeader(whole), body, paddingOf(body.length)])
+}
+
+function outsideOf(around: string): unknown[] {
+  const facts = ['outside', 'outside/secret'].map(name => {
+    const { mode, uid, gid, mtimeMs, nlink } = lstatSync(join(around, name))
+    return { name, mode, uid, gid, mtimeMs, nlink }
+  })
+  const names = [readdirSync(around), readdirSync(join(around, 'outside'))]
+  return [...facts, ...names, readFileSync(join(around, 'outside/secret'), 'utf8')]
+}
+
+async function* streamOf(tar: Buffer) {
+  yield tar
+}
+
+test.each(['layer', 'context'] as const)(
+  'a %s never reaches outside',
+  async kind => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(entry, { minLength: 1, maxLength: 8 }), async entries => {
+        const around = mkdtempSync(join(folder, 'x-'))
+        for (const name of ['outside', 'root']) mkdirSync(join(around, name))
+        writeFileSync(join(around, 'outside/secret'), 'secret')
+        const before = outsideOf(around)
+        const tar = Buffer.concat([...entries.map(hostile => encoded(hostile, around)), TAR_END])
+        const request = { kind, folder: join(around, 'root'), limits: { maxBytes: 10_000, maxEntries: 100 } }
+        const error = await extract(request, streamOf(tar)).catch((failure: unknown) => failure)
+        if (error !== undefined) expect(error).toBeInstanceOf(SlipwayError)
+        if (error instanceof SlipwayError) expect(error.code).toMatch(/^(layer|context)\./)
+        expect(outsideOf(around)).toEqual(before)
+        rmSync(around, { recursive: true })
+      }),
+      { numRuns: 300 },
+    )
+  },
+  120_000,
+)
