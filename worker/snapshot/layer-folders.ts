@@ -45,7 +45,11 @@ export class LayerFolders {
 
   async has(diffId: Digest): Promise<boolean> {
     this.#asked.add(diffId)
-    return !this.#leaving.has(diffId) && (await stat(this.pathOf(diffId)).catch(() => undefined)) !== undefined
+    return !this.#leaving.has(diffId) && this.#isThere(diffId)
+  }
+
+  async #isThere(diffId: Digest): Promise<boolean> {
+    return (await stat(this.pathOf(diffId)).catch(() => undefined)) !== undefined
   }
 
   async list(): Promise<Digest[]> {
@@ -142,7 +146,7 @@ export class LayerFolders {
       this.#unmarked.clear()
       await this.#sync()
       for (const hex of batch) {
-        if (await this.has(digestFromHex(hex))) await writeFile(this.#markOf(hex), '')
+        if (await this.#isThere(digestFromHex(hex))) await writeFile(this.#markOf(hex), '')
       }
       await syncFolder(this.#folder)
     }
