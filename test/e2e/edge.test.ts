@@ -58,7 +58,7 @@ describe('on workerd', () => {
   })
 
   describeApi(() => slipway)
-  // The real R2 checks digests that it is told; wrangler's does not.
+  // wrangler's R2 ignores checksums that it is told.
   describeBlobStore('S3 (the local R2)', () => s3Blobs(localR2(slipway.layout)), { verifiesUploads: false })
   describeBlobFaults('S3 (the local R2)', () => localR2(slipway.layout))
 
