@@ -1,10 +1,11 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { serve } from '@hono/node-server'
 import { afterAll, expect, test } from 'vitest'
 import { describeBlobStore } from '#shared/ports/blob-store.contract.ts'
+import type { WriterState } from '#shared/ports/blob-store.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { freePort } from '#test/support/slipway.ts'
 import { problemOf } from '../routes/problems.ts'
@@ -66,4 +67,33 @@ test('a URL works until it expires, and a key cannot leave the folder', async ()
   const expired = await store.signDownload('a/b', -1000)
   expect((await fetch(expired)).status).toBe(403)
   await expect(store.head('../etc/passwd')).rejects.toMatchObject({ code: 'blob.not-found' })
+})
+
+test('a suspended writer outlives a restart; after two days without a byte its part is removed', async () => {
+  const writer = await store.openWriter('blobs/kept')
+  await writer.write(Buffer.from('half'))
+  const state = await writer.suspend()
+  const old = join(folder, '.part', 'f'.repeat(24))
+  writeFileSync(old, 'old')
+  const threeDaysAgo = Date.now() / 1000 - 3 * 24 * 3600
+  utimesSync(old, threeDaysAgo, threeDaysAgo)
+
+  const restarted = await openFolderBlobs({ folder, secret, publicUrl, clock: systemClock })
+  expect(parts()).toHaveLength(1)
+  const next = await restarted.openWriter('blobs/kept', state)
+  await next.write(Buffer.from(' and half'))
+  await next.complete()
+  const { keys } = await restarted.list('blobs/kept')
+  expect([keys, parts()]).toEqual([['blobs/kept'], []])
+})
+
+test('a state whose bytes are gone, or whose name is not one of ours, opens nothing', async () => {
+  const writer = await store.openWriter('blobs/lost')
+  await writer.write(Buffer.from('twelve bytes'))
+  const state = await writer.suspend()
+  truncateSync(join(folder, '.part', parts()[0] ?? ''), 5)
+  await expect(store.openWriter('blobs/lost', state)).rejects.toMatchObject({ code: 'blob.not-found' })
+  const forged = JSON.stringify({ file: '../blobs/kept', offset: 0 }) as WriterState
+  await expect(store.openWriter('blobs/lost', forged)).rejects.toThrow()
+  rmSync(join(folder, '.part', parts()[0] ?? ''))
 })

@@ -20,30 +20,42 @@ export async function openFolderWriter(parts: FolderParts, target: string, state
   const handle = await failing(state === undefined ? open(path, 'wx', 0o600) : reopen(path, offset))
   const output = appender(handle, offset)
   let isOver = false
+  const refuseOver = () => {
+    if (isOver) throw new SlipwayError('internal', 'This writer has ended.')
+  }
   const end = async () => {
     isOver = true
     await handle.close()
+  }
+  const drop = async (isForGood: boolean) => {
+    await output.drop()
+    await end()
+    if (isForGood) await parts.remove(file)
   }
   return {
     write: bytes => failing(output.write(bytes)),
     suspend: () =>
       failing(async () => {
-        const written = await output.finish()
-        await end()
-        return JSON.stringify({ file, offset: written }) as WriterState
+        refuseOver()
+        try {
+          const written = await output.finish()
+          await end()
+          return JSON.stringify({ file, offset: written }) as WriterState
+        } catch (error) {
+          await drop(state === undefined)
+          throw error
+        }
       }),
     complete: () =>
       failing(async () => {
+        refuseOver()
         await output.finish()
         await parts.publish(file, target)
         await end()
       }),
     abort: () =>
       failing(async () => {
-        if (isOver) return
-        await output.drop()
-        await end()
-        await parts.remove(file)
+        if (!isOver) await drop(true)
       }),
   }
 }

@@ -20,11 +20,12 @@ const PAGE = 1000
  * signed upload, when it was told:
  *
  * - another size: all do, for the length is signed;
- * - other bytes than of `sha256`: S3 (`x-amz-checksum-sha256`, signed as a header that must come along). wrangler's local
- *   R2 and radosgw 16 take the header and check nothing, so `head` tells a digest only where the store tells one.
+ * - other bytes than of `sha256`: S3, as it documents it (`x-amz-checksum-sha256`, signed as a header that must come along).
+ *   wrangler's local R2 and radosgw 16 want the header, do not compare it with the bytes, and tell `head` no digest. R2 lists
+ *   the header among what it knows; that was not tried.
  *
- * Every request that the API makes itself carries the SHA-256 of its body, which all of them check.
- * Parts of writers and what they leave when their upload is never ended: see README.md.
+ * What the API sends itself carries the SHA-256 of its bytes in the signature, which S3 and radosgw check. `put` and
+ * `openWriter` check no digest of a whole object. What uploads leave that are never ended: see README.md.
  */
 export function s3Blobs(options: S3Options): BlobStore {
   const { bucket: Bucket } = options

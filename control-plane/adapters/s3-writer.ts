@@ -42,21 +42,58 @@ const stateSchema = z.object({
 type State = z.infer<typeof stateSchema>
 const tagsSchema = z.array(z.string())
 
-/**
- * An object out of parts of `partBytes`, which go out while the next one fills; one shorter than a part is put plainly.
- * `name` makes a part of a key that was never used before.
- */
-export function s3Writer(
-  store: PartStore,
-  key: string,
-  { state, name, partBytes = PART_BYTES }: { state?: WriterState | undefined; name(): string; partBytes?: number },
-): BlobWriter {
+export interface WriterOptions {
+  state?: WriterState | undefined
+  /** Makes a part of a key that was never used before. */
+  name(): string
+  partBytes?: number
+}
+
+/** An object out of parts of `partBytes`, which go out while the next one fills; one shorter than a part is put plainly. */
+export function s3Writer(store: PartStore, key: string, options: WriterOptions): BlobWriter {
+  const { state } = options
   const opened: State = state === undefined ? { parts: 0, tailBytes: 0 } : stateSchema.parse(JSON.parse(state))
+  const upload = openUpload(store, key, opened, options)
+  let isTouched = false
+  let isOver = false
+  const refuseOver = () => {
+    if (isOver) throw new SlipwayError('internal', 'This writer has ended.')
+  }
+  return {
+    write: async bytes => {
+      refuseOver()
+      isTouched = true
+      await upload.write(bytes)
+    },
+    suspend: async () => {
+      refuseOver()
+      isOver = true
+      try {
+        return JSON.stringify(isTouched ? await upload.checkpoint() : opened) as WriterState
+      } catch (error) {
+        if (state === undefined) await upload.drop().catch(() => {}) // The lifecycle rule takes what stays.
+        throw error
+      }
+    },
+    complete: async () => {
+      refuseOver()
+      await upload.finish()
+      isOver = true
+      // The object is whole: what a failure leaves here costs room until the lifecycle rule takes it, nothing else.
+      if (state !== undefined) await upload.clear().catch(() => {})
+    },
+    abort: async () => {
+      if (isOver) return
+      await upload.drop()
+      isOver = true
+    },
+  }
+}
+
+function openUpload(store: PartStore, key: string, opened: State, { name, partBytes = PART_BYTES }: WriterOptions) {
   const place = `${PARTS_PREFIX}${key}.tail/` // Keys have no dots: no other key's begins with this.
   const tags: string[] = []
-  let uploadId = opened.uploadId
-  let isOver = false
-
+  let { uploadId } = opened
   const sendPart = async (bytes: Uint8Array) => {
     if (tags.length === MAX_PARTS) throw tooLarge(partBytes)
     uploadId ??= await store.begin(key)
@@ -68,47 +105,34 @@ export function s3Writer(
     tags.push(...sent)
     await blocks.write(tail)
   })
-  let isTouched = false
-
-  const checkpoint = async (): Promise<State> => {
-    const tail = await blocks.settle()
-    const made = place + name()
-    await store.put(made, joined(tail, new TextEncoder().encode(JSON.stringify(tags))))
-    if (opened.before !== undefined) await store.remove(opened.before)
-    const next = { parts: tags.length, tailBytes: tail.length, checkpoint: made }
-    return { ...next, ...(uploadId ? { uploadId } : {}), ...(opened.checkpoint ? { before: opened.checkpoint } : {}) }
-  }
-  const makeObject = async () => {
-    const tail = await blocks.settle()
-    if (uploadId === undefined) return store.put(key, tail)
-    const size = tags.length * partBytes + tail.length
-    if (tail.length > 0) await sendPart(tail)
-    await store.join(key, uploadId, tags, size)
-  }
+  const clear = () => store.clear(place)
   return {
-    write: async bytes => {
-      isTouched = true
+    clear,
+    write: async (bytes: Uint8Array) => {
       await ready()
       await blocks.write(bytes)
     },
-    suspend: async () => {
-      const next = isTouched ? await checkpoint() : opened
-      isOver = true
-      return JSON.stringify(next) as WriterState
+    checkpoint: async (): Promise<State> => {
+      const tail = await blocks.settle()
+      const made = place + name()
+      await store.put(made, joined(tail, new TextEncoder().encode(JSON.stringify(tags))))
+      // Should it stay, it goes with all others at the end.
+      if (opened.before !== undefined) await store.remove(opened.before).catch(() => {})
+      const next = { parts: tags.length, tailBytes: tail.length, checkpoint: made }
+      return { ...next, ...(uploadId ? { uploadId } : {}), ...(opened.checkpoint ? { before: opened.checkpoint } : {}) }
     },
-    complete: async () => {
+    finish: async () => {
       await ready()
-      await makeObject()
-      isOver = true
-      // The object is whole: what a failure leaves here costs room until the lifecycle rule takes it, nothing else.
-      if (state !== undefined) await store.clear(place).catch(() => {})
+      const tail = await blocks.settle()
+      if (uploadId === undefined) return store.put(key, tail)
+      const size = tags.length * partBytes + tail.length
+      if (tail.length > 0) await sendPart(tail)
+      await store.join(key, uploadId, tags, size)
     },
-    abort: async () => {
-      if (isOver) return
+    drop: async () => {
       await Promise.allSettled([blocks.settle()]) // A part on its way would outlive the upload.
       if (uploadId !== undefined) await store.drop(key, uploadId)
-      await store.clear(place)
-      isOver = true
+      await clear()
     },
   }
 }

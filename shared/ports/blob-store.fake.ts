@@ -49,13 +49,13 @@ export function fakeBlobs({ isDirect = false, page = PAGE }: { isDirect?: boolea
         const before = state === undefined ? [] : pending.get(from.id)
         if (!before) throw new SlipwayError('blob.not-found', 'This upload is no longer there: begin it again.')
         pending.set(from.id, [joined(before).slice(0, from.size)])
-        return openFakeWriter(from.id, pending, faults, bytes => store(key, bytes))
+        return openFakeWriter({ id: from.id, isNew: state === undefined }, pending, faults, bytes => store(key, bytes))
       }),
   }
 }
 
 function openFakeWriter(
-  id: string,
+  { id, isNew }: { id: string; isNew: boolean },
   pending: Map<string, Uint8Array[]>,
   faults: Faults,
   publish: (bytes: Uint8Array) => void,
@@ -64,11 +64,15 @@ function openFakeWriter(
   const pieces = () => pending.get(id) ?? []
   return {
     write: bytes => faults.pass(() => void pieces().push(bytes.slice())),
-    suspend: () =>
-      faults.pass(() => {
-        isOver = true
-        return JSON.stringify({ id, size: sizeOf(pieces()) }) as WriterState
-      }),
+    suspend: async () => {
+      isOver = true
+      try {
+        return await faults.pass(() => JSON.stringify({ id, size: sizeOf(pieces()) }) as WriterState)
+      } catch (error) {
+        if (isNew) pending.delete(id)
+        throw error
+      }
+    },
     complete: () =>
       faults.pass(() => {
         isOver = true

@@ -25,3 +25,21 @@ test('a stalled fake answers nobody until it is let go', async () => {
   await writing
   expect(store.pendingBytes()).toBe(3)
 })
+
+test('a suspend that fails ends the writer: nothing of a new one stays, and an older state is still good', async () => {
+  const store = fakeBlobs()
+  const fresh = await store.openWriter('a')
+  await fresh.write(new Uint8Array(3))
+  store.failNext(1)
+  await expect(fresh.suspend()).rejects.toMatchObject({ code: 'blob.store-failed' })
+  expect(store.pendingBytes()).toBe(0)
+
+  const first = await store.openWriter('a')
+  await first.write(new Uint8Array(3))
+  const state = await first.suspend()
+  const second = await store.openWriter('a', state)
+  store.failNext(1)
+  await expect(second.suspend()).rejects.toMatchObject({ code: 'blob.store-failed' })
+  await (await store.openWriter('a', state)).complete()
+  expect(await store.head('a')).toEqual({ size: 3 })
+})

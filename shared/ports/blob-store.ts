@@ -45,10 +45,13 @@ export type WriterState = string & { readonly __writerState: true }
 export interface BlobWriter {
   /**
    * Takes the next bytes. Resolves when more may come: waiting for it is the flow control. The buffer may be reused then.
-   * `request.too-large` beyond what the store can hold in one object. After an error only `abort` is left.
+   * `request.too-large` beyond what the store can hold in one object. After an error only `suspend` and `abort` are left.
    */
   write(bytes: Uint8Array): Promise<void>
-  /** Makes what was written last, and ends this writer: `openWriter` goes on from the state, and `abort` needs it. */
+  /**
+   * Makes what was written last, and ends this writer: `openWriter` goes on from the state, and `abort` needs it. It ends
+   * the writer also when it fails: then the state that it was opened from is still good, and without one nothing stays.
+   */
   suspend(): Promise<WriterState>
   /** Makes the object visible under its key, whole and durable, and ends this writer. */
   complete(): Promise<void>

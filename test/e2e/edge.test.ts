@@ -4,12 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { s3Blobs } from '#control-plane/adapters/s3-blobs.ts'
 import { containerLogs, containerTable, runDemo } from '#infra/local/demo.ts'
 import { describeBlobStore } from '#shared/ports/blob-store.contract.ts'
 import { describeDistribution } from '#test/conformance/distribution.contract.ts'
 import { bootEdge, localR2, runWrangler } from '#test/support/edge.ts'
 import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi } from './api.contract.ts'
+import { describeBlobFaults } from './blob-faults.contract.ts'
 
 /** The whole main job with the control plane on workerd. */
 
@@ -62,8 +64,9 @@ describe('on workerd', () => {
 
   describeApi(() => slipway)
   describeDistribution(() => ({ url: slipway.api.url, token: slipway.operatorToken }))
-  // It takes what was signed and checks no digest: publishing reads such an upload before it counts.
-  describeBlobStore('S3 (the local R2)', () => localR2(slipway.layout), { verifiesUploads: false })
+  // wrangler's R2 ignores checksums that it is told: publishing reads such an upload before it counts.
+  describeBlobStore('S3 (the local R2)', () => s3Blobs(localR2(slipway.layout)), { verifiesUploads: false })
+  describeBlobFaults('S3 (the local R2)', () => localR2(slipway.layout))
 
   test('the page to read the API has its assets here', async () => {
     const page = await (await fetch(`${slipway.api.url}/docs`)).text()

@@ -1,12 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { s3Blobs } from '#control-plane/adapters/s3-blobs.ts'
+import type { S3Options } from '#control-plane/adapters/s3-calls.ts'
 import { newToken } from '#control-plane/intent/principal.ts'
 import { type Booted, bootSlipway, type Progress } from '#infra/local/boot.ts'
 import { apiUrl, type Layout, pathsOf } from '#infra/local/layout.ts'
 import { writeNatsConfig } from '#infra/local/nats.ts'
-import type { BlobStore } from '#shared/ports/blob-store.ts'
 
 const project = join(import.meta.dirname, '../..')
 const wrangler = join(project, 'node_modules/.bin/wrangler')
@@ -47,15 +46,15 @@ export function bootEdge(layout: Layout, progress: Progress): Promise<Booted> {
   return bootSlipway(layout, progress, edgeControlPlane)
 }
 
-/** The same bucket, as this process sees it. */
-export function localR2(layout: Layout): BlobStore {
-  return s3Blobs({
+/** The same bucket, for this process. */
+export function localR2(layout: Layout): S3Options {
+  return {
     endpoint: `${apiUrl(layout)}/cdn-cgi/local/r2/s3`,
     region: 'auto',
     bucket: 'slipway',
     accessKeyId: LOCAL_KEYS.S3_ACCESS_KEY_ID,
     secretAccessKey: LOCAL_KEYS.S3_SECRET_ACCESS_KEY,
-  })
+  }
 }
 
 function edgeControlPlane(layout: Layout) {
