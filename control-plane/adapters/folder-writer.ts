@@ -49,9 +49,12 @@ export async function openFolderWriter(parts: FolderParts, target: string, state
     complete: () =>
       failing(async () => {
         refuseOver()
-        await output.finish()
-        await parts.publish(file, target)
-        await end()
+        try {
+          await output.finish()
+          await parts.publish(file, target)
+        } finally {
+          await end()
+        }
       }),
     abort: () =>
       failing(async () => {

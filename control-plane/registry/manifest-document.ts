@@ -13,6 +13,8 @@ export interface ManifestFacts {
   blobs: Pick<Descriptor, 'digest' | 'size'>[]
   /** Manifests that must be there. */
   manifests: Digest[]
+  /** All it names, in its order, there or not: what is there stays for it. */
+  named: Digest[]
   /** The configuration, where it is one of an image that can be run. */
   imageConfig?: Descriptor | undefined
   /** Bytes of configuration and layers. */
@@ -52,6 +54,13 @@ const otherSchema = z.looseObject({
   subject: z.looseObject({ digest: digestSchema }).nullish(),
 })
 
+const placesSchema = z
+  .looseObject({ config: z.unknown(), layers: z.unknown(), blobs: z.unknown(), manifests: z.unknown() })
+  .partial()
+  .catch({})
+const namedSchema = z.looseObject({ digest: digestSchema })
+const SCHEMA_1 = 'docker.distribution.manifest.v1'
+
 /** Reads a manifest; an unknown media type is kept as it came. Errors: `manifest.invalid` with the field. */
 export function readManifest(bytes: Uint8Array, contentType: string | undefined): ManifestFacts {
   const value = parseJson(bytes)
@@ -60,6 +69,13 @@ export function readManifest(bytes: Uint8Array, contentType: string | undefined)
   const mediaType = named ?? (typeof own === 'string' ? own : undefined)
   if (!mediaType) throw invalid('it has no media type: send it as Content-Type')
   if (typeof own === 'string' && own !== mediaType) throw invalid(`it says mediaType ${own}, Content-Type ${mediaType}`)
+  if (mediaType.includes(SCHEMA_1)) throw invalid('Docker schema 1 is no longer taken: push it with a newer client')
+  return { ...factsOf(mediaType, value), named: namedIn(value) }
+}
+
+type OwnFacts = Omit<ManifestFacts, 'named'>
+
+function factsOf(mediaType: string, value: unknown): OwnFacts {
   if (mediaType === DOCKER || mediaType === MEDIA_TYPES.manifest)
     return imageFacts(mediaType, checked(imageSchema, value))
   if (isIndex(mediaType)) return indexFacts(mediaType, checked(indexSchema, value))
@@ -68,6 +84,14 @@ export function readManifest(bytes: Uint8Array, contentType: string | undefined)
     ...{ mediaType, artifactType, annotations: annotations ?? undefined, subject: subject?.digest },
     ...{ blobs: blobs ?? [], manifests: [], imageSize: 0 },
   }
+}
+
+/** Descriptors in the places where documents of all known kinds have them. */
+function namedIn(value: unknown): Digest[] {
+  const { config, layers, blobs, manifests } = placesSchema.parse(value)
+  const places = [config, ...[layers, blobs, manifests].flatMap(list => (Array.isArray(list) ? list : []))]
+  const digests = places.slice(0, MAX_CHILDREN).map(place => namedSchema.safeParse(place).data?.digest)
+  return [...new Set(digests.filter(digest => digest !== undefined))]
 }
 
 export interface IndexEntry {
@@ -87,7 +111,7 @@ export function isIndex(mediaType: string): boolean {
   return mediaType === DOCKER_LIST || mediaType === INDEX
 }
 
-function imageFacts(mediaType: string, manifest: z.infer<typeof imageSchema>): ManifestFacts {
+function imageFacts(mediaType: string, manifest: z.infer<typeof imageSchema>): OwnFacts {
   const { config, layers, subject, annotations } = manifest
   const own = layers.filter(({ urls }) => !urls || urls.length === 0)
   return {
@@ -103,7 +127,7 @@ function imageFacts(mediaType: string, manifest: z.infer<typeof imageSchema>): M
   }
 }
 
-function indexFacts(mediaType: string, index: z.infer<typeof indexSchema>): ManifestFacts {
+function indexFacts(mediaType: string, index: z.infer<typeof indexSchema>): OwnFacts {
   return {
     mediaType,
     artifactType: index.artifactType,

@@ -26,6 +26,7 @@ import { type RunnableImage, runnableImage } from './runnable-image.ts'
 export const MANIFEST_LIMIT = 4 * 1024 * 1024
 /** What is larger is an object: a row of D1 has at most 2 MB. */
 export const INLINE_LIMIT = 512 * 1024
+const ANNOTATIONS_LIMIT = 64 * 1024
 
 /** A manifest of a repository by tag or digest. Errors: `manifest.not-found`, `repository.not-found`, `digest.invalid`. */
 export async function requireManifest(ports: Ports, repository: Repository, reference: string): Promise<ManifestRow> {
@@ -136,7 +137,7 @@ async function newManifest(
       ...{ digest, mediaType: facts.mediaType, size: bytes.length, objectKey: upload?.objectKey ?? null },
       body: isSmall ? new TextDecoder().decode(bytes) : null,
       artifactType: facts.artifactType ?? null,
-      annotations: facts.annotations ?? null,
+      annotations: small(facts.annotations),
       config: image?.text ?? null,
       architecture: image?.architecture ?? null,
       os: image?.os ?? null,
@@ -145,10 +146,16 @@ async function newManifest(
       ...{ createdAt: now, touchedAt: now },
     },
     needs: { blobs: facts.blobs.map(blob => blob.digest), manifests: facts.manifests },
+    named: facts.named,
     isSparse: isPulled,
     upload,
     subject: facts.subject ?? null,
   }
+}
+
+/** Referrers are listed with their annotations: an enormous one is in the manifest alone. */
+function small(annotations: Record<string, string> | undefined): Record<string, string> | null {
+  return annotations && JSON.stringify(annotations).length <= ANNOTATIONS_LIMIT ? annotations : null
 }
 
 /** The key is in a row before the object is there: whatever dies in between, a sweep finds it. */

@@ -65,8 +65,8 @@ async function bring(ports: Ports, wanted: UpstreamBlobRow): Promise<void> {
 
 /** Whoever had the claim before us may have brought it between our look and our claim. */
 async function fetchUnlessHere(ports: Ports, pull: Pull, row: UploadRow): Promise<void> {
-  const writing = await openWriting(ports, row)
-  if (!(await findBlob(ports.db, pull.wanted.digest))) return fetchInto(ports, pull, writing)
+  using writing = await openWriting(ports, row)
+  if (!(await findBlob(ports.db, pull.wanted.digest))) return await fetchInto(ports, pull, writing)
   await writing.writer.abort()
   await dropUpload(ports.db, row, ports.clock.now())
 }

@@ -41,7 +41,7 @@ export async function appendToUpload(
   body: Body,
   range: ContentRange | undefined,
 ): Promise<UploadRow> {
-  const writing = await openClaimed(ports, upload, range)
+  using writing = await openClaimed(ports, upload, range)
   const failure = await receive(ports, writing, body)
   const taken = await keep(ports, writing)
   if (failure) throw failure
@@ -61,7 +61,7 @@ export async function finishUpload(
   body: Body,
   range: ContentRange | undefined,
 ): Promise<void> {
-  const writing = await openClaimed(ports, upload, range)
+  using writing = await openClaimed(ports, upload, range)
   const failure = await receive(ports, writing, body)
   if (failure) {
     await keep(ports, writing)
@@ -71,9 +71,9 @@ export async function finishUpload(
 }
 
 export async function cancelUpload(ports: Ports, upload: UploadRow): Promise<void> {
-  const { writer, row } = await openClaimed(ports, upload, undefined)
-  await writer.abort()
-  await dropUpload(ports.db, row, ports.clock.now())
+  using writing = await openClaimed(ports, upload, undefined)
+  await writing.writer.abort()
+  await dropUpload(ports.db, writing.row, ports.clock.now())
 }
 
 async function openClaimed(ports: Ports, upload: UploadRow, range: ContentRange | undefined): Promise<Writing> {

@@ -21,7 +21,8 @@ const STALL_MS = 60_000
 /** Bytes of a request; undefined or empty for none. */
 export type Body = ReadableStream<Uint8Array> | null
 
-export interface Writing {
+/** Disposing of it ends the claim's heartbeat: whoever opens one says `using`. */
+export interface Writing extends Disposable {
   row: UploadRow
   claim: string
   writer: BlobWriter
@@ -29,6 +30,8 @@ export interface Writing {
   size: number
   /** Hashes what one request brings; what several brought is hashed again when all is there. */
   hash: ReturnType<typeof createHash> | undefined
+  /** Another writer has taken the upload: nothing more of ours may reach its object. */
+  isLost(): boolean
 }
 
 /** Takes an upload's row for one writer; undefined while another one has it, or when it is gone. */
@@ -39,9 +42,38 @@ export function claim(ports: Ports, id: UploadId): Promise<UploadRow | undefined
 
 /** Opens the object of a row that was claimed, where its last writer left it. */
 export async function openWriting(ports: Ports, row: UploadRow): Promise<Writing> {
-  const writer = await ports.blobs.openWriter(row.objectKey, row.writerState ?? undefined)
+  const writer = await openOrRelease(ports, row)
   const hash = row.size === 0 ? createHash('sha256') : undefined
-  return { row, claim: row.claim ?? '', writer, size: row.size, hash }
+  return { row, claim: row.claim ?? '', writer, size: row.size, hash, ...heartbeat(ports, row) }
+}
+
+/** Errors: `upload.not-found` when the store has lost what was written; others let go of the claim. */
+async function openOrRelease(ports: Ports, row: UploadRow): Promise<BlobWriter> {
+  try {
+    return await ports.blobs.openWriter(row.objectKey, row.writerState ?? undefined)
+  } catch (error) {
+    if (error instanceof SlipwayError && error.code === 'blob.not-found') {
+      await dropUpload(ports.db, row, ports.clock.now())
+      throw gone(row.id)
+    }
+    await saveUpload(ports.db, row.id, row.claim ?? '', row)
+    throw error
+  }
+}
+
+/** Says that the writer lives, whatever it waits for: a slow client, a slow store, the reading of a large object. */
+function heartbeat(ports: Ports, row: UploadRow) {
+  const ended = new AbortController()
+  let isLost = false
+  const beat = async () => {
+    while (!ended.signal.aborted && !isLost) {
+      await ports.clock.sleep(CLAIM_RENEW_MS, ended.signal)
+      if (ended.signal.aborted) return
+      isLost = !(await renewClaim(ports.db, row.id, row.claim ?? '', ports.clock.now()))
+    }
+  }
+  beat().catch(() => {}) // A store that does not answer fails the writer by itself.
+  return { isLost: () => isLost, [Symbol.dispose]: () => ended.abort() }
 }
 
 /** Writes a body; returns why it stopped early, so that what came can be kept first. */
@@ -52,7 +84,6 @@ export async function receive(
   stallMs = STALL_MS,
 ): Promise<SlipwayError | undefined> {
   if (!body) return undefined
-  let renewedAt = ports.clock.now()
   const reader = body.getReader()
   using patience = watchOver(ports, reader, stallMs)
   try {
@@ -65,9 +96,7 @@ export async function receive(
       await writing.writer.write(value)
       writing.hash?.update(value)
       writing.size += value.length
-      if (ports.clock.now() - renewedAt < CLAIM_RENEW_MS) continue
-      renewedAt = ports.clock.now()
-      if (!(await renewClaim(ports.db, writing.row.id, writing.claim, renewedAt))) return gone(writing.row.id)
+      if (writing.isLost()) return gone(writing.row.id)
     }
   } catch (cause) {
     return cause instanceof SlipwayError ? cause : interrupted('they broke off', cause)
@@ -109,6 +138,7 @@ function watchOver(ports: Ports, reader: ReadableStreamDefaultReader<Uint8Array>
 /** Ends a writer that is to go on later, and lets go of the claim. Errors: `upload.not-found` when that was lost. */
 export async function keep(ports: Ports, writing: Writing): Promise<UploadRow> {
   const { row, size } = writing
+  await refuseIfLost(ports, writing)
   const writerState = await writing.writer.suspend()
   const digestSoFar = digestOfAll(writing) ?? null
   const expiresAt = ports.clock.now() + UPLOAD_LIFE_MS
@@ -138,7 +168,13 @@ export async function finishWriting(
     ])
     return
   }
-  await writer.complete()
+  await refuseIfLost(ports, writing)
+  try {
+    await writer.complete()
+  } catch (error) {
+    await saveUpload(ports.db, row.id, writing.claim, row) // It may be tried again at once.
+    throw error
+  }
   if (digestSoFar === undefined && (await digestOfObject(ports.blobs, row.objectKey)) !== expected) {
     return refuse(ports, writing, expected)
   }
@@ -149,6 +185,13 @@ export async function finishWriting(
     linkBlobs(ports.db, repository, [expected], now),
   ])
   if (ended.length === 0) throw gone(row.id)
+}
+
+/** Another writer has the object now: what we hold of it must not be written any more. */
+async function refuseIfLost(ports: Ports, { row, writer, claim }: Writing): Promise<void> {
+  if (await renewClaim(ports.db, row.id, claim, ports.clock.now())) return
+  await writer.abort()
+  throw gone(row.id)
 }
 
 /** True once the blob was touched: from then on it is not collected before it could be linked. */

@@ -1,5 +1,7 @@
 import type { Context } from 'hono'
 import { allows, parseRepository } from '#shared/domain/repository.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import { readBounded } from '#shared/read-bounded.ts'
 import { authenticate, tokenOf } from '../intent/principal.ts'
 import { repositoryNames } from '../registry/repositories.ts'
 import type { AppEnv } from './environment.ts'
@@ -7,6 +9,7 @@ import { linkTo, pageSize } from './registry-paging.ts'
 
 /** Clients ask again after this; our tokens last until they are revoked, and are looked up with each request. */
 const EXPIRES_S = 3600
+const FORM_LIMIT = 16 * 1024
 
 /**
  * Docker's token endpoint (distribution, "Token Authentication"), GET with Basic or OAuth2's POST: the bearer token is the
@@ -22,17 +25,21 @@ export async function tokenAnswer(c: Context<AppEnv>): Promise<Response> {
 }
 
 async function authorizationOfForm(c: Context<AppEnv>): Promise<string | undefined> {
-  const form = await c.req.parseBody()
-  const secret = form.grant_type === 'refresh_token' ? form.refresh_token : form.password
-  return typeof secret === 'string' && secret !== '' ? `Bearer ${secret}` : c.req.header('authorization')
+  const bytes = await readBounded(c.get('bodyOf')(), FORM_LIMIT)
+  if (!bytes) throw new SlipwayError('request.too-large', 'A form for a token has at most 16 KiB.')
+  const form = new URLSearchParams(new TextDecoder().decode(bytes))
+  const secret = form.get(form.get('grant_type') === 'refresh_token' ? 'refresh_token' : 'password')
+  return secret ? `Bearer ${secret}` : c.req.header('authorization')
 }
 
 /** What a client without a token is told: where to get one, and for what. */
 export function challengeOf(c: Context<AppEnv>): string {
   const { publicUrl } = c.get('ports').config
   const asked = new URL(c.req.url)
-  // Behind a proxy that ends TLS we are asked over http: our public address knows better, where it is the one asked.
-  const origin = new URL(publicUrl).host === asked.host ? publicUrl : asked.origin
+  // Behind a proxy that ends TLS we are asked over http: a token must not be sent that way all the same.
+  const ours = new URL(publicUrl)
+  const other = ours.protocol === 'https:' ? `https://${asked.host}` : asked.origin
+  const origin = ours.hostname === asked.hostname ? publicUrl : other
   const name = /^\/v2\/(.+?)\/(?:blobs|manifests|tags|referrers)\//.exec(c.req.path)?.[1]
   const actions = ['GET', 'HEAD'].includes(c.req.method) ? 'pull' : 'pull,push'
   const scope = name ? `,scope="repository:${name.replaceAll(/[^a-z0-9/._:-]/g, '')}:${actions}"` : ''

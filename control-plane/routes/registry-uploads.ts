@@ -25,7 +25,12 @@ export async function start(c: Context<AppEnv>, repository: Repository): Promise
   const expected = digest === undefined ? undefined : digestParameter(digest)
   const upload = await beginUpload(ports, repository)
   if (expected === undefined || !(await hasBody(c, expected))) return accepted(c, repository, upload)
-  await finishUpload(ports, repository, upload, expected, c.get('bodyOf')(), undefined)
+  try {
+    await finishUpload(ports, repository, upload, expected, c.get('bodyOf')(), undefined)
+  } catch (error) {
+    await cancelUpload(ports, upload).catch(() => {}) // Nobody knows its name to go on with it.
+    throw error
+  }
   return created(c, repository, expected)
 }
 
@@ -69,7 +74,7 @@ function contentRange(c: Context<AppEnv>): ContentRange | undefined {
   if (header === undefined) return undefined
   const [, start, end] = /^(?:bytes )?(\d+)-(\d+)(?:\/.*)?$/.exec(header) ?? []
   if (start === undefined || end === undefined || Number(end) < Number(start)) {
-    throw new SlipwayError('upload.out-of-order', 'Content-Range must be START-END, both inclusive.')
+    throw new SlipwayError('request.invalid', 'Content-Range must be START-END, both inclusive.')
   }
   return { start: Number(start), end: Number(end) }
 }

@@ -58,7 +58,7 @@ export function registryRoutes() {
     }
     await next()
   })
-  routes.get('/v2/', c => c.json({}))
+  for (const path of ['/v2', '/v2/']) routes.get(path, c => c.json({}))
   routes.get('/v2/_catalog', repositoriesOf)
   routes.all('/v2/*', c => dispatch(c))
   return routes
@@ -100,9 +100,17 @@ function split(path: string, tail: RegExp): { name: string; argument: string } |
   const places = [...path.matchAll(/\/(?=(?:blobs|manifests|tags|referrers)\/)/g)].map(({ index }) => index)
   for (const at of places.reverse()) {
     const match = tail.exec(path.slice(at + 1))
-    if (match) return { name: path.slice(0, at), argument: decodeURIComponent(match[1] ?? '') }
+    if (match) return { name: path.slice(0, at), argument: decoded(match[1] ?? '') }
   }
   return undefined
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new SlipwayError('request.not-found', 'This path has an escape that is none.')
+  }
 }
 
 function refuseUnlessAllowed(c: Context<AppEnv>, repository: Repository, action: Action): void {

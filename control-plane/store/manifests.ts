@@ -19,6 +19,8 @@ export interface NewManifest {
   row: ManifestRow
   /** What it names, in its order. Each must be there: a blob, or (of an index) a manifest. */
   needs: { blobs: readonly Digest[]; manifests: readonly Digest[] }
+  /** All it names: the marks of garbage collection. */
+  named: readonly Digest[]
   /** Of an upstream: what it names may be absent, and is fetched when someone asks for it. */
   isSparse: boolean
   subject: Digest | null
@@ -43,9 +45,9 @@ function hasAll(repository: string, { needs, isSparse, upload }: NewManifest) {
  * it needs was there. What it needs is touched in the same batch, so that no collection comes in between.
  */
 export function insertManifest(db: Database, repository: string, made: NewManifest, now: number) {
-  const { row, needs, subject } = made
+  const { row, named, subject } = made
   const isWhole = hasAll(repository, made)
-  const edges = JSON.stringify([...needs.blobs, ...needs.manifests])
+  const edges = JSON.stringify(named)
   const rows = JSON.stringify(row)
   const field = (name: keyof ManifestRow) => sql`row.value ->> ${sql.raw(`'$.${name}'`)}`
   return [
@@ -55,7 +57,20 @@ export function insertManifest(db: Database, repository: string, made: NewManife
         ${field('artifactType')}, row.value -> '$.annotations', ${field('config')}, ${field('architecture')}, ${field('os')},
         ${field('variant')}, ${field('imageSize')}, ${field('createdAt')}, ${field('touchedAt')}
         from (select ${rows} as value) as row where ${isWhole}`)
-      .onConflictDoUpdate({ target: manifests.digest, set: { touchedAt: now } }),
+      // The same bytes may have come under another media type first: what makes an image of them wins.
+      .onConflictDoUpdate({
+        target: manifests.digest,
+        set: {
+          touchedAt: now,
+          mediaType: sql`iif(config is null and excluded.config is not null, excluded.media_type, media_type)`,
+          artifactType: sql`iif(config is null and excluded.config is not null, excluded.artifact_type, artifact_type)`,
+          imageSize: sql`max(image_size, excluded.image_size)`,
+          architecture: sql`coalesce(architecture, excluded.architecture)`,
+          os: sql`coalesce(os, excluded.os)`,
+          variant: sql`coalesce(variant, excluded.variant)`,
+          config: sql`coalesce(config, excluded.config)`,
+        },
+      }),
     db
       .insert(manifestEdges)
       .select(sql`select ${row.digest}, value, key from json_each(${edges}) where ${isWhole}`)

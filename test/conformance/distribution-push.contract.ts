@@ -233,6 +233,11 @@ export function describeDistributionPush(get: () => { url: string; token: string
         JSON.stringify({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests: [] }),
         IMAGE_TYPE,
       ],
+      [
+        'Docker schema 1',
+        JSON.stringify({ schemaVersion: 1 }),
+        'application/vnd.docker.distribution.manifest.v1+prettyjws',
+      ],
       ['schema 1', JSON.stringify({ schemaVersion: 1, config: descriptor(CONFIG_TYPE, 'x'), layers: [] }), IMAGE_TYPE],
     ])('end-7: MANIFEST_INVALID: %s', async (_what, body, type) => {
       const answer = await open().send('PUT', `/v2/${repository('manifests')}/manifests/bad`, {
@@ -256,6 +261,19 @@ export function describeDistributionPush(get: () => { url: string; token: string
       expect(await got.text()).toBe(JSON.stringify(large))
       const tooLarge = await client.pushManifest(repository('large'), 'too-large', manifest(4 * 1024 * 1024))
       expect(tooLarge.status).toBe(413)
+    })
+
+    test('the same bytes under another media type first: what makes an image of them wins', async () => {
+      const client = open()
+      const { config, layer } = await pushImage(client, repository('healed'), 'first')
+      const manifest = {
+        ...{ schemaVersion: 2, config: descriptor(CONFIG_TYPE, config), layers: [descriptor(LAYER_TYPE, layer)] },
+        annotations: { mark: crypto.randomUUID() },
+      }
+      expect((await client.pushManifest(repository('healed'), 'odd', manifest, 'text/html')).status).toBe(201)
+      expect((await client.pushManifest(repository('healed'), 'right', manifest)).status).toBe(201)
+      const got = await client.send('GET', `/v2/${repository('healed')}/manifests/right`)
+      expect(got.headers.get('content-type')).toBe(IMAGE_TYPE)
     })
 
     test('an unknown media type is kept as it came', async () => {

@@ -41,6 +41,11 @@ export function describeDistribution(get: () => { url: string; token: string }):
       expect([answer.status, await codeOf(answer)]).toEqual([400, 'NAME_INVALID'])
     })
 
+    test('end-1 without its slash, and a path with a broken escape', async () => {
+      expect((await open().send('GET', '/v2')).status).toBe(200)
+      expect((await open().send('GET', `/v2/${repository('x')}/manifests/%zz`)).status).toBe(404)
+    })
+
     test('names may hold words that endpoints have', async () => {
       const client = open()
       const name = repository('blobs/tags/manifests')
@@ -305,6 +310,11 @@ export function describeDistribution(get: () => { url: string; token: string }):
         authorization: null,
       })
       expect(await answer.json()).toMatchObject({ access_token: get().token })
+    })
+
+    test('a form without bounds is not read', async () => {
+      const answer = await open().send('POST', '/v2/token', { body: 'x'.repeat(100_000), authorization: null })
+      expect(answer.status).toBe(413)
     })
 
     test('scopes bound what a token may do, where', async () => {
