@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   existsSync,
@@ -24,8 +24,10 @@ beforeEach(() => {
   disk = mkdtempSync('/var/tmp/slipway-sfault-')
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m,mode=700', 'tmpfs', disk])
 })
-afterEach(() => {
-  execFileSync('umount', [disk])
+afterEach(async () => {
+  // What marks a layer as durable works in the background, and may hold a file for a moment.
+  const isUnmounted = async () => spawnSync('umount', [disk]).status === 0
+  expect(await waitUntil(isUnmounted, 20_000)).toBe(true)
   rmSync(disk, { recursive: true })
 })
 
