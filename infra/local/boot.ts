@@ -24,7 +24,7 @@ const READY_MS = 30_000
 const project = join(import.meta.dirname, '../..')
 /** Little room for young objects: halves the memory at rest, and nothing here makes many of them. */
 export const LEAN = ['--max-semi-space-size=1']
-/** Layers pass through it as buffers that the collector must not let pile up: it stays below 200 MB with a push of 1 GiB. */
+/** Layers pass through it as buffers that many threads free: in one arena their room is used again, not spread over several. */
 export const CONTROL_PLANE_LEAN = { args: LEAN, env: { MALLOC_ARENA_MAX: '1' } }
 /** Types stripped once: without it each start loads the compiler, 30 MB that stay. */
 export const COMPILE_CACHE = join(project, 'node_modules/.cache/node-compile')
