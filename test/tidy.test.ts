@@ -78,7 +78,7 @@ const ALLOWED: Record<string, string[]> = {
   'worker/image': ['worker/host', ...PORTS],
   'worker/network': ['worker/host'],
   'worker/runtime': ['worker/host'],
-  'worker/execute': ['worker/host', 'worker/observe', 'worker/reconcile', 'worker/runtime', ...PORTS],
+  'worker/execute': ['worker/host', 'worker/layer', 'worker/observe', 'worker/reconcile', 'worker/runtime', ...PORTS],
   'worker/build': ['worker/host', 'worker/layer', 'worker/runtime', 'worker/execute', ...PORTS],
 }
 const folderOf = (path: string) => path.split('/').slice(0, 2).join('/')

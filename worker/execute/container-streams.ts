@@ -1,0 +1,96 @@
+import { existsSync } from 'node:fs'
+import type { DesiredContainer } from '#shared/domain/container.ts'
+import type { ContainerId } from '#shared/domain/ids.ts'
+import { SlipwayError, unreachable } from '#shared/errors.ts'
+import type { LogsOrder, StreamOrder } from '#shared/protocol/bus.ts'
+import { changesOf } from '../layer/changes.ts'
+import { tarOfTree } from '../layer/tree-tar.ts'
+import { readLog } from '../runtime/logs.ts'
+import type { Snapshot } from '../snapshot/snapshotter.ts'
+import type { HostPorts } from './ports.ts'
+import { logPathOf } from './run-container.ts'
+
+/** Between two batches other work of this process goes on. */
+const BATCH_ITEMS = 500
+
+export type StreamPorts = Pick<HostPorts, 'runtime' | 'snapshots' | 'images' | 'clock' | 'containersFolder'>
+
+/**
+ * What a host is asked to send of one of its containers. `wanted` finds it in desired state. Errors, at once or while it
+ * is read: `container.logs-unavailable`, `container.files-unavailable`, the kernel's.
+ */
+export function openContainerStream(
+  order: StreamOrder,
+  ports: StreamPorts,
+  wanted: (id: ContainerId) => DesiredContainer | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void> {
+  const want = wanted(order.containerId)
+  switch (order.kind) {
+    case 'logs':
+      return inLines(logOf(order, ports, want !== undefined, signal))
+    case 'changes':
+      return ofFiles(ports, order.containerId, want, ({ upper, lower }) => inLines(inBatches(changesOf(upper, lower))))
+    case 'export':
+      return ofFiles(ports, order.containerId, want, ({ rootfs }) => tarOfTree(rootfs))
+    default:
+      return unreachable(order)
+  }
+}
+
+function logOf(order: LogsOrder, ports: StreamPorts, isWanted: boolean, signal: AbortSignal) {
+  const path = logPathOf(ports, order.containerId)
+  // One that never ran has written nothing: an empty log, as Docker has it.
+  if (!isWanted && !existsSync(path)) throw unknownHere('container.logs-unavailable', 'log', order.containerId)
+  const isLive = () => hasProcess(ports, order.containerId)
+  return readLog({ path, clock: ports.clock, signal, isLive }, order)
+}
+
+/** The files of a container that has stopped are mounted for as long as somebody reads them. */
+async function* ofFiles(
+  ports: StreamPorts,
+  id: ContainerId,
+  want: DesiredContainer | undefined,
+  read: (snapshot: Snapshot) => AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void> {
+  const image = want && (await ports.images.find(want.spec.imageDigest))
+  if (!image) throw unknownHere('container.files-unavailable', 'filesystem', id)
+  const snapshot = await ports.snapshots.prepare(id, image.config.rootfs.diff_ids)
+  try {
+    yield* read(snapshot)
+  } finally {
+    if (!(await hasProcess(ports, id))) await ports.snapshots.unmount(id)
+  }
+}
+
+async function hasProcess({ runtime }: StreamPorts, id: ContainerId): Promise<boolean> {
+  return ['running', 'paused', 'created'].includes((await runtime.inspect(id)).state)
+}
+
+async function* inBatches<T>(items: Iterable<T>): AsyncGenerator<T[], void> {
+  let batch: T[] = []
+  for (const item of items) {
+    if (batch.push(item) < BATCH_ITEMS) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
+}
+
+/** Each item in JSON on a line of its own. */
+async function* inLines(batches: AsyncIterable<readonly unknown[]>): AsyncGenerator<Uint8Array, void> {
+  for await (const items of batches) {
+    yield new TextEncoder().encode(items.map(item => `${JSON.stringify(item)}\n`).join(''))
+  }
+}
+
+function unknownHere(
+  code: 'container.logs-unavailable' | 'container.files-unavailable',
+  what: string,
+  id: string,
+): SlipwayError {
+  return new SlipwayError(
+    code,
+    `There is no ${what} of container ${id} on its host, which does not know it (any more).`,
+  )
+}
