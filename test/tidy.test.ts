@@ -75,7 +75,7 @@ const ALLOWED: Record<string, string[]> = {
   'worker/host': [],
   'worker/layer': ['worker/host'],
   'worker/snapshot': ['worker/host', 'worker/layer'],
-  'worker/image': ['worker/host', ...PORTS],
+  'worker/image': ['worker/host', 'worker/layer', ...PORTS],
   'worker/network': ['worker/host'],
   'worker/runtime': ['worker/host'],
   'worker/execute': ['worker/host', 'worker/layer', 'worker/observe', 'worker/reconcile', 'worker/runtime', ...PORTS],

@@ -99,7 +99,7 @@ const builder = await openBuilder({
   network: () => desired.state()?.network,
 })
 const reconciler = createReconciler({
-  ...{ ports: host, desired, reporter, log, buildOwns: builder.owns, random: Math.random },
+  ...{ ports: host, desired, reporter, log, builds: builder, random: Math.random },
 })
 const ensureNetwork = createHostNetwork({ driver: host.network, network: () => desired.state()?.network, log })
 const builds = createBuildRunner({ desired, reporter, build: builder.build, now: systemClock.now, signal })

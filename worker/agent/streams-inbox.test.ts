@@ -71,7 +71,7 @@ test('what cannot be opened is an answer at once, not a silence', async () => {
   const found = await frames(() => {
     throw new SlipwayError('container.files-unavailable', 'There is none.')
   })
-  expect(found).toEqual([
+  expect(found).toMatchObject([
     { kind: 'end', seq: 1, error: { code: 'container.files-unavailable', message: 'There is none.' } },
   ])
 })

@@ -6,14 +6,14 @@ import type { LogsOrder, StreamOrder } from '#shared/protocol/bus.ts'
 import { changesOf } from '../layer/changes.ts'
 import { tarOfTree } from '../layer/tree-tar.ts'
 import { readLog } from '../runtime/logs.ts'
-import type { Snapshot } from '../snapshot/snapshotter.ts'
+import { hasProcess, type OpenSnapshot, openSnapshot, type SnapshotPorts } from './container-snapshot.ts'
 import type { HostPorts } from './ports.ts'
 import { logPathOf } from './run-container.ts'
 
 /** Between two batches other work of this process goes on. */
 const BATCH_ITEMS = 500
 
-export type StreamPorts = Pick<HostPorts, 'runtime' | 'snapshots' | 'images' | 'clock' | 'containersFolder'>
+export type StreamPorts = SnapshotPorts & Pick<HostPorts, 'clock' | 'containersFolder'>
 
 /**
  * What a host is asked to send of one of its containers. `wanted` finds it in desired state. Errors, at once or while it
@@ -41,30 +41,24 @@ export function openContainerStream(
 function logOf(order: LogsOrder, ports: StreamPorts, isWanted: boolean, signal: AbortSignal) {
   const path = logPathOf(ports, order.containerId)
   // One that never ran has written nothing: an empty log, as Docker has it.
-  if (!isWanted && !existsSync(path)) throw unknownHere('container.logs-unavailable', 'log', order.containerId)
+  if (!isWanted && !existsSync(path)) {
+    throw new SlipwayError(
+      'container.logs-unavailable',
+      `There is no log of container ${order.containerId} on its host, which does not know it (any more).`,
+    )
+  }
   const isLive = () => hasProcess(ports, order.containerId)
   return readLog({ path, clock: ports.clock, signal, isLive }, order)
 }
 
-/** The files of a container that has stopped are mounted for as long as somebody reads them. */
 async function* ofFiles(
   ports: StreamPorts,
   id: ContainerId,
   want: DesiredContainer | undefined,
-  read: (snapshot: Snapshot) => AsyncIterable<Uint8Array>,
+  read: (snapshot: OpenSnapshot) => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void> {
-  const image = want && (await ports.images.find(want.spec.imageDigest))
-  if (!image) throw unknownHere('container.files-unavailable', 'filesystem', id)
-  const snapshot = await ports.snapshots.prepare(id, image.config.rootfs.diff_ids)
-  try {
-    yield* read(snapshot)
-  } finally {
-    if (!(await hasProcess(ports, id))) await ports.snapshots.unmount(id)
-  }
-}
-
-async function hasProcess({ runtime }: StreamPorts, id: ContainerId): Promise<boolean> {
-  return ['running', 'paused', 'created'].includes((await runtime.inspect(id)).state)
+  await using snapshot = await openSnapshot(ports, id, want?.spec)
+  yield* read(snapshot)
 }
 
 async function* inBatches<T>(items: Iterable<T>): AsyncGenerator<T[], void> {
@@ -82,15 +76,4 @@ async function* inLines(batches: AsyncIterable<readonly unknown[]>): AsyncGenera
   for await (const items of batches) {
     yield new TextEncoder().encode(items.map(item => `${JSON.stringify(item)}\n`).join(''))
   }
-}
-
-function unknownHere(
-  code: 'container.logs-unavailable' | 'container.files-unavailable',
-  what: string,
-  id: string,
-): SlipwayError {
-  return new SlipwayError(
-    code,
-    `There is no ${what} of container ${id} on its host, which does not know it (any more).`,
-  )
 }
