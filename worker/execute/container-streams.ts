@@ -30,7 +30,7 @@ export function openContainerStream(
     case 'logs':
       return inLines(logOf(order, ports, want !== undefined, signal))
     case 'changes':
-      return ofFiles(ports, order.containerId, want, ({ upper, lower }) => inLines(inBatches(changesOf(upper, lower))))
+      return ofFiles(ports, order.containerId, want, () => inLines(changedIn(ports, order.containerId)))
     case 'export':
       return ofFiles(ports, order.containerId, want, ({ rootfs }) => tarOfTree(rootfs))
     default:
@@ -59,6 +59,11 @@ async function* ofFiles(
 ): AsyncGenerator<Uint8Array, void> {
   await using snapshot = await openSnapshot(ports, id, want?.spec)
   yield* read(snapshot)
+}
+
+async function* changedIn({ snapshots }: StreamPorts, id: ContainerId) {
+  await using changes = await snapshots.openChanges(id)
+  yield* inBatches(changesOf(changes.upper, changes.lower))
 }
 
 async function* inBatches<T>(items: Iterable<T>): AsyncGenerator<T[], void> {
