@@ -43,6 +43,7 @@ const call = {
   unshare: libc.func('unshare', 'int', ['int']),
   setns: libc.func('setns', 'int', ['int', 'int']),
   socket: libc.func('socket', 'int', ['int', 'int', 'int']),
+  ioctl: libc.func('ioctl', 'int', ['int', 'ulong', 'uint8_t *']),
   syncfs: libc.func('syncfs', 'int', ['int']),
   fsopen: libc.func('syscall', 'long', ['long', BYTES, 'uint']),
   fsconfig: libc.func('syscall', 'long', ['long', 'int', 'uint', BYTES, BYTES, 'int']),
@@ -83,6 +84,11 @@ export async function umount(target: string, flags: number): Promise<void> {
   call.umount2.async(path, flags, (error: unknown, result: number) => (error ? reject(error) : resolve(result)))
   if ((await promise) >= 0) return
   checked(call.umount2(path, flags), () => `unmount ${target}`)
+}
+
+/** ioctl(2) whose argument is a structure, which the kernel may fill, or none. */
+export function ioctl(fd: number, request: number, argument: Buffer | null, doing: string): number {
+  return checked(call.ioctl(fd, request, argument), () => doing)
 }
 
 /** Writes everything of the filesystem that the open file lies on to its disk; beside the event loop. */

@@ -35,8 +35,15 @@ const namesIn = async (folder: string) =>
   (await readdir(folder, { recursive: true, withFileTypes: true })).map(({ name }) => name)
 const stream = (tar: Buffer) => Readable.from([tar], { objectMode: false })
 
-/** What every Snapshotter does. Needs root. `open` opens the same folder again, as another agent would. */
-export function describeSnapshotter(name: string, open: (folder: string) => Promise<Snapshotter>): void {
+/**
+ * What every Snapshotter does. Needs root. `open` opens the same folder again, as another agent would; `makeFolder` makes
+ * one on a filesystem that the driver can use.
+ */
+export function describeSnapshotter(
+  name: string,
+  open: (folder: string) => Promise<Snapshotter>,
+  makeFolder = () => mkdtempSync(join(tmpdir(), 'slipway-snapshots-')),
+): void {
   describe(`snapshotter: ${name}`, () => {
     let folder: string
     let snapshots: Snapshotter
@@ -44,7 +51,7 @@ export function describeSnapshotter(name: string, open: (folder: string) => Prom
     const top = layerOf({ 'etc/name': 'top', 'etc/.wh.gone': '', 'opaque/.wh..wh..opq': '', 'opaque/new': 'new' })
 
     beforeAll(async () => {
-      folder = mkdtempSync(join(tmpdir(), 'slipway-snapshots-'))
+      folder = makeFolder()
       snapshots = await open(folder)
       await snapshots.sweep()
       for (const { tar, diffId } of [base, top]) await snapshots.addLayer(diffId, stream(tar), good)
