@@ -38,6 +38,8 @@ const environment = z
       .string()
       .regex(/^[a-z0-9]{1,8}$/)
       .default('main'),
+    /** Empty: the best that works here. */
+    SLIPWAY_STORAGE_DRIVER: z.string().default(''),
     SLIPWAY_RUNTIME: z.enum(['crun', 'runc']).default('crun'),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
@@ -72,6 +74,7 @@ const host = await openHost(
     dataFolder,
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
+    storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
   },
   api,
@@ -178,6 +181,7 @@ async function hostFacts(): Promise<HostFacts> {
     diskFreeBytes: disk.bavail * disk.bsize,
     agentVersion: VERSION,
     snapshotter: host.snapshots.name,
+    storage: host.storage,
     runtime: host.runtime.name,
     cgroup: cgroupVersion(),
   }
