@@ -130,7 +130,7 @@ async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, sources:
   await snapshots.unmount(snapshot.id)
   const path = join(work.folder, `${snapshot.id}.tar.gz`)
   undo.defer(() => rm(path, { force: true }))
-  const { upper, lower } = snapshot
+  const { upper, lower } = undo.use(await snapshots.openChanges(snapshot.id))
   const { isEmpty, diffId, digest, size } = await packLayer(upper, { path, lower, signal: work.signal })
   const created = new Date(clock.now()).toISOString()
   if (isEmpty) return { created }
