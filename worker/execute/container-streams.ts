@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import type { DesiredContainer } from '#shared/domain/container.ts'
+import type { DesiredContainer, FileChange } from '#shared/domain/container.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError, unreachable } from '#shared/errors.ts'
 import type { LogsOrder, StreamOrder } from '#shared/protocol/bus.ts'
@@ -30,7 +30,7 @@ export function openContainerStream(
     case 'logs':
       return inLines(logOf(order, ports, want !== undefined, signal))
     case 'changes':
-      return ofFiles(ports, order.containerId, want, ({ upper, lower }) => inLines(inBatches(changesOf(upper, lower))))
+      return ofFiles(ports, order.containerId, want, () => inLines(changesIn(ports, order.containerId)))
     case 'export':
       return ofFiles(ports, order.containerId, want, ({ rootfs }) => tarOfTree(rootfs))
     default:
@@ -51,6 +51,7 @@ function logOf(order: LogsOrder, ports: StreamPorts, isWanted: boolean, signal: 
   return readLog({ path, clock: ports.clock, signal, isLive }, order)
 }
 
+/** The files of a container that has stopped are mounted for as long as somebody reads them. */
 async function* ofFiles(
   ports: StreamPorts,
   id: ContainerId,
@@ -59,6 +60,11 @@ async function* ofFiles(
 ): AsyncGenerator<Uint8Array, void> {
   await using snapshot = await openSnapshot(ports, id, want?.spec)
   yield* read(snapshot)
+}
+
+async function* changesIn({ snapshots }: StreamPorts, id: ContainerId): AsyncGenerator<FileChange[], void> {
+  await using changes = await snapshots.openChanges(id)
+  yield* inBatches(changesOf(changes.upper, changes.lower))
 }
 
 async function* inBatches<T>(items: Iterable<T>): AsyncGenerator<T[], void> {
