@@ -8,8 +8,8 @@ import { SlipwayError } from '#shared/errors.ts'
  */
 export const BLOCK = 512
 /** Of a name in bytes, as Linux has it (limits.h: PATH_MAX with its end, NAME_MAX). */
-const MAX_PATH = 4095
-const MAX_NAME = 255
+export const MAX_PATH = 4095
+export const MAX_NAME = 255
 /** Layers have it before a name that may itself be as long as names get. */
 const WHITEOUT_MARK = /^\.wh\./
 
