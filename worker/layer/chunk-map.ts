@@ -71,8 +71,9 @@ export function* copiesOf(map: ChunkMap, bytes: Buffer, offset: number): Generat
   for (let from = offset; from < end; ) {
     const index = Math.floor(from / chunk)
     const to = Math.min(end, (index + 1) * chunk)
-    if (map.devices[index] === DEVICE.index) {
-      const at = (map.blocks[index] ?? 0) * EROFS_BLOCK + (from - index * chunk)
+    const block = map.blocks[index] ?? HOLE
+    if (map.devices[index] === DEVICE.index && block !== HOLE) {
+      const at = block * EROFS_BLOCK + (from - index * chunk)
       yield { bytes: bytes.subarray(from - offset, to - offset), at }
     }
     from = to
