@@ -6,6 +6,7 @@ import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
 import { agentRoutes } from './routes/agent.ts'
 import { buildRoutes } from './routes/builds.ts'
+import { containerFileRoutes } from './routes/container-files.ts'
 import { containerRoutes } from './routes/containers.ts'
 import { contextRoutes } from './routes/contexts.ts'
 import { docsRoutes } from './routes/docs.ts'
@@ -59,9 +60,10 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
       await next()
     })
   })
-  const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes, containerRoutes, logRoutes]
+  const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes]
+  const containers = [containerRoutes, containerFileRoutes, logRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
-  for (const routes of [...modules, hostRoutes, eventRoutes, tokenRoutes, agentRoutes, ...registry]) {
+  for (const routes of [...modules, ...containers, hostRoutes, eventRoutes, tokenRoutes, agentRoutes, ...registry]) {
     app.route('/', routes())
   }
 

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type HttpBindings, serve } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { connect } from 'nats'
 import { pino } from 'pino'
@@ -12,11 +13,13 @@ import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
+import { FileStream } from './adapters/file-stream.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { migrate } from './adapters/migrate.ts'
 import { requestBody } from './adapters/request-body.ts'
+import { sendFile } from './adapters/send-file.ts'
 import { openSqlite } from './adapters/sqlite.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
@@ -108,12 +111,23 @@ const api = createApp({
   onFailure: (error, requestId) => log.error({ err: error, requestId }, 'request failed'),
 })
 const isLocal = (url: string) => /^https?:\/\/[^/]+\/(?:blobs|docs\/assets)\//.test(url)
+const answer = async (request: Request, env: HttpBindings): Promise<Response> => {
+  const response = await (isLocal(request.url) ? local : api).fetch(request, env)
+  if (!(response.body instanceof FileStream)) return response
+  try {
+    await sendFile(response, response.body, env.outgoing)
+  } catch (error) {
+    log.error({ err: error }, 'a blob could not be sent')
+    if (!env.outgoing.headersSent) return new Response(null, { status: 500 })
+  }
+  return RESPONSE_ALREADY_SENT
+}
 
 const [hostname = '', port = ''] = environment.SLIPWAY_LISTEN.split(':')
 const server = serve(
   // A layer may take longer to come than Node's five minutes for a request; a stalled one is given up by who reads it.
   {
-    fetch: (request, env) => (isLocal(request.url) ? local : api).fetch(request, env),
+    fetch: (request, env) => answer(request, env as HttpBindings),
     hostname,
     port: Number(port),
     serverOptions: { requestTimeout: 0 },

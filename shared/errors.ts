@@ -92,6 +92,7 @@ export const ERRORS = {
   'container.user-not-found': { status: 422, retry: false },
   'container.start-failed': { status: 500, retry: true },
   'container.logs-unavailable': { status: 404, retry: false },
+  'container.files-unavailable': { status: 404, retry: false },
   'port.taken': { status: 409, retry: false },
   'port.taken-on-host': { status: 409, retry: true },
   // the system itself

@@ -75,10 +75,10 @@ const ALLOWED: Record<string, string[]> = {
   'worker/host': [],
   'worker/layer': ['worker/host'],
   'worker/snapshot': ['worker/host', 'worker/layer'],
-  'worker/image': ['worker/host', ...PORTS],
+  'worker/image': ['worker/host', 'worker/layer', ...PORTS],
   'worker/network': ['worker/host'],
   'worker/runtime': ['worker/host'],
-  'worker/execute': ['worker/host', 'worker/observe', 'worker/reconcile', 'worker/runtime', ...PORTS],
+  'worker/execute': ['worker/host', 'worker/layer', 'worker/observe', 'worker/reconcile', 'worker/runtime', ...PORTS],
   'worker/build': ['worker/host', 'worker/layer', 'worker/runtime', 'worker/execute', ...PORTS],
 }
 const folderOf = (path: string) => path.split('/').slice(0, 2).join('/')

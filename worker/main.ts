@@ -13,17 +13,16 @@ import { openDesiredCopy } from './agent/desired-copy.ts'
 import { createHostNetwork } from './agent/host-network.ts'
 import { httpControlPlane } from './agent/http-control-plane.ts'
 import { runInbox } from './agent/inbox.ts'
-import { answerLogs, noLog } from './agent/logs-inbox.ts'
 import { createReconciler } from './agent/reconciler.ts'
 import { createReporter } from './agent/reporter.ts'
+import { answerStreams } from './agent/streams-inbox.ts'
 import { openBuilder } from './build/builder.ts'
 import { sweepCache } from './build/sweep-cache.ts'
-import { logPathOf } from './execute/run-container.ts'
+import { openContainerStream } from './execute/container-streams.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { cgroupVersion } from './host/cgroup.ts'
 import { sweepLayers } from './image/sweep-layers.ts'
 import { openHost } from './main.host.ts'
-import { readLog } from './runtime/logs.ts'
 
 /** The agent of one host: root, outbound connections only. Containers outlive it. */
 
@@ -100,7 +99,7 @@ const builder = await openBuilder({
   network: () => desired.state()?.network,
 })
 const reconciler = createReconciler({
-  ...{ ports: host, desired, reporter, log, buildOwns: builder.owns, random: Math.random },
+  ...{ ports: host, desired, reporter, log, builds: builder, random: Math.random },
 })
 const ensureNetwork = createHostNetwork({ driver: host.network, network: () => desired.state()?.network, log })
 const builds = createBuildRunner({ desired, reporter, build: builder.build, now: systemClock.now, signal })
@@ -121,7 +120,7 @@ const loops = [
       builds.look()
     },
   }),
-  logStreams(),
+  streams(),
 ]
 log.info({ instance: environment.SLIPWAY_INSTANCE, api: environment.SLIPWAY_URL }, 'ready')
 reclaim().catch(error =>
@@ -152,23 +151,15 @@ async function every(ms: number, work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Requests for logs come over the bus; while there is none, nobody can ask. */
-async function logStreams(): Promise<void> {
+/** Requests for logs and files come over the bus; while there is none, nobody can ask. */
+async function streams(): Promise<void> {
   while (!signal.aborted) {
     const hostId = desired.state()?.hostId
     if (hostId && bus.isConnected()) {
-      await answerLogs({
+      await answerStreams({
         ...{ bus, hostId, clock: systemClock, log, signal },
-        read: (request, over) => {
-          const { containerId } = request
-          const path = logPathOf(host, containerId)
-          // One that never ran has written nothing: an empty log, as Docker has it.
-          if (!desired.container(containerId) && !existsSync(path)) throw noLog(containerId)
-          const isLive = async () =>
-            ['running', 'paused', 'created'].includes((await host.runtime.inspect(containerId)).state)
-          return readLog({ path, clock: systemClock, signal: over, isLive }, request)
-        },
-      }).catch(error => log.warn({ err: error }, 'log requests cannot be heard'))
+        open: (order, over) => openContainerStream(order, host, desired.container, over),
+      }).catch(error => log.warn({ err: error }, 'requests for logs and files cannot be heard'))
     }
     await systemClock.sleep(500, signal)
   }

@@ -1,16 +1,26 @@
 import { type FileHandle, open } from 'node:fs/promises'
+import type { UnderlyingSource } from 'node:stream/web'
 import type { ByteRange } from '#shared/ports/blob-store.ts'
 
 const CHUNK_BYTES = 512 * 1024
 
 /**
- * A file's bytes, read when they are asked for, one chunk ahead. Node's own `Readable.toWeb` copies every chunk once more,
- * which halves what a blob is served with. The file is open from the first read to the last, a failure, or the reader's
- * leaving.
+ * A file's bytes, read one chunk at a time when they are asked for. The file is open from the first read to the last, a
+ * failure, or the reader's leaving. `send-file.ts` sends the file itself and reads nothing here.
  */
-export function fileStream(path: string, range?: ByteRange): ReadableStream<Uint8Array> {
+export class FileStream extends ReadableStream<Uint8Array> {
+  readonly path: string
+  readonly range: ByteRange | undefined
+
+  constructor(path: string, range?: ByteRange) {
+    super(fileSource(path, range), { highWaterMark: 0 })
+    this.path = path
+    this.range = range
+  }
+}
+
+function fileSource(path: string, range: ByteRange | undefined): UnderlyingSource<Uint8Array> {
   let handle: FileHandle | undefined
-  let ahead: Promise<Uint8Array> | undefined
   let at = range?.start ?? 0
   const end = range ? range.end + 1 : Number.POSITIVE_INFINITY
   const read = async () => {
@@ -20,30 +30,18 @@ export function fileStream(path: string, range?: ByteRange): ReadableStream<Uint
     at += bytesRead
     return buffer.subarray(0, bytesRead)
   }
-  const close = async () => {
-    await ahead?.catch(() => {}) // Told already, or to nobody who still listens.
-    await handle?.close()
-  }
-  return new ReadableStream<Uint8Array>(
-    {
-      pull: async controller => {
-        try {
-          const bytes = await (ahead ?? read())
-          ahead = undefined
-          if (bytes.length > 0) controller.enqueue(bytes)
-          if (bytes.length > 0 && at < end) {
-            ahead = read()
-            ahead.catch(() => {})
-            return
-          }
-          controller.close()
-        } catch (error) {
-          controller.error(error)
-        }
-        await close()
-      },
-      cancel: close,
+  return {
+    pull: async (controller: ReadableStreamDefaultController<Uint8Array>) => {
+      try {
+        const bytes = await read()
+        if (bytes.length > 0) controller.enqueue(bytes)
+        if (bytes.length > 0 && at < end) return
+        controller.close()
+      } catch (error) {
+        controller.error(error)
+      }
+      await handle?.close()
     },
-    { highWaterMark: 0 },
-  )
+    cancel: () => handle?.close(),
+  }
 }

@@ -6,7 +6,7 @@ import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { SlipwayError } from '#shared/errors.ts'
 import type { BlobStore, UploadTerms } from '#shared/ports/blob-store.ts'
-import { fileStream } from './file-stream.ts'
+import { FileStream } from './file-stream.ts'
 import { folderFailure, missing, openFolderParts, syncPath } from './folder-parts.ts'
 import { type SignedUrlOptions, type SignedUrls, signedUrls } from './folder-urls.ts'
 import { openFolderWriter } from './folder-writer.ts'
@@ -57,7 +57,7 @@ export async function openFolderBlobs(options: FolderBlobOptions): Promise<Folde
     head,
     get: async (key, range) => {
       const info = await head(key)
-      return info && { info, body: fileStream(pathOf(key), range) }
+      return info && { info, body: new FileStream(pathOf(key), range) }
     },
     put: async (key, bytes, { ifAbsent = false } = {}) => {
       const target = pathOf(key)

@@ -1,8 +1,9 @@
-import { type BuildId, type HostId, newId } from '#shared/domain/ids.ts'
+import type { BuildSpec } from '#shared/domain/build.ts'
+import { type BuildId, type ContextId, type HostId, newId } from '#shared/domain/ids.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import type { BuildView, CreateBuild } from '#shared/protocol/builds.ts'
+import type { BuildView, Commit, CreateBuild, Import } from '#shared/protocol/builds.ts'
 import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
 import { refuseUpstreamName } from '../registry/upstream-names.ts'
@@ -10,31 +11,77 @@ import { type BuildOnHost, cancelBuild, findBuild, hasBuildOfContext, insertBuil
 import { insertEvents } from '../store/events.ts'
 import { bumpGeneration } from '../store/hosts.ts'
 import { iso } from './container-view.ts'
-import { candidates } from './containers.ts'
+import { candidates, requireContainer } from './containers.ts'
 import { contextKey, requireContext } from './contexts.ts'
 import { type Created, type Creation, createOnce } from './idempotency.ts'
 import { chooseHost } from './place.ts'
 
-/**
- * Errors: `context.not-found`, `context.not-uploaded`, `image.reference-invalid`, `host.none-ready`, `upstream.read-only`
- * for a tag that is somebody else's.
- */
+/** Errors: `context.not-found`, `context.not-uploaded`, and those of `placeBuild`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
+  const { dockerfile, target, args, noCache } = asked
+  return placeBuild(ports, asked, creation, async tags => {
+    const contextId = await uploadedContext(ports, asked.context)
+    return { kind: 'dockerfile', contextId, dockerfile, target, args, noCache, tags }
+  })
+}
+
+/** Makes a tar an image of one layer. Errors as `createBuild`. */
+export function createImport(ports: Ports, asked: Import, creation: Creation): Promise<Created<BuildId>> {
+  const { changes, message, author } = asked
+  return placeBuild(ports, asked, creation, async tags => {
+    return { kind: 'tar', contextId: await uploadedContext(ports, asked.context), changes, message, author, tags }
+  })
+}
+
+/** Makes an image of a container, on its own host. Errors: `container.not-found`, and those of `placeBuild`. */
+export function createCommit(
+  ports: Ports,
+  idOrName: string,
+  asked: Commit,
+  creation: Creation,
+): Promise<Created<BuildId>> {
+  const { changes, message, author, pause } = asked
+  const host = async () => (await requireContainer(ports, idOrName)).host.id
+  return placeBuild(ports, { tags: asked.tags, host }, creation, async tags => {
+    const { container } = await requireContainer(ports, idOrName)
+    const { id, spec } = container
+    return { kind: 'container', container: { id, spec }, changes, message, author, pauses: pause, tags }
+  })
+}
+
+async function uploadedContext(ports: Ports, id: string): Promise<ContextId> {
+  const context = await requireContext(ports, id)
+  if (await ports.blobs.head(contextKey(context.id))) return context.id
+  throw new SlipwayError(
+    'context.not-uploaded',
+    `Context ${context.id} has no bytes yet: PUT the tar to its upload URL first.`,
+  )
+}
+
+interface Placing {
+  tags: string[]
+  /** Where it must be; left out: where there is room. */
+  host?: string | undefined | (() => Promise<string>)
+}
+
+/**
+ * Records a build as desired state of a host and rings it. Errors: those of `specOf`; `image.reference-invalid`,
+ * `host.none-ready`, `upstream.read-only` for a tag that is somebody else's.
+ */
+function placeBuild(
+  ports: Ports,
+  { tags, host: where }: Placing,
+  creation: Creation,
+  specOf: (tags: string[]) => Promise<BuildSpec>,
+): Promise<Created<BuildId>> {
   const id = newId<BuildId>(ports.random)
+  const { db, clock } = ports
   return createOnce(ports, creation, id, async record => {
-    for (const tag of asked.tags) refuseUpstreamName(ports, parseImageReference(tag).repository)
-    const context = await requireContext(ports, asked.context)
-    if (!(await ports.blobs.head(contextKey(context.id)))) {
-      throw new SlipwayError(
-        'context.not-uploaded',
-        `Context ${context.id} has no bytes yet: PUT the tar to its upload URL first.`,
-      )
-    }
-    const { db, clock } = ports
-    const host = chooseHost(await candidates(ports), { host: asked.host, architecture: undefined, now: clock.now() })
+    for (const tag of tags) refuseUpstreamName(ports, parseImageReference(tag).repository)
+    const spec = await specOf(tags.map(wholeTag))
+    const wanted = typeof where === 'function' ? await where() : where
+    const host = chooseHost(await candidates(ports), { host: wanted, architecture: undefined, now: clock.now() })
     const hostId = host.id as HostId
-    const { dockerfile, target, args, noCache } = asked
-    const spec = { contextId: context.id, dockerfile, target, args, noCache, tags: asked.tags.map(wholeTag) }
     const createdAt = clock.now()
     const event = { at: createdAt, type: 'build.create', subjectId: id, data: { tags: spec.tags } }
     await db.batch([
@@ -79,9 +126,11 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
     id: build.id,
     state: build.state,
     host: { id: host.id, name: host.name },
-    context: spec.contextId,
-    dockerfile: spec.dockerfile,
-    target: spec.target,
+    kind: spec.kind,
+    context: spec.kind === 'container' ? undefined : spec.contextId,
+    dockerfile: spec.kind === 'dockerfile' ? spec.dockerfile : undefined,
+    target: spec.kind === 'dockerfile' ? spec.target : undefined,
+    container: spec.kind === 'container' ? spec.container.id : undefined,
     tags: spec.tags,
     imageDigest: build.imageDigest ?? undefined,
     error: build.observedError ?? undefined,

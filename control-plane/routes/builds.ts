@@ -1,12 +1,22 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
 import { buildStateSchema } from '#shared/domain/build.ts'
+import type { BuildId } from '#shared/domain/ids.ts'
 import type { BuildLogLine } from '#shared/protocol/agent.ts'
-import { buildSchema, buildWaitQuerySchema, createBuildSchema } from '#shared/protocol/builds.ts'
+import {
+  type BuildView,
+  buildSchema,
+  buildWaitQuerySchema,
+  commitSchema,
+  createBuildSchema,
+  importSchema,
+} from '#shared/protocol/builds.ts'
 import { SUBJECTS } from '#shared/protocol/bus.ts'
 import { flagSchema, pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
 import { awaitBuild, listBuildPage, readBuildLog } from '../intent/build-wait.ts'
-import { createBuild, orderCancel, requireBuild, viewBuild } from '../intent/builds.ts'
-import { body, creationOf, idempotencyHeader, json, markReplay, problems, router } from './environment.ts'
+import { createBuild, createCommit, createImport, orderCancel, requireBuild, viewBuild } from '../intent/builds.ts'
+import type { Created } from '../intent/idempotency.ts'
+import { type AppEnv, body, creationOf, idempotencyHeader, json, markReplay, problems, router } from './environment.ts'
 import { SSE, SSE_HEARTBEAT, sse, streamTail } from './tail.ts'
 
 const tags = ['builds']
@@ -20,6 +30,22 @@ const list = createRoute({
 const create = createRoute({
   ...{ method: 'post', path: '/v1/builds', tags, summary: 'Build the Dockerfile of an uploaded context' },
   request: { headers: idempotencyHeader, query: buildWaitQuerySchema, body: body(createBuildSchema) },
+  responses: { 201: json(buildSchema, 'The build'), ...problems },
+})
+const commit = createRoute({
+  ...{ method: 'post', path: '/v1/containers/{container}/commit', tags, summary: 'Make an image of a container' },
+  description:
+    'A build on the host of the container: what it changed becomes a layer on top of its image, with the command, environment, user and folder that it was started with. What is in volumes is left out.',
+  request: {
+    ...{ params: z.object({ container: z.string() }), headers: idempotencyHeader },
+    ...{ query: buildWaitQuerySchema, body: body(commitSchema) },
+  },
+  responses: { 201: json(buildSchema, 'The build'), ...problems },
+})
+const imported = createRoute({
+  ...{ method: 'post', path: '/v1/images/import', tags, summary: 'Make an image of a root filesystem in a tar' },
+  description: 'The tar of a context, plain or compressed with gzip or zstd, becomes an image of one layer.',
+  request: { headers: idempotencyHeader, query: buildWaitQuerySchema, body: body(importSchema) },
   responses: { 201: json(buildSchema, 'The build'), ...problems },
 })
 const inspect = createRoute({
@@ -58,12 +84,18 @@ export function buildRoutes() {
   })
   routes.openapi(create, async c => {
     const asked = c.req.valid('json')
-    const { wait, timeout } = c.req.valid('query')
-    const ports = c.get('ports')
-    const { id, isReplayed } = await createBuild(ports, asked, creationOf(c, asked))
-    markReplay(c, isReplayed)
-    c.header('Location', `/v1/builds/${id}`)
-    return c.json(wait ? await awaitBuild(ports, id, timeout * 1000) : viewBuild(await requireBuild(ports, id)), 201)
+    const made = await createBuild(c.get('ports'), asked, creationOf(c, asked))
+    return c.json(await begun(c, made, c.req.valid('query')), 201)
+  })
+  routes.openapi(commit, async c => {
+    const asked = c.req.valid('json')
+    const made = await createCommit(c.get('ports'), c.req.valid('param').container, asked, creationOf(c, asked))
+    return c.json(await begun(c, made, c.req.valid('query')), 201)
+  })
+  routes.openapi(imported, async c => {
+    const asked = c.req.valid('json')
+    const made = await createImport(c.get('ports'), asked, creationOf(c, asked))
+    return c.json(await begun(c, made, c.req.valid('query')), 201)
   })
   routes.openapi(inspect, async c =>
     c.json(viewBuild(await requireBuild(c.get('ports'), c.req.valid('param').build)), 200),
@@ -100,6 +132,18 @@ export function buildRoutes() {
     })
   })
   return routes
+}
+
+/** The build as it begins or, where the request waits for it, as it ends. */
+async function begun(
+  c: Context<AppEnv>,
+  { id, isReplayed }: Created<BuildId>,
+  { wait, timeout }: z.infer<typeof buildWaitQuerySchema>,
+): Promise<BuildView> {
+  const ports = c.get('ports')
+  markReplay(c, isReplayed)
+  c.header('Location', `/v1/builds/${id}`)
+  return wait ? awaitBuild(ports, id, timeout * 1000) : viewBuild(await requireBuild(ports, id))
 }
 
 function plain({ stream, text }: BuildLogLine): string {

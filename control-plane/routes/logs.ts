@@ -5,6 +5,7 @@ import { logsQuerySchema } from '#shared/protocol/containers.ts'
 import { containerLogs } from '../intent/container-logs.ts'
 import { requireContainer } from '../intent/containers.ts'
 import { problems, router } from './environment.ts'
+import { streamed } from './streamed.ts'
 import { SSE } from './tail.ts'
 
 const logs = createRoute({
@@ -33,42 +34,18 @@ export function logRoutes() {
     const { container, host } = await requireContainer(c.get('ports'), c.req.valid('param').container)
     const [type, format] = presentation(c.req.header('accept'), query)
     if (c.req.method === 'HEAD') return c.body(null, 200, { 'content-type': type, 'cache-control': 'no-store' })
-    const gone = new AbortController()
-    c.req.raw.signal.addEventListener('abort', () => gone.abort())
-    const pieces = containerLogs(
-      c.get('ports'),
-      host.id,
-      container.id,
-      {
-        follow: query.follow ?? false,
-        tail: query.tail === undefined || query.tail === 'all' ? undefined : Number(query.tail),
-        sinceMs: sinceMs(query.since, c.get('ports').clock.now()),
-        stdout: query.stdout ?? true,
-        stderr: query.stderr ?? true,
-      },
-      gone.signal,
-    )
-    const first = await pieces.next() // Before the answer begins, so that a failure is a problem with its status.
-    const body = new ReadableStream<Uint8Array>(
-      {
-        start: controller => {
-          if (first.done) controller.close()
-          else controller.enqueue(encode(first.value, format))
-        },
-        pull: async controller => {
-          const { done, value } = await pieces.next()
-          if (done) controller.close()
-          else controller.enqueue(encode(value, format))
-        },
-        cancel: async () => {
-          gone.abort()
-          await pieces.return(undefined)
-        },
-      },
-      { highWaterMark: 0 },
-    )
-    const answer: Response = c.body(body, 200, { 'content-type': type, 'cache-control': 'no-store' })
-    return answer
+    const wanted = {
+      follow: query.follow ?? false,
+      tail: query.tail === undefined || query.tail === 'all' ? undefined : Number(query.tail),
+      sinceMs: sinceMs(query.since, c.get('ports').clock.now()),
+      stdout: query.stdout ?? true,
+      stderr: query.stderr ?? true,
+    }
+    return streamed(c, { 'content-type': type }, async function* (gone) {
+      for await (const lines of containerLogs(c.get('ports'), host.id, container.id, wanted, gone)) {
+        yield encode(lines, format)
+      }
+    })
   })
   return routes
 }

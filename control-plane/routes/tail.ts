@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { listen } from '../notify/listen.ts'
 import type { Ports } from '../ports.ts'
 import type { AppEnv } from './environment.ts'
+import { streamedAtOnce } from './streamed.ts'
 
 /** Something that grows in the store, read again and again: events, a build's log. */
 export interface Tail {
@@ -21,25 +22,10 @@ const MAX_LIFE_MS = 5 * 60 * 1000
 
 /** Streams a tail to the client until it ends, the client leaves or its time is over. Holds one piece at a time. */
 export function streamTail(c: Context<AppEnv>, contentType: string, tail: Tail): Response {
-  const gone = new AbortController()
-  c.req.raw.signal.addEventListener('abort', () => gone.abort())
-  const pieces = follow(c.get('ports'), tail, gone.signal)
   const encoder = new TextEncoder()
-  const body = new ReadableStream<Uint8Array>(
-    {
-      pull: async controller => {
-        const { done, value } = await pieces.next()
-        if (done) controller.close()
-        else controller.enqueue(encoder.encode(value))
-      },
-      cancel: async () => {
-        gone.abort()
-        await pieces.return(undefined)
-      },
-    },
-    { highWaterMark: 0 },
-  )
-  return c.body(body, 200, { 'content-type': contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
+  return streamedAtOnce(c, { 'content-type': contentType, 'x-accel-buffering': 'no' }, async function* (gone) {
+    for await (const text of follow(c.get('ports'), tail, gone)) yield encoder.encode(text)
+  })
 }
 
 async function* follow(ports: Ports, tail: Tail, gone: AbortSignal): AsyncGenerator<string, void> {

@@ -1,22 +1,42 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
-import { faultSchema } from './container.ts'
-import { type BuildId, type ContextId, idSchema } from './ids.ts'
+import { containerSpecSchema, faultSchema } from './container.ts'
+import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
 
 export const BUILD_STATES = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
 export const buildStateSchema = z.enum(BUILD_STATES)
 export type BuildState = z.infer<typeof buildStateSchema>
 
-/** What to build. `tags` are full references (`repository:tag`); the context is a tar, plain or gzip, in the blob store. */
-export const buildSpecSchema = z.object({
-  contextId: idSchema<ContextId>(),
-  dockerfile: z.string().min(1).max(1024),
-  target: z.string().optional(),
-  args: z.record(z.string(), z.string()),
-  tags: z.array(z.string()),
-  noCache: z.boolean(),
-})
+export const buildKindSchema = z.enum(['dockerfile', 'container', 'tar'])
+
+/** `tags` are full references (`repository:tag`). */
+const tags = z.array(z.string())
+/** A tar, plain or compressed, in the blob store. */
+const contextId = idSchema<ContextId>()
+/** What an image that comes from no Dockerfile is told besides its files: a Dockerfile's instructions without files. */
+const told = { changes: z.array(z.string()), message: z.string().optional(), author: z.string().optional() }
+
+/** What an image is made of. */
+export const buildSpecSchema = z.discriminatedUnion('kind', [
+  z.object({
+    ...{ kind: z.literal('dockerfile'), tags, contextId },
+    dockerfile: z.string().min(1).max(1024),
+    target: z.string().optional(),
+    args: z.record(z.string(), z.string()),
+    noCache: z.boolean(),
+  }),
+  /** The files of a container of the same host, with the configuration that it was started with. */
+  z.object({
+    ...{ kind: z.literal('container'), tags, ...told },
+    container: z.object({ id: idSchema<ContainerId>(), spec: containerSpecSchema }),
+    /** It stands still while its files are read. */
+    pauses: z.boolean(),
+  }),
+  /** A root filesystem. */
+  z.object({ kind: z.literal('tar'), tags, contextId, ...told }),
+])
 export type BuildSpec = z.infer<typeof buildSpecSchema>
+export type BuildSpecOf<Kind extends BuildSpec['kind']> = Extract<BuildSpec, { kind: Kind }>
 
 export const desiredBuildSchema = z.object({
   id: idSchema<BuildId>(),

@@ -130,3 +130,7 @@ export const observedContainerSchema = z.object({
   status: observedStateSchema,
 })
 export type ObservedContainer = z.infer<typeof observedContainerSchema>
+
+/** What a container did to a file of its image: the path from its root, as UTF-8. */
+export const fileChangeSchema = z.object({ path: z.string(), kind: z.enum(['added', 'changed', 'deleted']) })
+export type FileChange = z.infer<typeof fileChangeSchema>

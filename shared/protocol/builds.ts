@@ -1,7 +1,42 @@
 import { z } from 'zod'
-import { buildStateSchema } from '../domain/build.ts'
+import { buildKindSchema, buildStateSchema } from '../domain/build.ts'
 import { faultSchema } from '../domain/container.ts'
 import { waitSecondsSchema } from './paging.ts'
+
+const tags = z.array(z.string().max(600)).min(1).max(100)
+
+/** As `docker commit` and `docker import` have them. */
+const told = {
+  tags,
+  changes: z
+    .array(
+      z
+        .string()
+        .min(1)
+        .max(64 * 1024),
+    )
+    .max(100)
+    .default([])
+    .meta({
+      description:
+        'Instructions of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR and others that change no file',
+    }),
+  message: z.string().max(4096).optional(),
+  author: z.string().max(4096).optional(),
+}
+
+export const commitSchema = z.strictObject({
+  ...told,
+  pause: z.boolean().default(true).meta({ description: 'Whether the container stands still meanwhile' }),
+})
+export type Commit = z.infer<typeof commitSchema>
+
+export const importSchema = z.strictObject({
+  ...told,
+  context: z.string().meta({ description: 'A context (POST /v1/contexts) whose tar is the root filesystem' }),
+  host: z.string().optional(),
+})
+export type Import = z.infer<typeof importSchema>
 
 export const createBuildSchema = z.strictObject({
   context: z.string(),
@@ -14,7 +49,7 @@ export const createBuildSchema = z.strictObject({
     .default('Dockerfile'),
   target: z.string().max(128).optional(),
   args: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string().max(128 * 1024)).default({}),
-  tags: z.array(z.string().max(600)).min(1).max(100),
+  tags,
   noCache: z.boolean().default(false),
   host: z.string().optional(),
 })
@@ -24,9 +59,11 @@ export const buildSchema = z.object({
   id: z.string(),
   state: buildStateSchema,
   host: z.object({ id: z.string(), name: z.string() }),
-  context: z.string(),
-  dockerfile: z.string(),
+  kind: buildKindSchema.meta({ description: 'What the image is made of' }),
+  context: z.string().optional(),
+  dockerfile: z.string().optional(),
   target: z.string().optional(),
+  container: z.string().optional(),
   tags: z.array(z.string()),
   imageDigest: z.string().optional(),
   error: faultSchema.optional(),

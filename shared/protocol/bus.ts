@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { faultSchema } from '../domain/container.ts'
 import type { ContainerId, HostId } from '../domain/ids.ts'
 import { idSchema } from '../domain/ids.ts'
 
@@ -11,13 +10,13 @@ import { idSchema } from '../domain/ids.ts'
 export const SUBJECTS = {
   /** API → agent: read the desired state again; empty body. */
   hostDoorbell: (id: HostId) => `slipway.host.${id}.generation`,
-  /** API → agent: `LogsRequest`. */
-  hostLogs: (id: HostId) => `slipway.host.${id}.logs`,
+  /** API → agent: `StreamRequest`. */
+  hostStreams: (id: HostId) => `slipway.host.${id}.streams`,
   /** Ingest → waiting requests: something of this kind and id changed (`container`, `build`, `host`); empty body. */
   changed: (kind: 'container' | 'build' | 'host', id: string) => `slipway.changed.${kind}.${id}`,
   /** Ingest → event streams: there are new events; empty body. */
   events: 'slipway.changed.events',
-  /** Agent → API: `StreamFrame`s that answer a request which named this nonce. */
+  /** Agent → API: frames (`stream-frame.ts`) that answer a request which named this nonce. */
   stream: (nonce: string) => `slipway.stream.${nonce}`,
   /** API → agent: the highest `seq` consumed, as flow control and as a sign of life. */
   streamAck: (nonce: string) => `slipway.stream.${nonce}.ack`,
@@ -27,21 +26,35 @@ export const SUBJECTS = {
 
 /** Frames the agent may send ahead of the last acknowledged one. */
 export const STREAM_WINDOW = 64
+/** Of one frame; with the window, what a stream holds in memory at most is 16 MiB. NATS takes 1 MiB a message. */
+export const STREAM_FRAME_BYTES = 256 * 1024
 /** A stream whose reader said nothing for this long is given up; a reader acknowledges at least every third of it. */
 export const STREAM_IDLE_MS = 30_000
 
-export const logsRequestSchema = z.object({
-  nonce: z.string().regex(/^[a-z2-7]{32}$/),
-  containerId: idSchema<ContainerId>(),
-  follow: z.boolean(),
-  /** Only the last N lines; left out: all of them. */
-  tail: z.int().min(0).optional(),
-  /** Only lines at or after this time (milliseconds since 1970). */
-  sinceMs: z.number().optional(),
-  stdout: z.boolean(),
-  stderr: z.boolean(),
-})
-export type LogsRequest = z.infer<typeof logsRequestSchema>
+/** What a host is asked to send. */
+export const streamOrderSchema = z.discriminatedUnion('kind', [
+  /** A `LogLine` in JSON on each line. */
+  z.object({
+    kind: z.literal('logs'),
+    containerId: idSchema<ContainerId>(),
+    follow: z.boolean(),
+    /** Only the last N lines; left out: all of them. */
+    tail: z.int().min(0).optional(),
+    /** Only lines at or after this time (milliseconds since 1970). */
+    sinceMs: z.number().optional(),
+    stdout: z.boolean(),
+    stderr: z.boolean(),
+  }),
+  /** What a container changed in its image's files: a `FileChange` in JSON on each line. */
+  z.object({ kind: z.literal('changes'), containerId: idSchema<ContainerId>() }),
+  /** A container's filesystem as a tar. */
+  z.object({ kind: z.literal('export'), containerId: idSchema<ContainerId>() }),
+])
+export type StreamOrder = z.infer<typeof streamOrderSchema>
+export type LogsOrder = Extract<StreamOrder, { kind: 'logs' }>
+
+export const streamRequestSchema = z.object({ nonce: z.string().regex(/^[a-z2-7]{32}$/), order: streamOrderSchema })
+export type StreamRequest = z.infer<typeof streamRequestSchema>
 
 export const logLineSchema = z.object({
   /** RFC 3339 with nanoseconds, as the monitor wrote it. */
@@ -53,11 +66,3 @@ export const logLineSchema = z.object({
   isPartial: z.boolean(),
 })
 export type LogLine = z.infer<typeof logLineSchema>
-
-export const streamFrameSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('lines'), seq: z.int().min(1), lines: z.array(logLineSchema) }),
-  /** A sign of life of a stream that has nothing to say. */
-  z.object({ kind: z.literal('idle'), seq: z.int().min(1) }),
-  z.object({ kind: z.literal('end'), seq: z.int().min(1), error: faultSchema.optional() }),
-])
-export type StreamFrame = z.infer<typeof streamFrameSchema>

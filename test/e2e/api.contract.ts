@@ -1,8 +1,9 @@
 import { createParser } from 'eventsource-parser'
 import { describe, expect, test } from 'vitest'
-import { type ApiClient, ApiError } from '#infra/local/api-client.ts'
+import type { ApiClient } from '#infra/local/api-client.ts'
 import { buildContext } from '#infra/local/builds.ts'
 import { waitUntil } from '#infra/local/processes.ts'
+import { codeOf, logOf } from '#test/support/api.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
 import type { TestSlipway } from '#test/support/slipway.ts'
 
@@ -15,12 +16,6 @@ interface Container {
 }
 
 const SHELL = ['sh', '-c']
-
-export async function logOf(api: ApiClient, id: string, query = ''): Promise<string> {
-  let text = ''
-  for await (const piece of api.text(`/v1/containers/${id}/logs${query}`)) text += piece
-  return text
-}
 
 /** Runs a shell script to its end and returns what it printed and its exit code; the container is removed. */
 export async function runScript(api: ApiClient, script: string, extra: object = {}) {
@@ -35,13 +30,6 @@ export async function runScript(api: ApiClient, script: string, extra: object = 
 /** What the API promises, on Node and on workerd alike. `get` gives a Slipway that has the image `busybox`. */
 export function describeApi(get: () => TestSlipway): void {
   const call = <T>(...args: Parameters<ApiClient['call']>) => get().api.call<T>(...args)
-  const codeOf = async (attempt: Promise<unknown>) => {
-    const error = await attempt.then(
-      () => undefined,
-      reason => reason,
-    )
-    return error instanceof ApiError ? error.problem.code : 'no problem'
-  }
 
   describe('a container', () => {
     test('lives: start, pause, unpause, stop, start, kill, remove', async () => {

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { logOf } from '#test/support/api.ts'
 import { bootWithBusybox, freePort, type TestSlipway } from '#test/support/slipway.ts'
-import { describeApi, logOf, runScript } from './api.contract.ts'
+import { describeApi, runScript } from './api.contract.ts'
+import { describeFiles } from './files.contract.ts'
 
 let slipway: TestSlipway
 
@@ -12,6 +14,7 @@ afterAll(async () => {
 })
 
 describeApi(() => slipway)
+describeFiles(() => slipway)
 
 /** Docker's default set, as the kernel prints it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, … */
 const DOCKER_CAPABILITIES = '00000000a80425fb'

@@ -12,6 +12,7 @@ import { bootEdge, localR2, runWrangler } from '#test/support/edge.ts'
 import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi } from './api.contract.ts'
 import { describeBlobFaults } from './blob-faults.contract.ts'
+import { describeFiles } from './files.contract.ts'
 
 /** The whole main job with the control plane on workerd. */
 
@@ -63,6 +64,7 @@ describe('on workerd', () => {
   })
 
   describeApi(() => slipway)
+  describeFiles(() => slipway)
   describeDistribution(() => ({ url: slipway.api.url, token: slipway.operatorToken }))
   // wrangler's R2 ignores checksums that it is told: publishing reads such an upload before it counts.
   describeBlobStore('S3 (the local R2)', () => s3Blobs(localR2(slipway.layout)), { verifiesUploads: false })

@@ -28,7 +28,7 @@ function loop(ports = host.ports) {
     ports,
     desired: { state: () => state, container: id => wanted.get(id) },
     reporter: { container: ({ id, status }: ObservedContainer) => void said.set(id, status) },
-    ...{ log: pino({ level: 'silent' }), buildOwns: () => false, random: () => 0.5 },
+    ...{ log: pino({ level: 'silent' }), builds: { owns: () => false, holds: () => false }, random: () => 0.5 },
   })
   const set = (want: DesiredContainer) => {
     wanted.set(want.id, want)

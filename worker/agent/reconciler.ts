@@ -17,8 +17,12 @@ export interface ReconcilerOptions {
   desired: Pick<DesiredCopy, 'state' | 'container'>
   reporter: Pick<Reporter, 'container'>
   log: Logger
-  /** Ids that a running build owns: not orphans. */
-  buildOwns(id: string): boolean
+  builds: {
+    /** Ids that a running build owns: not orphans. */
+    owns(id: string): boolean
+    /** Containers that stand still for one. */
+    holds(id: string): boolean
+  }
   /** From 0 to 1. */
   random(): number
 }
@@ -38,7 +42,7 @@ const MAX_STEPS = 10
 const AFTER_SIGNAL_MS = 250
 
 /** Observe, plan, execute, report: for one container at a time, again until its plan is empty. */
-export function createReconciler({ ports, desired, reporter, log, buildOwns, random }: ReconcilerOptions): Reconciler {
+export function createReconciler({ ports, desired, reporter, log, builds, random }: ReconcilerOptions): Reconciler {
   const reported = new Map<string, string>()
   const timers = new Map<string, NodeJS.Timeout>()
   const retries = createRetryDelays(random)
@@ -67,7 +71,7 @@ export function createReconciler({ ports, desired, reporter, log, buildOwns, ran
     for (let step = 0; step < MAX_STEPS; step++) {
       const want = desired.container(id)
       if (!want) return removeOrphan(id)
-      const facts = await observeContainer(ports, want)
+      const facts = await observeContainer(ports, want, builds.holds(id))
       const now = ports.clock.now()
       const plan = planContainer(want, facts, now)
       if (plan.lookAgainAt !== undefined) lookLater(id, plan.lookAgainAt)
@@ -91,7 +95,7 @@ export function createReconciler({ ports, desired, reporter, log, buildOwns, ran
     lookLater(id, ports.clock.now() + 1000)
   }
   const removeOrphan = async (id: string) => {
-    if (buildOwns(id) || !desired.state()) return
+    if (builds.owns(id) || !desired.state()) return
     log.info({ id }, 'removing what has no owner')
     reported.delete(id)
     if (/^build-/.test(id)) await ports.snapshots.remove(id)

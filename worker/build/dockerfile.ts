@@ -79,6 +79,16 @@ export function parseDockerfile(text: string, file: string): Dockerfile {
   return dockerfile
 }
 
+/** Instructions outside a Dockerfile, as a stage has them. Throws as `parseDockerfile`. Pure. */
+export function parseInstructions(text: string, file: string): Instruction[] {
+  const instructions = readInstructions(text, file, DEFAULT_ESCAPE)
+  refuseFaults(text, file, DEFAULT_ESCAPE, [...NOT_FAULTS, ValidationCode.NO_SOURCE_IMAGE])
+  for (const instruction of instructions) refuseUnsupported(instruction, DEFAULT_ESCAPE, { ...instruction, file })
+  return instructions
+}
+
+const DEFAULT_ESCAPE = '\\'
+
 /** Parser directives are comments before everything else; whatever is none ends them. */
 function escapeCharOf(text: string): string {
   for (const line of text.split(/\r?\n/)) {
@@ -86,7 +96,7 @@ function escapeCharOf(text: string): string {
     const [, given] = /^#\s*escape\s*=\s*([\\`])\s*$/i.exec(line) ?? []
     if (given !== undefined) return given
   }
-  return '\\'
+  return DEFAULT_ESCAPE
 }
 
 /** Before anything else looks at them: so the validator never sees more than is bounded here. */
@@ -104,14 +114,14 @@ function readInstructions(text: string, file: string, escapeChar: string): Instr
   return instructions
 }
 
-function refuseFaults(text: string, file: string, escapeChar: string): void {
+function refuseFaults(text: string, file: string, escapeChar: string, notFaults = NOT_FAULTS): void {
   // The validator takes an escaped escape character at a line's end for a continuation: it sees letters there.
   const lines = text.split('\n').map(line => {
     const { start, end } = escapesAtEnd(line, escapeChar)
     return end - start > 1 ? line.slice(0, start) + 'x'.repeat(end - start) + line.slice(end) : line
   })
   const seen = lines.join('\n')
-  const fault = validate(seen).find(({ severity, code }) => severity === ERROR && !NOT_FAULTS.includes(Number(code)))
+  const fault = validate(seen).find(({ severity, code }) => severity === ERROR && !notFaults.includes(Number(code)))
   if (!fault) return
   const { line, character } = fault.range.start
   const isUnknown = Number(fault.code) === ValidationCode.UNKNOWN_INSTRUCTION
@@ -177,16 +187,19 @@ function jsonStrings(text: string): string[] | undefined {
   }
 }
 
-function addInstruction(dockerfile: Dockerfile, instruction: Instruction, place: Place): void {
-  const { keyword, text } = instruction
+function refuseUnsupported({ keyword, text }: Instruction, escapeChar: string, place: Place): void {
   if (['HEALTHCHECK', 'ONBUILD'].includes(keyword)) {
     throw dockerfileFault(place, `${keyword} is not supported yet: leave it out`, 'build.instruction-unsupported')
   }
   const isHereDocument = (word: string) => /^\d*<<-?["']?\w/.test(word)
-  if (['RUN', 'COPY', 'ADD'].includes(keyword) && splitWords(text, dockerfile.escapeChar).some(isHereDocument)) {
+  if (['RUN', 'COPY', 'ADD'].includes(keyword) && splitWords(text, escapeChar).some(isHereDocument)) {
     throw dockerfileFault(place, 'Here-documents are not supported yet: use a file', 'build.instruction-unsupported')
   }
-  if (keyword === 'FROM') return void dockerfile.stages.push(stageOf(instruction))
+}
+
+function addInstruction(dockerfile: Dockerfile, instruction: Instruction, place: Place): void {
+  refuseUnsupported(instruction, dockerfile.escapeChar, place)
+  if (instruction.keyword === 'FROM') return void dockerfile.stages.push(stageOf(instruction))
   const stage = dockerfile.stages.at(-1)
   if (stage) stage.instructions.push(instruction)
   else dockerfile.globals.push(instruction)

@@ -70,6 +70,12 @@ export function withStep(draft: Draft, result: StepResult, said: string, state =
   }
 }
 
+/** What whoever made the last entry of history wanted to say of it. */
+export function annotated(draft: Draft, note: Pick<HistoryEntry, 'comment' | 'author'>): Draft {
+  const last = draft.history.at(-1)
+  return last ? { ...draft, history: [...draft.history.slice(0, -1), { ...last, ...note }] } : draft
+}
+
 function entry(said: string, created: string | undefined, isEmpty: boolean): HistoryEntry {
   return { ...(created === undefined ? {} : { created }), created_by: said, ...(isEmpty ? { empty_layer: true } : {}) }
 }

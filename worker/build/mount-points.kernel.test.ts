@@ -34,7 +34,7 @@ async function baseWith(paths: string[]): Promise<Digest> {
 
 /** What a step leaves as a layer, whose runtime makes mount points and whose command does `command`. */
 async function step(id: string, base: Digest, command: (rootfs: string) => void = () => {}) {
-  const { rootfs, upper, lower } = await snapshots.prepare(id, [base])
+  const { rootfs } = await snapshots.prepare(id, [base])
   const points = watchMountPoints(rootfs)
   for (const path of ['proc', 'sys', 'dev', 'etc']) mkdirSync(join(rootfs, path), { recursive: true })
   for (const path of ['etc/hosts', 'etc/resolv.conf']) writeFileSync(join(rootfs, path), '')
@@ -43,6 +43,8 @@ async function step(id: string, base: Digest, command: (rootfs: string) => void 
   points.remove()
   await snapshots.unmount(id)
   const path = join(folder, `${id}.tar.gz`)
+  await using changes = await snapshots.openChanges(id)
+  const { upper, lower } = changes
   const { isEmpty } = await packLayer(upper, { path, lower })
   return { isEmpty, names: execFileSync('tar', ['-tzf', path], { encoding: 'utf8' }).split('\n').filter(Boolean) }
 }

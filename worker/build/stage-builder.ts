@@ -20,8 +20,8 @@ import { type StepCache, type StepResult, stepKey } from './step-cache.ts'
 import { placed, withoutHostPaths } from './step-fault.ts'
 import { type FileStep, stepInputs } from './step-inputs.ts'
 
-/** What the steps of one build share. */
-export interface BuildWork {
+/** What all of one build shares. */
+export interface SharedWork {
   ports: HostPorts
   cache: StepCache
   log: BuildLog
@@ -29,10 +29,16 @@ export interface BuildWork {
   random: Random
   /** Ids that this agent's builds own: what else is on the host without an owner is removed. */
   owned: Set<string>
-  /** This build's own folder, with the unpacked context at `context`. */
+  /** Containers that stand still for a build: they are left so. */
+  held: Set<string>
+  /** This build's own folder. */
   folder: string
-  isCacheUsed: boolean
   signal: AbortSignal
+}
+
+/** For the steps of a Dockerfile; the unpacked context is at `context` of the build's folder. */
+export interface BuildWork extends SharedWork {
+  isCacheUsed: boolean
   /** The layers of what COPY --from names, built or pulled before. */
   layersOf(from: string): Promise<Digest[]>
 }
@@ -124,7 +130,7 @@ async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, sources:
   await snapshots.unmount(snapshot.id)
   const path = join(work.folder, `${snapshot.id}.tar.gz`)
   undo.defer(() => rm(path, { force: true }))
-  const { upper, lower } = snapshot
+  const { upper, lower } = undo.use(await snapshots.openChanges(snapshot.id))
   const { isEmpty, diffId, digest, size } = await packLayer(upper, { path, lower, signal: work.signal })
   const created = new Date(clock.now()).toISOString()
   if (isEmpty) return { created }

@@ -34,7 +34,8 @@ export function withEnv(state: StageState, pairs: readonly [string, string][]): 
   return withConfig(state, { Env: [...merged].map(([name, value]) => `${name}=${value}`) })
 }
 
-function splitEntry(entry: string): [string, string] {
+/** `NAME=VALUE` in two. */
+export function splitEntry(entry: string): [string, string] {
   const at = entry.indexOf('=')
   return at < 0 ? [entry, ''] : [entry.slice(0, at), entry.slice(at + 1)]
 }

@@ -61,7 +61,7 @@ function faulty(ports: HostPorts, [port, method]: Step, fault: (typeof FAULTS)[n
 /** As the agent's loop does it, with all waits over at once. */
 async function converge(want: DesiredContainer, ports = host.ports) {
   for (let step = 0; step < 10; step++) {
-    const facts = await observeContainer(ports, want)
+    const facts = await observeContainer(ports, want, false)
     const first = planContainer(want, facts, ports.clock.now())
     const plan = first.lookAgainAt === undefined ? first : planContainer(want, facts, first.lookAgainAt)
     if (plan.actions.length === 0) return observedState(want, facts)
@@ -109,7 +109,7 @@ describe.each(STEPS.map(step => ({ name: step.join('.'), step })))('$name', ({ s
     expect(outcome).toBe(isGone ? 'agent gone' : 'failed')
     if (outcome === 'failed' && step[1] !== 'delete') {
       expect(await leftOf(want)).toEqual([])
-      const said = observedState(want, await observeContainer(host.ports, want))
+      const said = observedState(want, await observeContainer(host.ports, want, false))
       expect(said).toMatchObject({ state: 'created', error: { code: 'internal' } })
     }
     expect(await converge(want)).toMatchObject({ state: 'running', run: 2 })

@@ -5,7 +5,7 @@ import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { type Digest, digestFromHex } from '#shared/digest.ts'
 import type { Descriptor } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import { cutAtFrames } from './zstd-frames.ts'
+import { cutAtFrames } from '../layer/zstd-frames.ts'
 
 const CHUNK_BYTES = 256 * 1024
 

@@ -1,18 +1,20 @@
-import { pipeline, Readable } from 'node:stream'
-import { createGunzip } from 'node:zlib'
+import { pipeline, Readable, type Transform } from 'node:stream'
+import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { SlipwayError } from '#shared/errors.ts'
 import { contextTooLarge } from './context-writer.ts'
 import { extract } from './extract.ts'
 import type { TarLimits } from './layer-writer.ts'
+import { cutAtFrames } from './zstd-frames.ts'
 
-/** RFC 1952, 2.3.1. */
+/** RFC 1952, 2.3.1, and RFC 8878, 3.1.1. */
 const GZIP_MAGIC = Buffer.from([0x1f, 0x8b])
+const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
 const UNZIP_CHUNK = 256 * 1024
 /** Names, attributes and padding that an entry may bring besides its bytes, on the average. */
 const OVERHEAD_PER_ENTRY = 4096
 
 /**
- * Unpacks a build context, a tar or a gzip of one (told by its first bytes), into an empty folder of this process.
+ * Unpacks a build context, a tar, plain or compressed with gzip or zstd (told by its first bytes), into an empty folder of this process.
  * Errors: `context.unsafe-path` naming the entry (it would reach outside, or is a device), `context.invalid` (no tar,
  * cut off, damaged), `request.too-large`, `host.disk-full`, and what the stream throws. The caller removes the folder
  * after an error.
@@ -22,20 +24,31 @@ export async function extractContext(
   folder: string,
   limits: TarLimits,
 ): Promise<void> {
-  const tar = await plain(stream)
-  await extract({ kind: 'context', folder, limits }, bounded(tar, limits))
+  await extract({ kind: 'context', folder, limits }, await plainTar(stream, limits))
+}
+
+/** The tar in an upload, which may be compressed. Errors, while it is read: `context.invalid`, `request.too-large`. */
+export async function plainTar(
+  stream: AsyncIterable<Uint8Array>,
+  limits: TarLimits,
+): Promise<AsyncIterable<Uint8Array>> {
+  return bounded(await plain(stream), limits)
 }
 
 async function plain(stream: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
   const chunks = stream[Symbol.asyncIterator]()
   let head = Buffer.alloc(0)
-  while (head.length < GZIP_MAGIC.length) {
+  while (head.length < ZSTD_MAGIC.length) {
     const { done, value } = await chunks.next()
     if (done) break
     head = Buffer.concat([head, value])
   }
   const whole = withHead(head, chunks)
-  return head.subarray(0, 2).equals(GZIP_MAGIC) ? gunzipped(whole) : whole
+  if (head.subarray(0, GZIP_MAGIC.length).equals(GZIP_MAGIC))
+    return unzipped(whole, createGunzip({ chunkSize: UNZIP_CHUNK }))
+  if (head.subarray(0, ZSTD_MAGIC.length).equals(ZSTD_MAGIC))
+    return unzipped(cutAtFrames(whole), createZstdDecompress({ chunkSize: UNZIP_CHUNK }))
+  return whole
 }
 
 async function* withHead(head: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -51,22 +64,21 @@ async function* withHead(head: Uint8Array, rest: AsyncIterator<Uint8Array>): Asy
   }
 }
 
-async function* gunzipped(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const gunzip = createGunzip({ chunkSize: UNZIP_CHUNK })
-  pipeline(Readable.from(stream, { objectMode: false }), gunzip, () => {}) // Its errors come through the iteration.
+async function* unzipped(stream: AsyncIterable<Uint8Array>, unzip: Transform): AsyncGenerator<Uint8Array> {
+  pipeline(Readable.from(stream, { objectMode: false }), unzip, () => {}) // Its errors come through the iteration.
   try {
-    yield* gunzip
+    yield* unzip
   } catch (cause) {
     throw isZlibError(cause) ? damaged(cause) : cause
   }
 }
 
 function isZlibError(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^Z_|^ERR_TRAILING_JUNK/.test(String(error.code))
+  return error instanceof Error && 'code' in error && /^(Z_|ZSTD_|ERR_TRAILING_JUNK)/.test(String(error.code))
 }
 
 function damaged(cause: unknown): SlipwayError {
-  const message = 'The build context is a gzip that is damaged or cut off: upload it again.'
+  const message = 'The upload is a compressed tar that is damaged or cut off: upload it again.'
   return new SlipwayError('context.invalid', message, { cause })
 }
 

@@ -11,8 +11,6 @@ import { tarOfUpper } from './upper-tar.ts'
 export interface PackOptions {
   /** The file to write; it is removed again when packing fails. */
   path: string
-  /** The folders of the layers below, topmost first. */
-  lower?: readonly string[]
   /** zlib's, 1 to 9. */
   level?: number | undefined
   signal?: AbortSignal | undefined
@@ -35,17 +33,27 @@ const ZIP_CHUNK = 256 * 1024
 
 /**
  * Writes an overlay upper folder that nobody changes meanwhile as a gzipped OCI layer, in one pass. The same folder
- * gives the same bytes: names in order, no time of packing. Errors: `layer.invalid` (a file that a layer cannot hold),
+ * gives the same bytes: names in order, no time of packing. `lower` has the folders of the layers below, topmost first.
+ * Errors: `layer.invalid` (a file that a layer cannot hold),
  * `host.disk-full`, `host.kernel-refused`.
  */
-export async function packLayer(upper: string, options: PackOptions): Promise<PackedLayer> {
-  const { path, lower, level = DEFAULT_LEVEL, signal } = options
+export async function packLayer(
+  upper: string,
+  { lower, ...options }: PackOptions & { lower?: readonly string[] },
+): Promise<PackedLayer> {
+  const tar = tarOfUpper(upper, lower)
+  const packed = await packTar(tar.chunks, options)
+  return { ...packed, isEmpty: tar.entries() === 0 }
+}
+
+/** Writes a tar as a gzipped OCI layer. Errors: `host.disk-full`, `host.kernel-refused`, and what the tar throws. */
+export async function packTar(tar: AsyncIterable<Uint8Array>, options: PackOptions): Promise<PackedLayer> {
+  const { path, level = DEFAULT_LEVEL, signal } = options
   const plain = new Measured()
   const zipped = new Measured()
-  const tar = tarOfUpper(upper, lower)
   try {
     await pipeline(
-      Readable.from(plain.pass(tar.chunks), { objectMode: false, highWaterMark: ZIP_CHUNK }),
+      Readable.from(plain.pass(tar), { objectMode: false, highWaterMark: ZIP_CHUNK }),
       createGzip({ level, chunkSize: ZIP_CHUNK }),
       (chunks: AsyncIterable<Uint8Array>) => zipped.pass(chunks),
       createWriteStream(path, { flags: 'wx', mode: 0o600 }),
@@ -55,7 +63,7 @@ export async function packLayer(upper: string, options: PackOptions): Promise<Pa
     if (errnoOf(error) !== 'EEXIST') await rm(path, { force: true })
     throw asKernelError(error, `pack a layer into ${path}`)
   }
-  return { diffId: plain.digest(), digest: zipped.digest(), size: zipped.size, path, isEmpty: tar.entries() === 0 }
+  return { diffId: plain.digest(), digest: zipped.digest(), size: zipped.size, path, isEmpty: false }
 }
 
 /** Bytes on their way through, hashed and counted. */

@@ -1,22 +1,13 @@
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-} from 'node:fs'
-import { lgetxattr, llistxattr } from '#worker/host/syscalls.ts'
+import { type BigIntStats, lstatSync, readdirSync } from 'node:fs'
+import { lgetxattr } from '#worker/host/syscalls.ts'
 import { LAYER_ERRORS, OPAQUE_WHITEOUT, WHITEOUT } from './layer-writer.ts'
 import { folderBelow } from './lower-tree.ts'
-import { invalidTar, type TarEntry, type TarEntryType } from './tar-format.ts'
-import { encodeHeader, paddingOf, TAR_END } from './tar-writer.ts'
-import { isKeptXattr, OPAQUE } from './tree-writer.ts'
+import { contents, describe, PLAIN } from './tar-entries.ts'
+import { invalidTar, type TarEntry } from './tar-format.ts'
+import { encodeHeader, TAR_END } from './tar-writer.ts'
+import { OPAQUE } from './tree-writer.ts'
 
 const BATCH_BYTES = 256 * 1024
-const READ_BYTES = 256 * 1024
 
 export interface UpperTar {
   chunks: AsyncIterable<Buffer>
@@ -41,7 +32,8 @@ export function tarOfUpper(upper: string, lower: readonly string[] = []): UpperT
   return { chunks: batched(walk(upper, lower, count)), entries: () => entries }
 }
 
-async function* batched(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
+/** A tar out of its pieces, with its end, in batches with a pause after each. */
+export async function* batched(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
   let held: Buffer[] = []
   let size = 0
   for (const piece of pieces) {
@@ -135,83 +127,4 @@ function hiding(path: string, mark: string): Buffer {
   const cut = path.lastIndexOf('/') + 1
   const name = mark === OPAQUE_WHITEOUT ? `${path}${mark}` : `${path.slice(0, cut)}${mark}${path.slice(cut)}`
   return encodeHeader({ ...PLAIN, type: 'file', path: name })
-}
-
-const PLAIN: Omit<TarEntry, 'type' | 'path'> = {
-  mode: 0,
-  uid: 0,
-  gid: 0,
-  size: 0,
-  mtime: { seconds: 0, nanoseconds: 0 },
-  linkTarget: '',
-  major: 0,
-  minor: 0,
-  xattrs: new Map(),
-}
-
-function describe(at: Buffer, path: string, stat: BigIntStats, firstNames: Map<bigint, string>): TarEntry {
-  const seconds = stat.mtimeNs >= 0n ? stat.mtimeNs / BILLION : -((-stat.mtimeNs + BILLION - 1n) / BILLION)
-  const entry: TarEntry = {
-    ...PLAIN,
-    type: typeOf(stat, path),
-    path: stat.isDirectory() && !path.endsWith('/') ? `${path}/` : path,
-    mode: Number(stat.mode & 0o7777n),
-    uid: Number(stat.uid),
-    gid: Number(stat.gid),
-    mtime: { seconds: Number(seconds), nanoseconds: Number(stat.mtimeNs - seconds * BILLION) },
-  }
-  if (!stat.isDirectory() && stat.nlink > 1n) {
-    const first = firstNames.get(stat.ino)
-    if (first !== undefined) return { ...entry, type: 'hardlink', linkTarget: first }
-    firstNames.set(stat.ino, path)
-  }
-  return {
-    ...entry,
-    size: stat.isFile() ? Number(stat.size) : 0,
-    linkTarget: stat.isSymbolicLink() ? readlinkSync(at, 'latin1') : '',
-    ...deviceOf(stat),
-    xattrs: xattrsOf(at),
-  }
-}
-
-const BILLION = 1_000_000_000n
-
-function typeOf(stat: BigIntStats, path: string): TarEntryType {
-  if (stat.isFile()) return 'file'
-  if (stat.isDirectory()) return 'folder'
-  if (stat.isSymbolicLink()) return 'symlink'
-  if (stat.isCharacterDevice()) return 'character'
-  if (stat.isBlockDevice()) return 'block'
-  if (stat.isFIFO()) return 'fifo'
-  throw invalidTar(LAYER_ERRORS, 'is of a kind that a layer cannot hold', path)
-}
-
-/** The reverse of what `mknod` of host/syscalls.ts does. */
-function deviceOf({ rdev }: BigIntStats): { major: number; minor: number } {
-  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)
-  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)
-  return { major: Number(major), minor: Number(minor) }
-}
-
-function xattrsOf(at: Buffer): ReadonlyMap<string, string> {
-  const names = llistxattr(at).filter(isKeptXattr)
-  return new Map(names.map(name => [name, lgetxattr(at, Buffer.from(name, 'latin1'))?.toString('latin1') ?? '']))
-}
-
-function* contents(at: Buffer, entry: TarEntry): Generator<Buffer> {
-  yield encodeHeader(entry)
-  if (entry.size === 0) return
-  const fd = openSync(at, constants.O_RDONLY | constants.O_NOFOLLOW)
-  try {
-    for (let left = entry.size; left > 0; ) {
-      const bytes = Buffer.allocUnsafe(Math.min(left, READ_BYTES))
-      const count = readSync(fd, bytes)
-      if (count === 0) throw invalidTar(LAYER_ERRORS, 'became shorter while it was read', entry.path)
-      yield bytes.subarray(0, count)
-      left -= count
-    }
-  } finally {
-    closeSync(fd)
-  }
-  yield paddingOf(entry.size)
 }

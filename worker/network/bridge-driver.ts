@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { prepareNetnsFolder } from '#worker/host/netns.ts'
 import { ensureSysctl } from '#worker/host/sysctl.ts'
+import { type Turns, turns } from '#worker/host/turns.ts'
 import { type Attachments, attachmentFiles } from './attachments.ts'
 import { ensureBridge } from './bridge.ts'
 import { forgetFrom } from './conntrack.ts'
@@ -13,7 +14,6 @@ import { type Names, NETNS_FOLDER, namesOf } from './names.ts'
 import type { HostNetwork, NetworkDriver } from './network-driver.ts'
 import { type Publisher, publisher } from './publisher.ts'
 import { tolerate } from './tolerate.ts'
-import { type Turns, turns } from './turns.ts'
 
 export interface BridgeDriverOptions {
   instance: string

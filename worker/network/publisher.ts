@@ -1,3 +1,4 @@
+import { turns } from '#worker/host/turns.ts'
 import type { Attached, Attachments } from './attachments.ts'
 import { forgetTo, forgetUdpPorts } from './conntrack.ts'
 import { hostFirewall } from './host-firewall.ts'
@@ -8,7 +9,6 @@ import { openNft } from './nft.ts'
 import { portTable } from './port-table.ts'
 import { ruleset } from './ruleset.ts'
 import { tolerate } from './tolerate.ts'
-import { turns } from './turns.ts'
 
 /** Published ports and the rules around them: our table, and what other firewalls need to let it work. */
 export interface Publisher {

@@ -19,8 +19,12 @@ export interface ObservedPorts {
   fetches: { state(want: DesiredContainer): Promise<ImageFacts> }
 }
 
-/** Facts of one container: a few small reads and a look at two folders; no process, no list. */
-export async function observeContainer(ports: ObservedPorts, want: DesiredContainer): Promise<ContainerFacts> {
+/** Facts of one container: a few small reads and a look at two folders; no process, no list. `isHeld`: by a build. */
+export async function observeContainer(
+  ports: ObservedPorts,
+  want: DesiredContainer,
+  isHeld: boolean,
+): Promise<ContainerFacts> {
   const { id } = want
   const folder = join(ports.containersFolder, id)
   const [process, record] = await Promise.all([ports.runtime.inspect(id), readRecord(folder)])
@@ -28,7 +32,8 @@ export async function observeContainer(ports: ObservedPorts, want: DesiredContai
   // One that is there has its image: the question is worth asking before a run only.
   const isOver = process.state === 'absent' || process.state === 'exited'
   const image: ImageFacts = isOver || record.failure ? await ports.fetches.state(want) : { state: 'present' }
-  return { process, record, image, isAttached, hasRemains: existsSync(folder) || ports.hasSnapshot(id) || isAttached }
+  const hasRemains = existsSync(folder) || ports.hasSnapshot(id) || isAttached
+  return { process, record, image, isHeld, isAttached, hasRemains }
 }
 
 /** Every id that has anything on this host. Costs a listing of each port; for the full pass. */

@@ -15,6 +15,8 @@ export interface ContainerFacts {
         startedAt: number | undefined
         finishedAt: number | undefined
       }
+  /** It stands still for a build that reads its files. */
+  isHeld: boolean
   image: ImageFacts
   /** It has a network namespace, and so addresses and published ports. */
   isAttached: boolean

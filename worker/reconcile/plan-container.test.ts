@@ -114,6 +114,7 @@ const processes: fc.Arbitrary<ContainerFacts['process']> = fc.oneof(
 )
 const facts: fc.Arbitrary<ContainerFacts> = fc.record({
   process: processes,
+  isHeld: fc.constant(false),
   isAttached: fc.boolean(),
   hasRemains: fc.constant(true),
   image: fc.constantFrom({ state: 'present' } as const, { state: 'absent' } as const, failedImage(5000)),
@@ -187,7 +188,13 @@ describe('from whatever is there, the plan comes to an end', () => {
 describe('cases', () => {
   const exited = (exitCode: number, finishedAt = 1000): ContainerFacts => ({
     process: { state: 'exited', exitCode, startedAt: 900, finishedAt },
-    ...{ isAttached: true, hasRemains: true, image: { state: 'present' }, record: { ...NEW_RECORD, run: 1 } },
+    ...{
+      isHeld: false,
+      isAttached: true,
+      hasRemains: true,
+      image: { state: 'present' },
+      record: { ...NEW_RECORD, run: 1 },
+    },
   })
   const goal: ContainerGoal = { kind: 'running', run: 1 }
   const kinds = (plan: ReturnType<typeof planContainer>) => plan.actions.map(({ kind }) => kind)
@@ -206,10 +213,18 @@ describe('cases', () => {
     expect(planContainer(wanted(goal, { kind: 'always' }), exited(1), 1050)).toEqual({ actions: [], lookAgainAt: 1100 })
   })
 
+  test('a container that stands still for a build is let go by a stop alone', () => {
+    const have: ContainerFacts = { ...exited(0), process: { state: 'paused', pid: 1, startedAt: 0 }, isHeld: true }
+    expect(kinds(planContainer(wanted(goal), have, 2000))).toEqual([])
+    expect(kinds(planContainer(wanted(goal), { ...have, isHeld: false }, 2000))).toEqual(['resumeProcess'])
+    const stop = wanted({ kind: 'stopped', run: 1, timeoutMs: 500 })
+    expect(kinds(planContainer(stop, have, 2000))).toEqual(['resumeProcess', 'sendStop'])
+  })
+
   test('a stop becomes a kill after its time', () => {
     const have: ContainerFacts = {
       process: { state: 'running', pid: 1, startedAt: 0 },
-      ...{ isAttached: true, hasRemains: true, image: { state: 'present' } },
+      ...{ isHeld: false, isAttached: true, hasRemains: true, image: { state: 'present' } },
       record: { ...NEW_RECORD, run: 1, stopSentAt: 1000 },
     }
     const want = wanted({ kind: 'stopped', run: 1, timeoutMs: 500 })
@@ -218,7 +233,13 @@ describe('cases', () => {
   })
 
   const absent: ContainerFacts = {
-    ...{ process: { state: 'absent' }, image: { state: 'present' }, isAttached: false, hasRemains: true },
+    ...{
+      process: { state: 'absent' },
+      image: { state: 'present' },
+      isHeld: false,
+      isAttached: false,
+      hasRemains: true,
+    },
     record: { ...NEW_RECORD, run: 1 },
   }
   const running: ContainerFacts = {

@@ -90,7 +90,7 @@ function planRun(
     case 'created':
       return act({ kind: 'startProcess', id })
     case 'paused':
-      return goal.kind === 'paused' ? CONVERGED : act({ kind: 'resumeProcess', id })
+      return goal.kind === 'paused' || have.isHeld ? CONVERGED : act({ kind: 'resumeProcess', id })
     case 'running':
       if (goal.kind === 'paused') return act({ kind: 'pauseProcess', id })
       return pendingSignal(want, have) ?? CONVERGED

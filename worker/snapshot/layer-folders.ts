@@ -1,59 +1,65 @@
-import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { z } from 'zod'
 import { type Digest, digestFromHex, digestHex } from '#shared/digest.ts'
-import { readBootId } from '#worker/host/boot-id.ts'
-import { readDurableJson, syncFolder, writeDurableJson } from '#worker/host/durable-file.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import { diskUsage } from '#worker/host/disk-usage.ts'
 import { asKernelError, errnoOf } from '#worker/host/kernel-error.ts'
-import { syncfs } from '#worker/host/syscalls.ts'
 import { unpackLayer } from '#worker/layer/unpack.ts'
+import { DurableMarks } from './durable-marks.ts'
+import type { LayerStore } from './layer-store.ts'
 import type { Trash } from './trash.ts'
 
 const LAYER = /^[0-9a-f]{64}$/
-const MARK = /^[0-9a-f]{64}\.whole$/
 const NEW = /^\.new-/
-const bootSchema = z.object({ bootId: z.string() })
+
+/** Makes a layer's folder, empty before, out of its tar. */
+export type Fill = (tar: Readable, folder: string) => Promise<void>
 
 /**
- * Unpacked layers, a folder each by its diff ID. A layer appears by one rename, so it is whole for as long as the
- * kernel runs; that its bytes are on the disk too is marked later (`<hex>.whole`), after a sync that nobody waits for.
- * After a power cut the layers without a mark are removed: they may have lost bytes, and can be fetched again.
+ * Layers, unpacked or in another form, a folder each by its diff ID. A layer appears by one rename, so it is whole for as long as the
+ * kernel runs. After a power cut the layers without a mark are removed: they can be fetched again.
  */
-export class LayerFolders {
+export class LayerFolders implements LayerStore {
   readonly #folder: string
   readonly #trash: Trash
-  readonly #unmarked = new Set<string>()
+  readonly #fill: Fill
+  readonly #marks: DurableMarks
   /** By this process: what it saw may be in use, before anything on the disk says so. */
   readonly #asked = new Set<Digest>()
   readonly #leaving = new Set<Digest>()
-  #marking: Promise<void> | undefined
   #count = 0
 
-  constructor(folder: string, trash: Trash) {
+  constructor(folder: string, trash: Trash, fill: Fill = unpackLayer) {
     this.#folder = folder
     this.#trash = trash
+    this.#fill = fill
+    this.#marks = new DurableMarks(folder, diskUsage)
   }
 
   async open(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
   }
 
-  pathOf(diffId: Digest): string {
-    return join(this.#folder, digestHex(diffId))
-  }
-
   async has(diffId: Digest): Promise<boolean> {
     this.#asked.add(diffId)
-    return !this.#leaving.has(diffId) && this.#isThere(diffId)
-  }
-
-  async #isThere(diffId: Digest): Promise<boolean> {
-    return (await stat(this.pathOf(diffId)).catch(() => undefined)) !== undefined
+    return !this.#leaving.has(diffId) && (await stat(this.#pathOf(diffId)).catch(() => undefined)) !== undefined
   }
 
   async list(): Promise<Digest[]> {
     return (await readdir(this.#folder)).filter(name => LAYER.test(name)).map(digestFromHex)
+  }
+
+  async lowerFolders(diffIds: readonly Digest[]): Promise<string[]> {
+    for (const diffId of diffIds) {
+      if (await this.has(diffId)) continue
+      throw new SlipwayError('internal', `This host lacks the layer ${diffId}: pull the image first.`)
+    }
+    return diffIds.map(diffId => this.#pathOf(diffId))
+  }
+
+  sizeOf(diffId: Digest): Promise<number> {
+    return this.#marks.sizeOf(digestHex(diffId))
   }
 
   /** Unpacks beside and renames at the end. `verify` may still reject what was unpacked. */
@@ -64,28 +70,26 @@ export class LayerFolders {
     await mkdir(temporary, { mode: 0o755 }).catch(cause => {
       throw asKernelError(cause, `make ${temporary}`)
     })
-    await unpackLayer(tar, temporary)
+    await this.#fill(tar, temporary)
     await verify()
     await this.adopt(diffId, temporary)
   }
 
-  /** Takes a folder of the same filesystem as the layer. One that is there already is kept; then the folder stays. */
   async adopt(diffId: Digest, folder: string): Promise<void> {
     try {
-      await rename(folder, this.pathOf(diffId))
+      await rename(folder, this.#pathOf(diffId))
     } catch (error) {
       if (['ENOTEMPTY', 'EEXIST'].includes(errnoOf(error) ?? '')) return
       throw asKernelError(error, `take ${folder} as a layer`)
     }
-    this.#markSoon(digestHex(diffId))
+    this.#marks.markSoon(digestHex(diffId))
   }
 
-  /** Removes layers older than that which are not kept and which nobody asked for. */
   async sweepUnused(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]> {
     const removed: Digest[] = []
     for (const diffId of (await this.list()).filter(layer => !kept.has(layer))) {
       // Its own times are the tar's; this one changed last when it came here.
-      const { ctimeMs } = await stat(this.pathOf(diffId))
+      const { ctimeMs } = await stat(this.#pathOf(diffId))
       if (ctimeMs >= olderThan || this.#asked.has(diffId)) continue
       await this.#remove(diffId)
       removed.push(diffId)
@@ -96,68 +100,28 @@ export class LayerFolders {
   async #remove(diffId: Digest): Promise<void> {
     this.#leaving.add(diffId)
     try {
-      await rm(this.#markOf(digestHex(diffId)), { force: true })
-      await this.#trash.removeSoon(this.pathOf(diffId))
+      await this.#marks.forget(digestHex(diffId))
+      await this.#trash.removeSoon(this.#pathOf(diffId))
     } finally {
       this.#leaving.delete(diffId)
     }
   }
 
-  /** Resolves when every layer added until now is marked. */
-  async settled(): Promise<void> {
-    while (this.#marking) await this.#marking
+  settled(): Promise<void> {
+    return this.#marks.settled()
   }
 
   async sweep(): Promise<void> {
     const names = await readdir(this.#folder)
-    const bootPath = join(this.#folder, 'boot.json')
-    const bootId = await readBootId()
-    const isSameBoot = (await readDurableJson(bootPath, bootSchema).catch(() => undefined))?.bootId === bootId
-    for (const name of names) {
-      if (NEW.test(name)) await this.#trash.removeSoon(join(this.#folder, name))
-      if (LAYER.test(name) && !names.includes(`${name}.whole`)) await this.#sweepUnmarked(name, isSameBoot)
-      if (MARK.test(name) && !names.includes(name.slice(0, 64))) await rm(join(this.#folder, name), { force: true })
-    }
-    if (!isSameBoot) await writeDurableJson(bootPath, { bootId })
+    const remove = (name: string) => this.#trash.removeSoon(join(this.#folder, name))
+    for (const name of names.filter(name => NEW.test(name))) await remove(name)
+    await this.#marks.sweep(
+      names.filter(name => LAYER.test(name)),
+      remove,
+    )
   }
 
-  async #sweepUnmarked(name: string, isSameBoot: boolean): Promise<void> {
-    if (isSameBoot) this.#markSoon(name)
-    else await this.#trash.removeSoon(join(this.#folder, name))
-  }
-
-  #markOf(hex: string): string {
-    return join(this.#folder, `${hex}.whole`)
-  }
-
-  #markSoon(hex: string): void {
-    this.#unmarked.add(hex)
-    // A failure costs no more than fetching the layers again after a power cut.
-    this.#marking ??= this.#markAll()
-      .catch(() => this.#unmarked.clear())
-      .finally(() => {
-        this.#marking = undefined
-      })
-  }
-
-  async #markAll(): Promise<void> {
-    while (this.#unmarked.size > 0) {
-      const batch = [...this.#unmarked]
-      this.#unmarked.clear()
-      await this.#sync()
-      for (const hex of batch) {
-        if (await this.#isThere(digestFromHex(hex))) await writeFile(this.#markOf(hex), '')
-      }
-      await syncFolder(this.#folder)
-    }
-  }
-
-  async #sync(): Promise<void> {
-    const folder = await open(this.#folder, 'r')
-    try {
-      await syncfs(folder.fd)
-    } finally {
-      await folder.close()
-    }
+  #pathOf(diffId: Digest): string {
+    return join(this.#folder, digestHex(diffId))
   }
 }

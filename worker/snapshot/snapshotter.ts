@@ -17,11 +17,21 @@ export interface Snapshotter {
   addLayer(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void>
   /** Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. */
   prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot>
-  /** Turns the writable layer of a snapshot that is no longer mounted into the layer `diffId` without copying it. */
+  /**
+   * What the snapshot changed against its layers, for as long as it is not disposed of. Nobody writes to the snapshot
+   * meanwhile. Throws `internal` where there is no such snapshot.
+   */
+  openChanges(id: string): Promise<Changes>
+  /**
+   * Turns what a snapshot that is no longer mounted changed into the layer `diffId`; the snapshot is gone afterwards.
+   * Copies no file where the driver need not.
+   */
   adoptUpper(id: string, diffId: Digest): Promise<void>
   /** Every snapshot that left anything on this host, mounted or not. */
   list(): Promise<SnapshotInfo[]>
   layers(): Promise<Digest[]>
+  /** Bytes that a layer takes on the disk; known without a walk. */
+  layerSize(diffId: Digest): Promise<number>
   unmount(id: string): Promise<void>
   /** Unmounts and removes the snapshot with its writable layer. One that is not there is no error. */
   remove(id: string): Promise<void>
@@ -38,7 +48,10 @@ export interface Snapshot {
   id: string
   /** The mounted root filesystem. */
   rootfs: string
-  /** The writable layer alone, in overlay's form: whiteouts are 0/0 devices, opaque folders have the xattr. */
+}
+
+export interface Changes extends AsyncDisposable {
+  /** A folder in overlay's form: whiteouts are 0/0 devices, folders that hide what is below have the opaque xattr. */
   upper: string
   /** The folders of the layers below it, topmost first, in the same form. */
   lower: string[]

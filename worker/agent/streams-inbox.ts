@@ -1,81 +1,90 @@
 import type { Logger } from 'pino'
 import type { HostId } from '#shared/domain/ids.ts'
-import { type Fault, SlipwayError, toFault } from '#shared/errors.ts'
+import { type Fault, toFault } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { MessageBus } from '#shared/ports/message-bus.ts'
 import {
-  type LogLine,
-  type LogsRequest,
-  logsRequestSchema,
+  STREAM_FRAME_BYTES,
   STREAM_IDLE_MS,
   STREAM_WINDOW,
-  type StreamFrame,
+  type StreamOrder,
+  type StreamRequest,
   SUBJECTS,
+  streamRequestSchema,
 } from '#shared/protocol/bus.ts'
+import { encodeFrame } from '#shared/protocol/stream-frame.ts'
 
-export interface LogsInboxOptions {
+export interface StreamsInboxOptions {
   bus: MessageBus
   hostId: HostId
   clock: Clock
   log: Logger
-  /** The log of a container; throws, at once or while it is read, when there is none. */
-  read(request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogLine[], void>
+  /** What was asked for; throws, at once or while it is read, what the asker is told. Pieces of any size. */
+  open(order: StreamOrder, signal: AbortSignal): AsyncGenerator<Uint8Array, void>
   signal: AbortSignal
 }
 
 const MAX_STREAMS = 64
 const IDLE_FRAME_MS = STREAM_IDLE_MS / 3
 
-/** Answers requests for logs until the signal: each one a stream of frames that its reader acknowledges. */
-export async function answerLogs(options: LogsInboxOptions): Promise<void> {
+/** Answers what a host is asked to send until the signal: each time a stream of frames that its reader acknowledges. */
+export async function answerStreams(options: StreamsInboxOptions): Promise<void> {
   const { bus, hostId, log, signal } = options
-  await using requests = await bus.subscribe(SUBJECTS.hostLogs(hostId))
+  await using requests = await bus.subscribe(SUBJECTS.hostStreams(hostId))
   signal.addEventListener('abort', () => void requests[Symbol.asyncDispose]())
   let streams = 0
   for await (const { body } of requests) {
-    const request = logsRequestSchema.safeParse(parse(body))
+    const request = streamRequestSchema.safeParse(parse(body))
     if (!request.success || streams >= MAX_STREAMS) continue
     streams++
     stream(options, request.data)
-      .catch(error => log.warn({ err: error }, 'a log stream broke off'))
+      .catch(error => log.warn({ err: error, order: request.data.order }, 'a stream broke off'))
       .finally(() => streams--)
   }
 }
 
-async function stream({ bus, clock, read, signal }: LogsInboxOptions, request: LogsRequest): Promise<void> {
+async function stream(options: StreamsInboxOptions, { nonce, order }: StreamRequest): Promise<void> {
+  const { bus, clock, open, signal } = options
   const over = new AbortController()
   const ended = AbortSignal.any([signal, over.signal])
-  const window = await acknowledgements(bus, clock, request.nonce, over)
+  const window = await acknowledgements(bus, clock, nonce, over)
   await using _ = window
   let seq = 0
-  const send = async (
-    frame: { kind: 'idle' } | { kind: 'lines'; lines: LogLine[] } | { kind: 'end'; error?: Fault },
-  ) => {
-    const whole: StreamFrame = { ...frame, seq: ++seq }
-    await bus.publish(SUBJECTS.stream(request.nonce), new TextEncoder().encode(JSON.stringify(whole)))
-  }
-  let lines: ReturnType<typeof read> | undefined
+  const send = (frame: SendableFrame) => bus.publish(SUBJECTS.stream(nonce), encodeFrame({ ...frame, seq: ++seq }))
+  let pieces: AsyncGenerator<Uint8Array, void> | undefined
   try {
-    lines = read(request, ended)
-    let next = lines.next()
+    pieces = inFrames(open(order, ended))
+    let next = pieces.next()
     while (!ended.aborted) {
       if (!(await window.hasRoom(seq, ended))) return
-      const quiet = clock.sleep(IDLE_FRAME_MS, ended).then(() => 'quiet' as const)
-      const first = await Promise.race([next, quiet])
+      const quiet = new AbortController()
+      const first = await Promise.race([next, silence(clock, AbortSignal.any([ended, quiet.signal]))])
+      quiet.abort()
       if (ended.aborted) return
       if (first === 'quiet') {
         await send({ kind: 'idle' })
         continue
       }
       if (first.done) return await send({ kind: 'end' })
-      await send({ kind: 'lines', lines: first.value })
-      next = lines.next()
+      await send({ kind: 'data', bytes: first.value })
+      next = pieces.next()
     }
   } catch (error) {
     await send({ kind: 'end', error: toFault(error) })
   } finally {
     over.abort()
-    await lines?.return(undefined)
+    await pieces?.return(undefined)
+  }
+}
+
+type SendableFrame = { kind: 'data'; bytes: Uint8Array } | { kind: 'idle' } | { kind: 'end'; error?: Fault }
+
+const silence = (clock: Clock, signal: AbortSignal) => clock.sleep(IDLE_FRAME_MS, signal).then(() => 'quiet' as const)
+
+/** Cuts what is too large for one frame. */
+async function* inFrames(pieces: AsyncGenerator<Uint8Array, void>): AsyncGenerator<Uint8Array, void> {
+  for await (const piece of pieces) {
+    for (let at = 0; at < piece.length; at += STREAM_FRAME_BYTES) yield piece.subarray(at, at + STREAM_FRAME_BYTES)
   }
 }
 
@@ -117,11 +126,4 @@ function parse(body: Uint8Array): unknown {
   } catch {
     return undefined
   }
-}
-
-export function noLog(id: string): SlipwayError {
-  return new SlipwayError(
-    'container.logs-unavailable',
-    `There is no log of container ${id} on this host, which does not know it (any more).`,
-  )
 }

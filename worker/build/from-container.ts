@@ -1,0 +1,65 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { BuildSpecOf } from '#shared/domain/build.ts'
+import type { ContainerSpec } from '#shared/domain/container.ts'
+import { openSnapshot } from '../execute/container-snapshot.ts'
+import { packLayer } from '../layer/pack.ts'
+import { annotated, type Draft, draftOf, withStep } from './image-draft.ts'
+import { keepLayer } from './plain-layer.ts'
+import type { SharedWork } from './stage-builder.ts'
+import { splitEntry, withConfig, withEnv } from './stage-state.ts'
+import { withChanges } from './told-changes.ts'
+
+type Spec = BuildSpecOf<'container'>
+
+/**
+ * The image that a container has become (`docker commit`): its own image, a layer of what it changed, and the
+ * configuration that it was started with. It stands still while its files are read. Errors:
+ * `container.files-unavailable`, `build.dockerfile-invalid` for changes, those of `packLayer`.
+ */
+export async function fromContainer(spec: Spec, work: SharedWork): Promise<Draft> {
+  const { container, message, author } = spec
+  await using undo = new AsyncDisposableStack()
+  const { image } = undo.use(await openSnapshot(work.ports, container.id, container.spec))
+  const { upper, lower } = undo.use(await work.ports.snapshots.openChanges(container.id))
+  // Before the work on files: what is wrong with the changes is known at once.
+  const draft = withChanges(startedAs(draftOf(image), container.spec), spec)
+  work.log.write('step', `reading what container ${container.id} changed`)
+  const path = join(work.folder, 'changes.tar.gz')
+  undo.defer(() => rm(path, { force: true }))
+  const packed = await standingStill(spec, work, () => packLayer(upper, { path, lower, signal: work.signal }))
+  const said = (container.spec.command ?? container.spec.entrypoint ?? []).join(' ')
+  return annotated(withStep(draft, await keepLayer(packed, work), said), { comment: message, author })
+}
+
+/** Nothing writes while `read` runs; nobody lets the container go on meanwhile but a stop, or an agent's death. */
+async function standingStill<T>({ container, pauses }: Spec, work: SharedWork, read: () => Promise<T>): Promise<T> {
+  const { ports, held } = work
+  const isRunning = (await ports.runtime.inspect(container.id)).state === 'running'
+  if (!pauses || !isRunning) return read()
+  await using undo = new AsyncDisposableStack()
+  held.add(container.id)
+  undo.defer(() => void held.delete(container.id))
+  await ports.runtime.pause(container.id)
+  undo.defer(async () => {
+    if ((await ports.runtime.inspect(container.id)).state === 'paused') await ports.runtime.resume(container.id)
+  })
+  return await read()
+}
+
+/** Docker's rule: what the container was started with stands in for what its image says. */
+function startedAs(draft: Draft, spec: ContainerSpec): Draft {
+  const { entrypoint, command, workdir, user, labels } = spec
+  const state = withEnv(draft.state, spec.env.map(splitEntry))
+  const { Cmd, ...inherited } = state.config
+  // A command of the image belongs to its entrypoint: another entrypoint takes it away.
+  const kept = entrypoint === undefined && Cmd !== undefined ? { Cmd } : {}
+  const given = {
+    ...(entrypoint === undefined ? {} : { Entrypoint: entrypoint }),
+    ...(command === undefined ? kept : { Cmd: command }),
+    ...(workdir === undefined ? {} : { WorkingDir: workdir }),
+    ...(user === undefined ? {} : { User: user }),
+    ...(Object.keys(labels).length === 0 ? {} : { Labels: { ...inherited.Labels, ...labels } }),
+  }
+  return { ...draft, state: withConfig({ ...state, config: inherited }, given) }
+}

@@ -1,0 +1,33 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { addAbortSignal } from 'node:stream'
+import type { BuildSpecOf } from '#shared/domain/build.ts'
+import type { ControlPlane } from '../agent/control-plane.ts'
+import { plainTar } from '../layer/context.ts'
+import { packTar } from '../layer/pack.ts'
+import { CONTEXT_LIMITS } from './build-context.ts'
+import { untilAborted } from './deadline.ts'
+import { annotated, type Draft, EMPTY_DRAFT, withStep } from './image-draft.ts'
+import { keepLayer } from './plain-layer.ts'
+import type { SharedWork } from './stage-builder.ts'
+import { withChanges } from './told-changes.ts'
+
+/**
+ * An image of one layer, which is the tar as it came (`docker import`): what it says of owners, times and attributes is
+ * kept to the byte. Errors: `context.invalid`, `layer.invalid`, `build.dockerfile-invalid` for changes, `request.too-large`.
+ */
+export async function fromTar(
+  spec: BuildSpecOf<'tar'>,
+  work: SharedWork,
+  api: Pick<ControlPlane, 'downloadContext'>,
+): Promise<Draft> {
+  const draft = withChanges(EMPTY_DRAFT, spec)
+  await using undo = new AsyncDisposableStack()
+  const upload = addAbortSignal(work.signal, await untilAborted(api.downloadContext(spec.contextId), work.signal))
+  work.log.write('step', 'reading the tar')
+  const path = join(work.folder, 'import.tar.gz')
+  undo.defer(() => rm(path, { force: true }))
+  const packed = await packTar(await plainTar(upload, CONTEXT_LIMITS), { path, signal: work.signal })
+  const said = withStep(draft, await keepLayer(packed, work), 'import of a tar')
+  return annotated(said, { comment: spec.message, author: spec.author })
+}

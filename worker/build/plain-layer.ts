@@ -1,0 +1,22 @@
+import { createReadStream } from 'node:fs'
+import { rename } from 'node:fs/promises'
+import { pipeline } from 'node:stream'
+import { createGunzip } from 'node:zlib'
+import type { PackedLayer } from '../layer/pack.ts'
+import type { SharedWork } from './stage-builder.ts'
+import type { StepResult } from './step-cache.ts'
+
+/**
+ * Takes a packed layer that is no snapshot of a build's: into the host's layers, so that the image can be run here
+ * without fetching anything, and into the cache's folder, from where it is uploaded. The file at `path` is moved.
+ */
+export async function keepLayer(packed: PackedLayer, { ports, cache }: SharedWork): Promise<StepResult> {
+  const { diffId, digest, size, path, isEmpty } = packed
+  const created = new Date(ports.clock.now()).toISOString()
+  if (isEmpty) return { created }
+  const tar = createGunzip()
+  pipeline(createReadStream(path), tar, () => {}) // Its errors come to whoever reads.
+  await ports.snapshots.addLayer(diffId, tar, async () => {})
+  await rename(path, cache.blobPath(digest))
+  return { created, layer: { diffId, digest, size } }
+}

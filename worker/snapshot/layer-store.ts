@@ -1,0 +1,37 @@
+import type { Readable } from 'node:stream'
+import type { Digest } from '#shared/digest.ts'
+
+/**
+ * Where the layers of a host lie, each once, by its diff ID, and how they become folders that a snapshot can lie over.
+ * Everything is found again from the disk and the mount table.
+ */
+export interface LayerStore {
+  /** Makes the store's folders where they are missing. */
+  open(): Promise<void>
+  /** Asking says that the layer may be in use soon: `sweepUnused` leaves it alone from now on. */
+  has(diffId: Digest): Promise<boolean>
+  list(): Promise<Digest[]>
+  /**
+   * Makes a layer from its uncompressed tar, whole or not at all. `verify` runs after the last byte, and its rejection
+   * discards the layer. Errors: `layer.invalid`, `host.disk-full`, and what the stream throws.
+   */
+  add(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void>
+  /**
+   * Makes a layer out of a folder in overlay's form that lies on the store's filesystem and that nobody writes to any
+   * more. The folder is gone afterwards or, where the layer was there already, is left to the caller.
+   */
+  adopt(diffId: Digest, folder: string): Promise<void>
+  /**
+   * The layers as folders in overlay's form, in the order given, mounted where they need to be. Safe to call again, also
+   * after a reboot. Throws `internal` when one is missing.
+   */
+  lowerFolders(diffIds: readonly Digest[]): Promise<string[]>
+  /** Bytes that the layer takes on the disk. Written down when it came, so that nobody walks a tree to know it. */
+  sizeOf(diffId: Digest): Promise<number>
+  /** Removes layers that came before `olderThan` (Unix milliseconds), are not kept, and were not asked for; says which. */
+  sweepUnused(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]>
+  /** Removes what a crash left half made. Call before any other work. */
+  sweep(): Promise<void>
+  /** Resolves when what was added until now is known to be on the disk; nothing needs to wait for it. */
+  settled(): Promise<void>
+}

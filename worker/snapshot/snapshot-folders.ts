@@ -1,0 +1,115 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdir, readdir, readFile, rename, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { type Digest, digestSchema } from '#shared/digest.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import { asKernelError } from '#worker/host/kernel-error.ts'
+import { readMounts } from '#worker/host/mount-table.ts'
+import { turns } from '#worker/host/turns.ts'
+import type { SnapshotInfo } from './snapshotter.ts'
+import type { Trash } from './trash.ts'
+
+const ID = /^[a-z0-9][a-z0-9_-]{0,127}$/
+const layersSchema = z.object({ layers: z.array(digestSchema) })
+
+/**
+ * The folders of a driver's snapshots: `<id>/layers.json` says what it lies over, `<id>/rootfs` is where it is mounted,
+ * and what else is in it is the driver's. A folder appears by a rename and goes by one, so that a crash leaves only what
+ * `sweep` finds.
+ */
+export class SnapshotFolders {
+  readonly #folder: string
+  readonly #trash: Trash
+  /** Calls for one id go one behind the other. */
+  readonly inTurn = turns()
+  #count = 0
+
+  constructor(folder: string, trash: Trash) {
+    this.#folder = folder
+    this.#trash = trash
+  }
+
+  async open(): Promise<void> {
+    // Not for others: files of images may be set-user-ID.
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
+  }
+
+  pathOf(id: string): string {
+    if (!ID.test(id)) throw new SlipwayError('internal', `${JSON.stringify(id)} cannot name a snapshot.`)
+    return join(this.#folder, id)
+  }
+
+  rootfsOf(id: string): string {
+    return join(this.pathOf(id), 'rootfs')
+  }
+
+  /** Makes the folder of a snapshot, whole or not at all; `fill` gets it under a name that nobody else knows. */
+  async make(id: string, diffIds: readonly Digest[], fill: (folder: string) => Promise<void>): Promise<void> {
+    const temporary = join(this.#folder, `.new-${id}-${this.#count++}`)
+    await using undo = new AsyncDisposableStack()
+    undo.defer(() => this.#trash.discard(temporary))
+    try {
+      // Few and small: one by one they take less time than one turn of the event loop each.
+      for (const path of ['', 'rootfs']) mkdirSync(join(temporary, path), { mode: 0o700 })
+      await fill(temporary)
+      writeFileSync(join(temporary, 'layers.json'), JSON.stringify({ layers: diffIds }))
+      await rename(temporary, this.pathOf(id))
+    } catch (error) {
+      throw asKernelError(error, `make ${temporary}`)
+    }
+    undo.move()
+  }
+
+  /** A snapshot keeps its layers for life: another list for the same id is a fault of the caller. */
+  async checkLayers(id: string, diffIds: readonly Digest[]): Promise<void> {
+    const layers = await this.layersOf(id)
+    if (!layers || layers.join() === diffIds.join()) return
+    throw new SlipwayError('internal', `Snapshot ${id} lies over other layers: remove it before it is made anew.`)
+  }
+
+  /**
+   * What a snapshot lies over, bottom first. Not written through to the disk: after a power cut it may be torn
+   * (undefined), and whoever prepares the snapshot knows best.
+   */
+  async layersOf(id: string): Promise<Digest[] | undefined> {
+    try {
+      return layersSchema.parse(JSON.parse(await readFile(join(this.pathOf(id), 'layers.json'), 'utf8'))).layers
+    } catch {
+      return undefined
+    }
+  }
+
+  /** The layers of all snapshots, a list each. Undefined: one cannot be read, so nothing is safe to remove. */
+  async layersOfAll(): Promise<Digest[][] | undefined> {
+    const lists = await Promise.all((await this.ids()).map(id => this.layersOf(id)))
+    const known = lists.filter(list => list !== undefined)
+    return known.length === lists.length ? known : undefined
+  }
+
+  async ids(): Promise<string[]> {
+    return (await readdir(this.#folder)).filter(name => ID.test(name))
+  }
+
+  /** A mount that no longer answers (its daemon died) counts as none. */
+  async list(): Promise<SnapshotInfo[]> {
+    const [ids, mounts] = await Promise.all([this.ids(), readMounts()])
+    const targets = new Set(mounts.map(({ target }) => target))
+    const answers = (path: string) =>
+      stat(path).then(
+        () => true,
+        () => false,
+      )
+    return Promise.all(
+      ids.map(async id => {
+        const rootfs = this.rootfsOf(id)
+        return { id, rootfs, isMounted: targets.has(rootfs) && (await answers(rootfs)) }
+      }),
+    )
+  }
+
+  async sweep(): Promise<void> {
+    const halfMade = (await readdir(this.#folder)).filter(name => name.startsWith('.new-'))
+    for (const name of halfMade) await this.#trash.removeSoon(join(this.#folder, name))
+  }
+}
