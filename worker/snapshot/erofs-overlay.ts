@@ -8,6 +8,8 @@ import { TAR_END } from '#worker/layer/tar-writer.ts'
 import { LayerImages } from './layer-images.ts'
 import type { OverlayKind } from './overlay-snapshotter.ts'
 
+const FULL = new Set(['ENOSPC', 'EDQUOT'])
+
 /** The kernel's overlay over layers that are mounted and never unpacked. */
 export function erofsOverlay(backing: ErofsBacking): OverlayKind {
   return {
@@ -19,20 +21,29 @@ export function erofsOverlay(backing: ErofsBacking): OverlayKind {
 
 /**
  * How this host's kernel mounts layers in that folder, found by trying: as files (Linux 6.12), else through loop devices
- * (older, or the folder itself lies on an overlay, and overlays can be stacked but twice). Undefined: not at all.
+ * (6.4, or the folder is a tmpfs or lies on an overlay, since overlays can be stacked but twice). Undefined: not at all.
+ * On a full disk, where nothing can be tried, loop devices: they show what either way has made, unpacked layers too.
  */
 export async function probeErofs(folder: string): Promise<ErofsBacking | undefined> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const place = await mkdtemp(join(await realpath(folder), '.new-probe-'))
   try {
-    const image = { tar: join(place, 'tar'), index: join(place, 'index') }
-    for (const name of ['layer', 'upper', 'work', 'rootfs']) await mkdir(join(place, name))
-    await indexLayer(emptyTar(), image)
-    for (const backing of ['file', 'loop'] as const) if (await canMount(place, image, backing)) return backing
-    return undefined
-  } finally {
-    await rm(place, { recursive: true, force: true })
+    const trash = join(folder, 'trash') // Where a sweep finds what a killed agent leaves, mounts too.
+    await mkdir(trash, { recursive: true, mode: 0o700 })
+    const place = await mkdtemp(join(await realpath(trash), 'probe-'))
+    await using undo = new AsyncDisposableStack()
+    undo.defer(() => rm(place, { recursive: true, force: true }))
+    return await probeIn(place)
+  } catch (error) {
+    if (FULL.has(errnoOf(error) ?? '')) return 'loop'
+    throw error
   }
+}
+
+async function probeIn(place: string): Promise<ErofsBacking | undefined> {
+  const image = { tar: join(place, 'tar'), index: join(place, 'index') }
+  for (const name of ['layer', 'upper', 'work', 'rootfs']) await mkdir(join(place, name))
+  await indexLayer(emptyTar(), image)
+  for (const backing of ['file', 'loop'] as const) if (await canMount(place, image, backing)) return backing
+  return undefined
 }
 
 async function* emptyTar(): AsyncGenerator<Uint8Array> {
@@ -51,7 +62,8 @@ async function canMount(place: string, image: { tar: string; index: string }, ba
     mountOverlay({ lower: [layer], upper, work, target: rootfs })
     return true
   } catch (error) {
-    if (errnoOf(error) === undefined) throw error
+    const errno = errnoOf(error)
+    if (errno === undefined || FULL.has(errno)) throw error
     return false
   } finally {
     for (const target of [rootfs, layer]) await unmount(target)
