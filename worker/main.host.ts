@@ -16,7 +16,8 @@ import { bridgeDriver } from './network/bridge-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
-import { openOverlaySnapshotter } from './snapshot/overlay-snapshotter.ts'
+import { erofsOverlay, probeErofs } from './snapshot/erofs-overlay.ts'
+import { openOverlaySnapshotter, UNPACKED_OVERLAY } from './snapshot/overlay-snapshotter.ts'
 
 export interface HostOptions {
   instance: string
@@ -33,9 +34,12 @@ export async function openHost(options: HostOptions, api: ControlPlane): Promise
   const containersFolder = join(dataFolder, 'containers')
   for (const folder of [containersFolder, runFolder]) await mkdir(folder, { recursive: true, mode: 0o700 })
   await prepareCgroups(runFolder)
-  const snapshots = await openOverlaySnapshotter(join(dataFolder, 'overlay'), error =>
-    options.onTrouble(error, 'a folder could not be removed; the next start tries again'),
-  )
+  const onTrashLeft = (error: unknown) =>
+    options.onTrouble(error, 'a folder could not be removed; the next start tries again')
+  const snapshotsFolder = join(dataFolder, 'overlay')
+  const backing = await probeErofs(snapshotsFolder)
+  const kind = backing ? erofsOverlay(backing) : UNPACKED_OVERLAY
+  const snapshots = await openOverlaySnapshotter(snapshotsFolder, onTrashLeft, kind)
   await snapshots.sweep()
   const images = await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots, now: systemClock.now })
   const room = () => requireRoom(dataFolder)
