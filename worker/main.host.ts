@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { ociArchitecture, type StorageFacts } from '#shared/domain/host.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import type { ControlPlane } from './agent/control-plane.ts'
+import { requireRoom } from './execute/disk-room.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
@@ -15,7 +16,7 @@ import { bridgeDriver } from './network/bridge-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
-import { openDriver, probeDrivers } from './snapshot/probe.ts'
+import { folderOf, openDriver, probeDrivers } from './snapshot/probe.ts'
 
 export interface HostOptions {
   instance: string
@@ -42,13 +43,15 @@ export async function openHost(
     options.onTrouble(error, 'a folder could not be removed; the next start tries again'),
   )
   await snapshots.sweep()
-  const images = await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots })
+  const images = await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots, now: systemClock.now })
+  const room = () => requireRoom(dataFolder)
   return {
+    requireRoom: room,
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
     snapshots,
     storage,
     images,
-    fetches: createImageFetches(images, systemClock),
+    fetches: createImageFetches(images, systemClock, room),
     network: bridgeDriver({ instance, runFolder }),
     clock: systemClock,
     containersFolder,
@@ -56,7 +59,7 @@ export async function openHost(
     architecture: ociArchitecture(arch()),
     seccomp: await readSeccompProfile(DEFAULT_PROFILE),
     maxOpenFiles: maxOpenFiles(),
-    hasSnapshot: id => existsSync(join(dataFolder, storage.driver, 'snapshots', id)),
+    hasSnapshot: id => existsSync(join(folderOf(storage.driver, dataFolder), 'snapshots', id)),
     readResolvConf: async () => {
       const read = (path: string) => readFile(path, 'utf8').catch(() => '')
       return containerResolvConf(await read('/etc/resolv.conf'), await read('/run/systemd/resolve/resolv.conf'))

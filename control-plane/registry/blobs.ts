@@ -19,6 +19,32 @@ export async function requireBlob(ports: Ports, repository: Repository, digest: 
   throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)
 }
 
+/** containerd 2.3, and with it Docker 29, gives up on an answer whose headers take 30 s. */
+const PROMPT_MS = 10_000
+
+/** A blob that a client waits for. What is on its way from an upstream has its size by the manifest that names it. */
+export interface AwaitedBlob {
+  size: number
+  /** Undefined when the client should be answered first. */
+  here: BlobRow | undefined
+  /** Once it is in the store and verified. Errors: those of `pullBlob`. */
+  whole: Promise<BlobRow>
+}
+
+/** `requireBlob` for who wants an answer within ten seconds, and the bytes when they are here. Errors: the same. */
+export async function awaitBlob(ports: Ports, repository: Repository, digest: Digest): Promise<AwaitedBlob> {
+  const whole = requireBlob(ports, repository, digest)
+  const answered = new AbortController()
+  try {
+    const here = await Promise.race([whole, ports.clock.sleep(PROMPT_MS, answered.signal).then(() => undefined)])
+    if (here) return { size: here.size, here, whole }
+    const upstream = await findUpstreamBlob(ports.db, digest, repository)
+    return { size: upstream?.size ?? (await whole).size, here, whole }
+  } finally {
+    answered.abort()
+  }
+}
+
 /** The size of a blob that a repository holds, or would fetch. Errors: `blob.not-found`. */
 export async function sizeOfBlob(ports: Ports, repository: Repository, digest: Digest): Promise<number> {
   const blob = await stayingBlob(ports, () => findLinkedBlob(ports.db, repository, digest))

@@ -1,12 +1,14 @@
 import type { Context } from 'hono'
 import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import type { BlobStore, ByteRange } from '#shared/ports/blob-store.ts'
 import { readRange } from '#shared/protocol/byte-range.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
-import { removeBlob, requireBlob, sizeOfBlob } from '../registry/blobs.ts'
+import { awaitBlob, removeBlob, sizeOfBlob } from '../registry/blobs.ts'
 import { digestParameter } from '../registry/manifests.ts'
 import { referrersOf } from '../registry/referrers.ts'
 import { tagNames } from '../registry/repositories.ts'
+import type { BlobRow } from '../store/blobs.ts'
 import type { AppEnv } from './environment.ts'
 import { linkTo, pageSize } from './registry-paging.ts'
 
@@ -17,19 +19,21 @@ export async function headBlob(c: Context<AppEnv>, repository: Repository, refer
   return c.body(null, 200, { ...headersOf(digest), 'content-length': String(size) })
 }
 
-/** The bytes: from the object store itself by a signed URL, or (a folder) through us, one range if asked. */
+/**
+ * The bytes: from the object store itself by a signed URL, or through us, one range if asked. Those of an upstream that
+ * are long on their way follow their headers late.
+ */
 export async function getBlob(c: Context<AppEnv>, repository: Repository, reference: string): Promise<Response> {
-  const { blobs } = c.get('ports')
-  const { digest, size, objectKey } = await requireBlob(c.get('ports'), repository, digestParameter(reference))
+  const ports = c.get('ports')
+  const digest = digestParameter(reference)
+  const { size, here, whole } = await awaitBlob(ports, repository, digest)
   if (c.req.header('if-none-match') === `"${digest}"`) return c.body(null, 304)
-  if (blobs.isDirect) {
-    return c.body(null, 307, { ...headersOf(digest), location: await blobs.signDownload(objectKey, SIGNED_URL_MS) })
-  }
+  const location = here && ports.blobs.isDirect && (await ports.blobs.signDownload(here.objectKey, SIGNED_URL_MS))
+  if (location && !takesTokenAlong(c.req.url, location)) return c.body(null, 307, { ...headersOf(digest), location })
   const range = readRange(c.req.header('range'), size)
   if (range === 'unsatisfiable') return c.body(null, 416, { 'content-range': `bytes */${size}` })
-  const object = await blobs.get(objectKey, range)
-  if (!object) throw new SlipwayError('blob.store-failed', `The store has lost blob ${digest}: push it again.`)
-  return new Response(object.body, {
+  const body = here ? await openBlob(ports.blobs, here, range) : lateBody(ports.blobs, whole, size, range)
+  return new Response(body, {
     status: range ? 206 : 200,
     headers: {
       ...headersOf(digest),
@@ -37,6 +41,34 @@ export async function getBlob(c: Context<AppEnv>, repository: Repository, refere
       ...(range ? { 'content-range': `bytes ${range.start}-${range.end}/${size}` } : {}),
     },
   })
+}
+
+/**
+ * Clients in Go send their token to whatever host has the registry's name, or one below it, at any port, when they follow
+ * a redirect (net/http, `Client`): a store there would get to know it, and S3 refuses a request that is signed twice.
+ */
+export function takesTokenAlong(asked: string, location: string): boolean {
+  const from = new URL(asked).hostname
+  const to = new URL(location).hostname
+  return to === from || to.endsWith(`.${from}`)
+}
+
+async function openBlob(blobs: BlobStore, { objectKey, digest }: BlobRow, range: ByteRange | undefined) {
+  const object = await blobs.get(objectKey, range)
+  if (object) return object.body
+  throw new SlipwayError('blob.store-failed', `The store has lost blob ${digest}: push it again.`)
+}
+
+/** Breaks off when the blob cannot be had: its client asks again, and is told why. */
+function lateBody(blobs: BlobStore, whole: Promise<BlobRow>, size: number, range: ByteRange | undefined) {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
+  const follow = async () => {
+    const blob = await whole
+    if (blob.size !== size) throw new SlipwayError('blob.size-mismatch', `Blob ${blob.digest} has ${blob.size} bytes.`)
+    await (await openBlob(blobs, blob, range)).pipeTo(writable)
+  }
+  follow().catch(error => writable.abort(error).catch(() => {})) // The client is gone already.
+  return readable
 }
 
 const headersOf = (digest: string) => ({

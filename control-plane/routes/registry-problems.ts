@@ -46,7 +46,15 @@ export function isRegistryPath(path: string): boolean {
 export function registryHeaders(c: Context<AppEnv>, { status, facts }: Problem): Record<string, string> {
   const headers = { 'content-type': 'application/json', 'docker-distribution-api-version': 'registry/2.0' }
   if (status === 401) return { ...headers, 'www-authenticate': challengeOf(c) }
-  // distribution-spec 1.1, "Pushing a blob in chunks": a 416 says how far the upload is.
-  if (status === 416) return { ...headers, range: `0-${Math.max(0, Number(facts?.size ?? 0) - 1)}` }
+  if (status === 416) return { ...headers, ...uploadProgress(c.req.path, Number(facts?.size ?? 0)) }
   return headers
+}
+
+/**
+ * How far an upload is, and where it goes on: what a 416 says as well (distribution-spec 1.1, "Pushing a blob in chunks",
+ * with the headers that Docker's registry gives). `Range: 0-0` says both nothing and one byte; clients know which.
+ */
+export function uploadProgress(location: string, size: number): Record<string, string> {
+  const id = location.slice(location.lastIndexOf('/') + 1)
+  return { location, range: `0-${Math.max(0, size - 1)}`, 'docker-upload-uuid': id }
 }

@@ -14,6 +14,7 @@ import {
 } from '../registry/uploads.ts'
 import type { UploadRow } from '../store/uploads.ts'
 import type { AppEnv } from './environment.ts'
+import { uploadProgress } from './registry-problems.ts'
 
 /** POST: mounts a blob of another repository, takes one whole (`?digest=`), or begins an upload session. */
 export async function start(c: Context<AppEnv>, repository: Repository): Promise<Response> {
@@ -85,11 +86,6 @@ function created(c: Context<AppEnv>, repository: Repository, digest: string): Re
 
 const accepted = (c: Context<AppEnv>, repository: Repository, upload: UploadRow) => progress(c, repository, upload, 202)
 
-/** `Range: 0-0` says both nothing and one byte, as Docker's registry has it; clients know which. */
 function progress(c: Context<AppEnv>, repository: Repository, { id, size }: UploadRow, code: 202 | 204): Response {
-  return c.body(null, code, {
-    location: `/v2/${repository}/blobs/uploads/${id}`,
-    range: `0-${Math.max(0, size - 1)}`,
-    'docker-upload-uuid': id,
-  })
+  return c.body(null, code, uploadProgress(`/v2/${repository}/blobs/uploads/${id}`, size))
 }

@@ -1,9 +1,15 @@
+import { layersBench } from './layers.ts'
 import { memoryBench } from './memory.ts'
 import { registryBench } from './registry.ts'
 import { startBench } from './start.ts'
 
 /** `npm run bench [-- NAME…]` */
-const benches: Record<string, () => Promise<void>> = { start: startBench, memory: memoryBench, registry: registryBench }
+const benches: Record<string, () => Promise<void>> = {
+  start: startBench,
+  memory: memoryBench,
+  registry: registryBench,
+  layers: layersBench,
+}
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter(name => !(name in benches))

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import {
@@ -104,7 +105,12 @@ export function describeDistributionPush(get: () => { url: string; token: string
         '0-4',
         'BLOB_UPLOAD_INVALID',
       ])
-      expect((await send('6-9', 'ghij')).status).toBe(416)
+      const ahead = await send('6-9', 'ghij')
+      const { pathname } = new URL(location)
+      expect(ahead.status).toBe(416)
+      expect(ahead.headers.get('range')).toBe('0-4')
+      expect(ahead.headers.get('location')).toBe(pathname)
+      expect(ahead.headers.get('docker-upload-uuid')).toBe(pathname.split('/').at(-1))
       expect((await send('5-9', 'fghij')).status).toBe(202)
       expect((await client.send('PUT', withDigest(location, sha256('abcdefghij')))).status).toBe(201)
     })
@@ -133,6 +139,27 @@ export function describeDistributionPush(get: () => { url: string; token: string
       const client = open()
       const answer = await client.send('PUT', await client.begin(repository('wrong')), { body: 'bytes' })
       expect([answer.status, await codeOf(answer)]).toEqual([400, 'DIGEST_INVALID'])
+    })
+
+    test('image-spec, "Registered algorithms": sha512 is one that may be left out; DIGEST_INVALID says so', async () => {
+      const client = open()
+      const name = repository('sha512')
+      const digest = `sha512:${createHash('sha512').update('bytes').digest('hex')}`
+      const answers = [
+        await client.send('PUT', withDigest(await client.begin(name), digest), { body: 'bytes' }),
+        await client.send('POST', `/v2/${name}/blobs/uploads/?digest=${digest}`, { body: 'bytes' }),
+        await client.send('GET', `/v2/${name}/blobs/${digest}`),
+        await client.send('GET', `/v2/${name}/manifests/${digest}`),
+        await client.pushManifest(name, digest, { schemaVersion: 2, mediaType: INDEX_TYPE, manifests: [] }, INDEX_TYPE),
+      ]
+      for (const answer of answers) {
+        const { errors } = (await answer.json()) as { errors: { code: string; message: string }[] }
+        expect([answer.status, errors[0]?.code]).toEqual([400, 'DIGEST_INVALID'])
+        expect(errors[0]?.message).toContain('use sha256')
+      }
+      const manifests = [{ ...descriptor(IMAGE_TYPE, 'x'), digest }]
+      const named = await client.pushManifest(name, 'v1', { schemaVersion: 2, manifests }, INDEX_TYPE)
+      expect([named.status, await codeOf(named)]).toEqual([400, 'MANIFEST_INVALID'])
     })
 
     test('end-11: cross-repository mount; without the blob there, an upload begins', async () => {

@@ -258,6 +258,41 @@ describe('a blob', () => {
   })
 })
 
+describe('a blob that is long on its way', () => {
+  test('is announced before it is here, and follows when it is; wrong bytes never do', async () => {
+    const { proxy, push, client, resolve } = world
+    const slow = someBytes(300_000)
+    const wrong = someBytes(300_000)
+    const given = new Map([slow, wrong].map(bytes => [sha256(bytes), bytes === slow ? slow : someBytes(300_000)]))
+    for (const [tag, bytes] of Object.entries({ slow, wrong })) {
+      await push('library/late', tag, 'amd64', bytes)
+      await resolve(`late:${tag}`)
+    }
+    const answered = Promise.withResolvers<void>()
+    proxy.misbehave(({ path }, response) => {
+      const bytes = given.get(path.slice(path.lastIndexOf('/') + 1))
+      if (!bytes) return false
+      response.writeHead(200, { 'content-length': bytes.length }).write(bytes.subarray(0, 1000))
+      answered.promise.then(() => response.end(bytes.subarray(1000)))
+      return true
+    })
+    const ask = (bytes: Uint8Array, headers: Record<string, string> = {}) =>
+      client.send('GET', `/v2/docker.io/library/late/blobs/${sha256(bytes)}`, { headers })
+    const [whole, part, lie] = await Promise.all([ask(slow), ask(slow, { range: 'bytes=9-99' }), ask(wrong)])
+    expect([whole, lie].map(({ status, headers }) => [status, headers.get('content-length')])).toEqual([
+      [200, '300000'],
+      [200, '300000'],
+    ])
+    expect([part.status, part.headers.get('content-range')]).toEqual([206, 'bytes 9-99/300000'])
+    answered.resolve() // The upstream says the rest only when all three have their headers.
+    expect(sha256(new Uint8Array(await whole.arrayBuffer()))).toBe(sha256(slow))
+    expect(new Uint8Array(await part.arrayBuffer())).toEqual(slow.subarray(9, 100))
+    await expect(lie.arrayBuffer()).rejects.toThrow()
+    expect((await ask(wrong)).status).toBe(502)
+    proxy.misbehave(undefined)
+  })
+})
+
 describe('a manifest', () => {
   test('with another digest than was asked for, too large, or no manifest at all is refused', async () => {
     const { proxy, push, client } = world

@@ -8,23 +8,37 @@ import { s3Blobs } from '#control-plane/adapters/s3-blobs.ts'
 import { containerLogs, containerTable, runDemo } from '#infra/local/demo.ts'
 import { describeBlobStore } from '#shared/ports/blob-store.contract.ts'
 import { describeDistribution } from '#test/conformance/distribution.contract.ts'
+import { registryClient, sha256 } from '#test/conformance/registry-client.ts'
+import { type BoxUpstream, bootBoxUpstream } from '#test/support/box-upstream.ts'
 import { bootEdge, localR2, runWrangler } from '#test/support/edge.ts'
 import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi } from './api.contract.ts'
 import { describeBlobFaults } from './blob-faults.contract.ts'
 import { describeFiles } from './files.contract.ts'
+import { describePullThrough } from './pull-through.contract.ts'
+import { describeRegistryClients } from './registry-clients.contract.ts'
+
+/** A name that no other test asks for: all others see a control plane without upstreams. */
+const UPSTREAM = 'upstream.example'
 
 /** The whole main job with the control plane on workerd. */
 
 describe('on workerd', () => {
   let slipway: TestSlipway
+  let upstream: BoxUpstream
   let port: number
 
   beforeAll(async () => {
-    slipway = await bootForTest('e2eedge', makeDataFolder('e2eedge'), bootEdge)
+    upstream = await bootBoxUpstream()
+    const upstreams = upstream.configuredAs(UPSTREAM)
+    slipway = await bootForTest('e2eedge', makeDataFolder('e2eedge'), (layout, progress) =>
+      bootEdge(layout, progress, upstreams),
+    )
   })
   afterAll(async () => {
-    expect(await slipway?.remove()).toEqual([])
+    const left = await slipway?.remove()
+    await upstream?.[Symbol.asyncDispose]()
+    expect(left).toEqual([])
   })
 
   test('a Dockerfile becomes a page served over a published port', async () => {
@@ -65,7 +79,33 @@ describe('on workerd', () => {
 
   describeApi(() => slipway)
   describeFiles(() => slipway)
-  describeDistribution(() => ({ url: slipway.api.url, token: slipway.operatorToken }))
+  // By another name than the bucket's: clients are sent there for bytes. By the same name they get them from the API.
+  const registry = () => ({
+    url: slipway.api.url.replace('127.0.0.1', 'localhost'),
+    token: slipway.operatorToken,
+  })
+  describeDistribution(registry)
+  describeRegistryClients(registry)
+
+  test('a layer that is long on its way from its upstream is announced before it is here', async () => {
+    const { proxy, layer } = upstream
+    const client = registryClient(slipway.api.url, slipway.operatorToken)
+    await client.send('GET', `/v2/${UPSTREAM}/library/box/manifests/1`)
+    const answered = Promise.withResolvers<void>()
+    proxy.misbehave(({ path }, response) => {
+      if (!path.endsWith(sha256(layer))) return false
+      response.writeHead(200, { 'content-length': layer.length }).flushHeaders()
+      answered.promise.then(() => response.end(layer))
+      return true
+    })
+    const answer = await client.send('GET', `/v2/${UPSTREAM}/library/box/blobs/${sha256(layer)}`)
+    answered.resolve()
+    expect(answer.status).toBe(200)
+    expect(sha256(new Uint8Array(await answer.arrayBuffer()))).toBe(sha256(layer))
+    proxy.misbehave(undefined)
+  })
+
+  describePullThrough(UPSTREAM, () => ({ slipway, upstream }))
   // wrangler's R2 ignores checksums that it is told: publishing reads such an upload before it counts.
   describeBlobStore('S3 (the local R2)', () => s3Blobs(localR2(slipway.layout)), { verifiesUploads: false })
   describeBlobFaults('S3 (the local R2)', () => localR2(slipway.layout))

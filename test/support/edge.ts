@@ -32,8 +32,11 @@ export function runWrangler(args: readonly string[]): string {
   return result.stdout
 }
 
-/** A whole Slipway whose control plane runs on workerd: a local D1, a local R2 by its S3 API, NATS over WebSocket. */
-export function bootEdge(layout: Layout, progress: Progress): Promise<Booted> {
+/**
+ * A whole Slipway whose control plane runs on workerd: a local D1, a local R2 by its S3 API, NATS over WebSocket.
+ * `upstreams`: the registries to pull through, as JSON; none, for nothing of a test leaves this machine.
+ */
+export function bootEdge(layout: Layout, progress: Progress, upstreams = '[]'): Promise<Booted> {
   const paths = pathsOf(layout)
   mkdirSync(paths.secrets, { recursive: true, mode: 0o700 })
   writeNatsConfig(layout)
@@ -43,7 +46,7 @@ export function bootEdge(layout: Layout, progress: Progress): Promise<Booted> {
     { mode: 0o600 },
   )
   runWrangler(['d1', 'migrations', 'apply', 'slipway', '--local', '--persist-to', paths.controlPlane])
-  return bootSlipway(layout, progress, edgeControlPlane)
+  return bootSlipway(layout, progress, whole => edgeControlPlane(whole, upstreams))
 }
 
 /** The same bucket, for this process. */
@@ -57,7 +60,7 @@ export function localR2(layout: Layout): S3Options {
   }
 }
 
-function edgeControlPlane(layout: Layout) {
+function edgeControlPlane(layout: Layout, upstreams: string) {
   const paths = pathsOf(layout)
   const read = (path: string) => readFileSync(path, 'utf8').trim()
   const variables = {
@@ -68,7 +71,7 @@ function edgeControlPlane(layout: Layout) {
     NATS_URL: `ws://127.0.0.1:${layout.natsWebSocketPort}`,
     NATS_CREDENTIALS: read(paths.natsApiCredentials),
     FIRST_TOKEN: read(paths.operatorToken),
-    UPSTREAMS: '[]', // Nothing of a test leaves this machine.
+    UPSTREAMS: upstreams,
   }
   return {
     name: 'the control plane on workerd',

@@ -43,8 +43,8 @@ const call = {
   unshare: libc.func('unshare', 'int', ['int']),
   setns: libc.func('setns', 'int', ['int', 'int']),
   socket: libc.func('socket', 'int', ['int', 'int', 'int']),
-  ioctl: libc.func('ioctl', 'int', ['int', 'ulong', 'uint8_t *']),
   syncfs: libc.func('syncfs', 'int', ['int']),
+  ioctl: libc.func('ioctl', 'int', ['int', 'ulong', 'uint8_t *']),
   fsopen: libc.func('syscall', 'long', ['long', BYTES, 'uint']),
   fsconfig: libc.func('syscall', 'long', ['long', 'int', 'uint', BYTES, BYTES, 'int']),
   fsmount: libc.func('syscall', 'long', ['long', 'int', 'uint', 'uint']),
@@ -84,11 +84,6 @@ export async function umount(target: string, flags: number): Promise<void> {
   call.umount2.async(path, flags, (error: unknown, result: number) => (error ? reject(error) : resolve(result)))
   if ((await promise) >= 0) return
   checked(call.umount2(path, flags), () => `unmount ${target}`)
-}
-
-/** ioctl(2) whose argument is a structure, which the kernel may fill, or none. */
-export function ioctl(fd: number, request: number, argument: Buffer | null, doing: string): number {
-  return checked(call.ioctl(fd, request, argument), () => doing)
 }
 
 /** Writes everything of the filesystem that the open file lies on to its disk; beside the event loop. */
@@ -187,6 +182,11 @@ export function openat2(dirFd: number, path: Path, flags: number, resolve: numbe
     if (fd < 0 && tries < 32 && errnoName(koffi.errno()) === 'EAGAIN') continue
     return checked(fd, () => `open ${shown(path)}`)
   }
+}
+
+/** ioctl(2) whose argument is a structure, which the kernel may fill, or none. */
+export function ioctl(fd: number, request: number, argument: Buffer | null, doing: string): number {
+  return checked(call.ioctl(fd, request, argument), () => doing)
 }
 
 /** fsopen(2): a filesystem context to configure; the caller closes what it returns. */

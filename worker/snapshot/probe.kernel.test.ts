@@ -22,8 +22,8 @@ const usable = async (path: string) => {
 test('each driver is tried, the best that works is taken, and nothing of the trial is left', async () => {
   mkdirSync(join(folder, '.probe-left/lower'), { recursive: true })
   const { driver, drivers } = await probeDrivers(folder)
-  expect(driver).toBe('overlay')
-  expect(drivers.map(({ name }) => name)).toEqual(['overlay', 'btrfs', 'fuse-overlayfs', 'vfs'])
+  expect(driver).toBe('erofs')
+  expect(drivers.map(({ name }) => name)).toEqual(['erofs', 'overlay', 'btrfs', 'fuse-overlayfs', 'vfs'])
   for (const { usable, reason } of drivers) expect(usable).toBe(reason === undefined)
   expect(drivers.find(({ name }) => name === 'vfs')?.usable).toBe(true)
   expect(readdirSync(folder)).toEqual([])
@@ -56,5 +56,7 @@ test('a driver whose data are there stays, unless another one is forced; an unkn
   await snapshots.sweep()
   expect((await probeDrivers(folder)).driver).toBe('vfs')
   expect((await probeDrivers(folder, 'overlay')).driver).toBe('overlay')
-  await expect(probeDrivers(folder, 'aufs')).rejects.toThrow('aufs is none of overlay, btrfs, fuse-overlayfs, vfs.')
+  await expect(probeDrivers(folder, 'aufs')).rejects.toThrow(
+    'aufs is none of erofs, overlay, btrfs, fuse-overlayfs, vfs.',
+  )
 })

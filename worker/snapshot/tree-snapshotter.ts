@@ -6,6 +6,7 @@ import type { Digest } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { createSubvolume, removeWithSubvolumes, snapshotSubvolume } from '#worker/host/btrfs.ts'
 import { copyTree } from '#worker/host/copy-tree.ts'
+import { diskUsage } from '#worker/host/disk-usage.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { bindMount, unmount } from '#worker/host/mount.ts'
 import { removeTree } from '#worker/host/remove-tree.ts'
@@ -82,6 +83,15 @@ export class TreeSnapshotter implements Snapshotter {
 
   layerSize(diffId: Digest): Promise<number> {
     return this.#parts.layers.sizeOf(diffId)
+  }
+
+  /** What the tree takes beyond that of its layers: where a copy shares no blocks, this is what was written all the same. */
+  async writableSize(id: string): Promise<number> {
+    const { snapshots, bases } = this.#parts
+    const diffIds = await snapshots.layersOf(id)
+    if (!diffIds || !(await this.#isWhole(id))) return 0
+    const bytes = await diskUsage(this.#tree(id))
+    return bases.with(diffIds, async base => Math.max(0, bytes - (await diskUsage(base))))
   }
 
   async addLayer(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void> {

@@ -1,0 +1,154 @@
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { agentProcess } from '#infra/local/boot.ts'
+import { apiUrl } from '#infra/local/layout.ts'
+import { supervise, waitUntil } from '#infra/local/processes.ts'
+import { type DockerPeer, startDocker } from '#test/support/docker-peer.ts'
+import { bootForTest } from '#test/support/slipway.ts'
+import { unmountBelow } from '#worker/host/mount.ts'
+
+const execute = promisify(execFile)
+const COMMAND = ['sleep', '1000']
+const READY_MS = 30_000
+
+/** Something that runs images out of a registry. */
+export interface ImageRunner {
+  name: string
+  /** Until the image's first process runs. */
+  run(image: string): Promise<void>
+  /** The container and all of the image are gone from the host. */
+  clear(image: string): Promise<void>
+  /** Its processes, without the container's. */
+  pids(): number[]
+}
+
+export interface OwnRunner extends ImageRunner, AsyncDisposable {
+  /** Of the registry that all pull from. */
+  host: string
+  token: string
+}
+
+/** A whole Slipway; clearing starts its agent anew without what it had pulled. */
+export async function slipwayRunner(): Promise<OwnRunner> {
+  const slipway = await bootForTest('benchlay')
+  const { api, layout, operatorToken } = slipway
+  let { agent } = slipway
+  const isReady = async () => {
+    const { items } = await api.call<{ items: { state: string }[] }>('GET', '/v1/hosts')
+    return items.every(({ state }) => state === 'ready')
+  }
+  return {
+    name: 'slipway',
+    host: new URL(apiUrl(layout)).host,
+    token: operatorToken,
+    run: async image => {
+      await api.call('POST', '/v1/containers?wait=running&timeout=300', { image, name: 'bench', command: COMMAND })
+    },
+    clear: async () => {
+      await api.call('DELETE', '/v1/containers/bench?force=true&wait=removed')
+      await agent.stop()
+      const data = join(layout.dataFolder, 'agent')
+      await unmountBelow(data)
+      for (const name of readdirSync(data)) {
+        if (name !== 'desired.json') await rm(join(data, name), { recursive: true, force: true })
+      }
+      agent = supervise(agentProcess(layout), () => {})
+      if (!(await waitUntil(isReady, READY_MS))) throw new Error('The agent did not come back.')
+    },
+    pids: () => [agent.pid() ?? 0],
+    [Symbol.asyncDispose]: async () => {
+      await agent.stop()
+      await slipway.remove()
+    },
+  }
+}
+
+export interface DockerRunner extends ImageRunner, AsyncDisposable {
+  peer: DockerPeer
+}
+
+export async function dockerPeer({ host, token }: OwnRunner, folder: string): Promise<DockerRunner> {
+  const peer = await startDocker('none')
+  const config = ['--config', join(folder, 'docker')]
+  await peer.docker(...config, 'login', '-u', 'x', '-p', token, host)
+  return {
+    name: 'docker run',
+    peer,
+    run: async image => {
+      await peer.docker(...config, 'run', '-d', '--network=none', '--name=bench', `${host}/${image}`, ...COMMAND)
+    },
+    clear: async image => {
+      await peer.docker('rm', '-f', 'bench')
+      await peer.docker('rmi', '-f', `${host}/${image}`)
+    },
+    pids: () => processesOf(peer.containerdSocket),
+    [Symbol.asyncDispose]: () => peer[Symbol.asyncDispose](),
+  }
+}
+
+/** dockerd and its containerd, told by the folder that they were given. */
+function processesOf(containerdSocket: string): number[] {
+  const folder = containerdSocket.replace(/\/run\/containerd\/.*$/, '')
+  return pidsWhere(
+    command => /(dockerd|containerd)$/.test(command[0] ?? '') && command.some(word => word.startsWith(folder)),
+  )
+}
+
+export function ctrPeer({ peer }: DockerRunner, { host, token }: OwnRunner): ImageRunner {
+  const ctr = (...args: string[]) => execute('ctr', ['--address', peer.containerdSocket, '-n', 'bench', ...args])
+  return {
+    name: 'ctr pull, run',
+    run: async image => {
+      await ctr('images', 'pull', '--plain-http', '--user', `x:${token}`, `${host}/${image}`)
+      await ctr('run', '-d', `${host}/${image}`, 'bench', ...COMMAND)
+    },
+    clear: async image => {
+      await ctr('task', 'rm', '-f', 'bench').catch(() => {})
+      await ctr('container', 'rm', 'bench').catch(() => {})
+      await ctr('images', 'rm', '--sync', `${host}/${image}`)
+    },
+    pids: () => [...processesOf(peer.containerdSocket), ...pidsWhere(([name]) => name === 'ctr')],
+  }
+}
+
+export function podmanPeer({ host, token }: OwnRunner, folder: string): ImageRunner {
+  const own = ['--root', join(folder, 'podman'), '--runroot', join(folder, 'podman-run'), '--storage-driver=overlay']
+  const podman = (...args: string[]) => execute('podman', [...own, ...args], { maxBuffer: 16 * 1024 ** 2 })
+  return {
+    name: 'podman run',
+    run: async image => {
+      await podman('pull', '-q', '--tls-verify=false', '--creds', `x:${token}`, `${host}/${image}`)
+      await podman(
+        'run',
+        '-d',
+        '--network=none',
+        '--cgroups=disabled',
+        '--ulimit=host',
+        '--name=bench',
+        `${host}/${image}`,
+        ...COMMAND,
+      )
+    },
+    clear: async image => {
+      await podman('rm', '-f', '-t', '0', 'bench')
+      await podman('rmi', '-f', `${host}/${image}`)
+    },
+    pids: () => pidsWhere(([name]) => name === 'podman'),
+  }
+}
+
+function pidsWhere(isWanted: (command: string[]) => boolean): number[] {
+  return readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name))
+    .filter(pid => {
+      try {
+        return isWanted(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0'))
+      } catch {
+        return false
+      }
+    })
+    .map(Number)
+}
