@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { ociArchitecture } from '#shared/domain/host.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import type { ControlPlane } from './agent/control-plane.ts'
+import { requireRoom } from './execute/disk-room.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
@@ -40,12 +41,14 @@ export async function openHost(options: HostOptions, api: ControlPlane): Promise
   const kind = backing ? erofsOverlay(backing) : UNPACKED_OVERLAY
   const snapshots = await openOverlaySnapshotter(snapshotsFolder, onTrashLeft, kind)
   await snapshots.sweep()
-  const images = await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots })
+  const images = await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots, now: systemClock.now })
+  const room = () => requireRoom(dataFolder)
   return {
+    requireRoom: room,
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
     snapshots,
     images,
-    fetches: createImageFetches(images, systemClock),
+    fetches: createImageFetches(images, systemClock, room),
     network: bridgeDriver({ instance, runFolder }),
     clock: systemClock,
     containersFolder,

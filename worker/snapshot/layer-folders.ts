@@ -25,8 +25,8 @@ export class LayerFolders implements LayerStore {
   readonly #trash: Trash
   readonly #fill: Fill
   readonly #marks: DurableMarks
-  /** By this process: what it saw may be in use, before anything on the disk says so. */
-  readonly #asked = new Set<Digest>()
+  /** When this process last asked for a layer: it may be in use before anything on the disk says so. */
+  readonly #asked = new Map<Digest, number>()
   readonly #leaving = new Set<Digest>()
   #count = 0
 
@@ -42,7 +42,7 @@ export class LayerFolders implements LayerStore {
   }
 
   async has(diffId: Digest): Promise<boolean> {
-    this.#asked.add(diffId)
+    this.#asked.set(diffId, Date.now())
     return !this.#leaving.has(diffId) && (await stat(this.#pathOf(diffId)).catch(() => undefined)) !== undefined
   }
 
@@ -90,7 +90,7 @@ export class LayerFolders implements LayerStore {
     for (const diffId of (await this.list()).filter(layer => !kept.has(layer))) {
       // Its own times are the tar's; this one changed last when it came here.
       const { ctimeMs } = await stat(this.#pathOf(diffId))
-      if (ctimeMs >= olderThan || this.#asked.has(diffId)) continue
+      if (Math.max(ctimeMs, this.#asked.get(diffId) ?? 0) >= olderThan) continue
       await this.#remove(diffId)
       removed.push(diffId)
     }
