@@ -46,6 +46,8 @@ async function destroySubvolume(path: string): Promise<void> {
   try {
     call('destroy', path, 0)
   } catch (error) {
+    // A folder of another filesystem may have the same inode number.
+    if (errnoOf(error) === 'ENOTTY') return removeTree(path)
     if (errnoOf(error) !== 'ENOTEMPTY') throw error
     await destroyNested(path)
     call('destroy', path, 0)
