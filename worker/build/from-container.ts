@@ -20,13 +20,16 @@ type Spec = BuildSpecOf<'container'>
 export async function fromContainer(spec: Spec, work: SharedWork): Promise<Draft> {
   const { container, message, author } = spec
   await using undo = new AsyncDisposableStack()
-  const { image, upper, lower } = undo.use(await openSnapshot(work.ports, container.id, container.spec))
+  const { image } = undo.use(await openSnapshot(work.ports, container.id, container.spec))
   // Before the work on files: what is wrong with the changes is known at once.
   const draft = withChanges(startedAs(draftOf(image), container.spec), spec)
   work.log.write('step', `reading what container ${container.id} changed`)
   const path = join(work.folder, 'changes.tar.gz')
   undo.defer(() => rm(path, { force: true }))
-  const packed = await standingStill(spec, work, () => packLayer(upper, { path, lower, signal: work.signal }))
+  const packed = await standingStill(spec, work, async () => {
+    await using changes = await work.ports.snapshots.openChanges(container.id)
+    return await packLayer(changes.upper, { path, lower: changes.lower, signal: work.signal })
+  })
   const said = (container.spec.command ?? container.spec.entrypoint ?? []).join(' ')
   return annotated(withStep(draft, await keepLayer(packed, work), said), { comment: message, author })
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import type { DesiredContainer } from '#shared/domain/container.ts'
+import type { DesiredContainer, FileChange } from '#shared/domain/container.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError, unreachable } from '#shared/errors.ts'
 import type { LogsOrder, StreamOrder } from '#shared/protocol/bus.ts'
@@ -30,7 +30,7 @@ export function openContainerStream(
     case 'logs':
       return inLines(logOf(order, ports, want !== undefined, signal))
     case 'changes':
-      return ofFiles(ports, order.containerId, want, ({ upper, lower }) => inLines(inBatches(changesOf(upper, lower))))
+      return ofFiles(ports, order.containerId, want, () => inLines(changesIn(ports, order.containerId)))
     case 'export':
       return ofFiles(ports, order.containerId, want, ({ rootfs }) => tarOfTree(rootfs))
     default:
