@@ -8,6 +8,7 @@ import type { ControlPlane } from './agent/control-plane.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
+import { snapshotHolds } from './execute/snapshot-holds.ts'
 import { prepareCgroups } from './host/cgroup.ts'
 import { maxOpenFiles } from './host/process.ts'
 import { openImageStore } from './image/oci-image-store.ts'
@@ -40,6 +41,7 @@ export async function openHost(options: HostOptions, api: ControlPlane): Promise
   return {
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
     snapshots,
+    holds: snapshotHolds(),
     images,
     fetches: createImageFetches(images, systemClock),
     network: bridgeDriver({ instance, runFolder }),
