@@ -25,6 +25,8 @@ const DOCKER = 'application/vnd.docker.distribution.manifest.v2+json'
 const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json'
 const INDEX = 'application/vnd.oci.image.index.v1+json'
 const IMAGE_CONFIGS: string[] = [MEDIA_TYPES.config, 'application/vnd.docker.container.image.v1+json']
+/** Documents whose kind is known; whatever else is pushed is kept as it came. */
+export const KNOWN_TYPES: readonly string[] = [DOCKER, DOCKER_LIST, MEDIA_TYPES.manifest, INDEX]
 const MAX_CHILDREN = 10_000
 
 const platformSchema = z.object({ architecture: z.string(), os: z.string(), variant: z.string().optional() })

@@ -303,6 +303,27 @@ export function describeDistributionPush(get: () => { url: string; token: string
       expect(got.headers.get('content-type')).toBe(IMAGE_TYPE)
     })
 
+    test('the same bytes under an odd media type in another repository first: it is ours to say what they are', async () => {
+      const client = open()
+      const mark = { mark: crypto.randomUUID() }
+      const index = { schemaVersion: 2, manifests: [], annotations: mark }
+      const { config: _, layer } = await pushImage(client, repository('theirs'), 'first')
+      await pushImage(client, repository('ours'), 'first')
+      for (const name of ['theirs', 'ours'])
+        for (const blob of ['{}', layer]) await client.pushBlob(repository(name), blob)
+      const config = descriptor('application/vnd.example.config.v1+json', '{}')
+      const artifact = { schemaVersion: 2, config, layers: [descriptor(LAYER_TYPE, layer)], annotations: mark }
+      for (const [document, type] of [[index, INDEX_TYPE] as const, [artifact, IMAGE_TYPE] as const]) {
+        const digest = sha256(JSON.stringify(document))
+        for (const [name, said] of [['theirs', 'text/html'] as const, ['ours', type] as const]) {
+          expect((await client.pushManifest(repository(name), digest, document, said)).status).toBe(201)
+        }
+        await client.pushManifest(repository('theirs'), digest, document, 'text/html')
+        const got = await client.send('GET', `/v2/${repository('ours')}/manifests/${digest}`)
+        expect(got.headers.get('content-type')).toBe(type)
+      }
+    })
+
     test('an unknown media type is kept as it came', async () => {
       const client = open()
       const type = 'application/vnd.example.thing.v1+json'
