@@ -198,8 +198,11 @@ export function listReferrers(
     .limit(limit)
 }
 
-/** What a manifest is and names becomes part of another repository too: a tag there needs all of it. */
-export function copyIntoRepository(db: Database, repository: string, digest: Digest, now: number) {
+/**
+ * What a manifest is and names becomes part of another repository too: a tag there needs all of it. What is not here yet
+ * will come from where `from` has it, if that says: others only say that they have the same.
+ */
+export function copyIntoRepository(db: Database, from: string, repository: string, digest: Digest, now: number) {
   const subtree = sql`with recursive tree(digest) as (select ${digest} union
     select child from manifest_edges join tree on parent = digest) select digest from tree`
   return [
@@ -215,8 +218,9 @@ export function copyIntoRepository(db: Database, repository: string, digest: Dig
       .onConflictDoNothing(),
     db
       .insert(upstreamBlobs)
-      .select(sql`select ${repository}, ${upstreamBlobs.digest}, min(${upstreamBlobs.source}), ${upstreamBlobs.size}
-        from ${upstreamBlobs} where ${upstreamBlobs.digest} in (${subtree}) group by ${upstreamBlobs.digest}`)
+      .select(sql`select ${repository}, digest, source, size from (
+        select digest, source, size, max(repository = ${from}) from upstream_blobs
+        where digest in (${subtree}) group by digest) where true`)
       .onConflictDoNothing(),
   ] as const
 }

@@ -117,6 +117,19 @@ describe('a mirror of the Distribution API', () => {
     const layer = await client.send('GET', `/v2/team/copied/blobs/${sha256(image.layer)}`)
     expect([layer.status, await layer.text()]).toEqual([200, image.layer])
   })
+
+  test('and from where it was tagged, though another repository says that it has them', async () => {
+    const { proxy, api, push, resolve, client } = world
+    const bytes = someBytes(1000)
+    for (const name of ['a-liar', 'tagged']) {
+      await push(`library/${name}`, '1', 'amd64', bytes)
+      await resolve(`${name}:1`)
+    }
+    proxy.misbehave(({ path }, response) => path.includes('/a-liar/') && response.writeHead(404).end() !== undefined)
+    expect((await api('POST', '/v1/images/tagged:1/tag', { tag: 'team/tagged:1' })).status).toBe(201)
+    const layer = await client.send('GET', `/v2/team/tagged/blobs/${sha256(bytes)}`)
+    expect([layer.status, sha256(new Uint8Array(await layer.arrayBuffer()))]).toEqual([200, sha256(bytes)])
+  })
 })
 
 describe('a tag', () => {
