@@ -324,6 +324,15 @@ export function describeDistributionPush(get: () => { url: string; token: string
       }
     })
 
+    test('a media type that no header can bear is refused, in whichever place it is', async () => {
+      const client = open()
+      for (const mediaType of ['a/b\r\nset-cookie: c=d', 'a/€', 'nothing', `a/${'b'.repeat(300)}`]) {
+        const body = new TextEncoder().encode(JSON.stringify({ mediaType }))
+        const put = await client.send('PUT', `/v2/${repository('manifests')}/manifests/odd`, { body })
+        expect([mediaType, put.status, await codeOf(put)]).toEqual([mediaType, 400, 'MANIFEST_INVALID'])
+      }
+    })
+
     test('an unknown media type is kept as it came', async () => {
       const client = open()
       const type = 'application/vnd.example.thing.v1+json'
