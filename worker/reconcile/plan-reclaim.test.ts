@@ -8,7 +8,7 @@ const MARKS = { high: 0.8, low: 0.6, usedBefore: 1000 }
 
 /** A disk of 1000 bytes. */
 const facts = (changes: Partial<StoreFacts>): StoreFacts => ({
-  ...{ totalBytes: 1000, freeBytes: 100, images: [], cachedSteps: [], heldLayers: new Set() },
+  ...{ totalBytes: 1000, freeBytes: 100, images: [], cachedSteps: [] },
   layerBytes: new Map([1, 2, 3, 4].map(at => [digest(at), 100])),
   ...changes,
 })
@@ -34,10 +34,9 @@ describe('room is made', () => {
     expect(removed(plan)).toEqual([digest(101), 'step'])
   })
 
-  test('what a container has, what was just used and what lies below something stays', () => {
+  test('what a container has and what was just used stays', () => {
     const images = [image(1, [1], 1, true), image(2, [2], 1000), image(3, [3], 1)]
-    const held = new Set([digest(3)])
-    expect(removed(planReclaim(facts({ images, heldLayers: held }), MARKS))).toEqual([digest(103)])
+    expect(removed(planReclaim(facts({ images }), MARKS))).toEqual([digest(103)])
   })
 
   test('a layer counts once its last name goes', () => {
@@ -65,7 +64,6 @@ const anyFacts: fc.Arbitrary<StoreFacts> = fc.record({
     { selector: one => one.key },
   ),
   layerBytes: fc.constant(new Map([0, 1, 2, 3, 4, 5].map(at => [digest(at), 50 * at]))),
-  heldLayers: fc.array(layer).map(layers => new Set(layers)),
 })
 
 test('never what is held or was just used; each once; no more than what the low mark asks', () => {
@@ -91,7 +89,6 @@ function takenAfter(given: StoreFacts, plan: ReclaimAction[]): number {
     new Set([
       ...given.images.filter(one => isLeft(one.digest)).flatMap(one => one.layers),
       ...given.cachedSteps.filter(one => isLeft(one.key)).flatMap(one => one.layer ?? []),
-      ...given.heldLayers,
     ])
   const left = namesIn(key => !gone.has(key))
   const unnamed = [...namesIn(() => true)].filter(one => !left.has(one))

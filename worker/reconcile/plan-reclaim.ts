@@ -4,11 +4,10 @@ import type { Digest } from '#shared/digest.ts'
 export interface StoreFacts {
   totalBytes: number
   freeBytes: number
+  /** `isHeld`: a container has it. */
   images: { digest: Digest; layers: readonly Digest[]; usedAt: number; isHeld: boolean }[]
   cachedSteps: { key: string; bytes: number; layer: Digest | undefined; usedAt: number }[]
   layerBytes: ReadonlyMap<Digest, number>
-  /** Layers that something lies over. */
-  heldLayers: ReadonlySet<Digest>
 }
 
 export interface WaterMarks {
@@ -59,11 +58,10 @@ export function planReclaim(facts: StoreFacts, { high, low, usedBefore }: WaterM
 const longestUnusedFirst = (one: { usedAt: number }, other: { usedAt: number }) => one.usedAt - other.usedAt
 
 /** How many name each layer. */
-function namesOf({ images, cachedSteps, heldLayers }: StoreFacts): Map<Digest, number> {
+function namesOf({ images, cachedSteps }: StoreFacts): Map<Digest, number> {
   const names = new Map<Digest, number>()
   const add = (layer: Digest) => names.set(layer, (names.get(layer) ?? 0) + 1)
   for (const { layers } of images) for (const layer of new Set(layers)) add(layer)
   for (const { layer } of cachedSteps) if (layer) add(layer)
-  for (const layer of heldLayers) add(layer)
   return names
 }
