@@ -9,6 +9,7 @@ import { requireRoom } from './execute/disk-room.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
+import { snapshotHolds } from './execute/snapshot-holds.ts'
 import { prepareCgroups } from './host/cgroup.ts'
 import { maxOpenFiles } from './host/process.ts'
 import { openImageStore } from './image/oci-image-store.ts'
@@ -50,6 +51,7 @@ export async function openHost(
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
     snapshots,
     storage,
+    holds: snapshotHolds(),
     images,
     fetches: createImageFetches(images, systemClock, room),
     network: bridgeDriver({ instance, runFolder }),
