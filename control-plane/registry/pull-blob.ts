@@ -4,12 +4,12 @@ import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { type BlobRow, findBlob, linkBlobs, touchBlobs } from '../store/blobs.ts'
-import { dropUpload, insertUploads, renewClaim, type UploadRow } from '../store/uploads.ts'
+import { dropUpload, insertUploads, type UploadRow } from '../store/uploads.ts'
 import type { UpstreamBlobRow } from '../store/upstreams.ts'
 import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { portion } from './portion.ts'
 import { type Source, sourceOf } from './upstream-names.ts'
-import { CLAIM_RENEW_MS, claim, finishWriting, keep, openWriting, receive, refuse, type Writing } from './writing.ts'
+import { claim, finishWriting, keep, openWriting, receive, refuse, type Writing } from './writing.ts'
 
 /**
  * Blobs from upstreams into the store: once, whoever wants them at the same moment. The upload's row is the lease, as for
@@ -135,8 +135,7 @@ async function fetchOnce(ports: Ports, pull: Pull, writing: Writing): Promise<Sl
   const { source, until, isDirect } = pull
   const { digest, size } = pull.wanted
   try {
-    const asking = ports.upstreams.blob(source, digest, writing.size, isDirect)
-    const { body, start, isResumable } = await whileRenewing(ports, writing, asking)
+    const { body, start, isResumable } = await ports.upstreams.blob(source, digest, writing.size, isDirect)
     const left = { skip: writing.size - start, take: size - writing.size }
     const stopAt = isResumable ? until : Number.POSITIVE_INFINITY
     return await receive(
@@ -160,24 +159,6 @@ async function finish(ports: Ports, { repository, digest }: UpstreamBlobRow, wri
       'upstream.digest-mismatch',
       `${repository} gave bytes that do not have the digest ${digest}: nothing was kept.`,
     )
-  }
-}
-
-/** Keeps the claim while an upstream, or its mirrors one after the other, take their time to answer. */
-async function whileRenewing<T>(ports: Ports, { row, claim: mine }: Writing, work: Promise<T>): Promise<T> {
-  const done = new AbortController()
-  const renew = async () => {
-    for (;;) {
-      await ports.clock.sleep(CLAIM_RENEW_MS, done.signal)
-      if (done.signal.aborted) return
-      await renewClaim(ports.db, row.id, mine, ports.clock.now())
-    }
-  }
-  renew().catch(() => {}) // The next write finds out that the claim is lost.
-  try {
-    return await work
-  } finally {
-    done.abort()
   }
 }
 

@@ -90,7 +90,7 @@ async function openClaimed(ports: Ports, upload: UploadRow, range: ContentRange 
 }
 
 async function openAt(ports: Ports, row: UploadRow, range: ContentRange | undefined): Promise<Writing> {
-  if (!range || range.start === row.size) return openWriting(ports, row)
+  if (!range || range.start === row.size) return openWriting(ports, row, range !== undefined)
   await saveUpload(ports.db, row.id, row.claim ?? '', row)
   throw new SlipwayError(
     'upload.out-of-order',

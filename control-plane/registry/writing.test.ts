@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { Repository } from '#shared/domain/repository.ts'
 import { fakeBlobs } from '#shared/ports/blob-store.fake.ts'
 import { migrate } from '../adapters/migrate.ts'
@@ -55,4 +55,27 @@ test('an upload whose bytes the store has lost is gone, and says so', async () =
   await (await blobs.openWriter(taken.objectKey, taken.writerState ?? undefined)).abort()
   const again = appendToUpload(ports, taken, bodyOf('more'), undefined)
   await expect(again).rejects.toMatchObject({ code: 'upload.not-found' })
+})
+
+test('an upload in chunks is hashed as it comes: nobody reads the object', async () => {
+  const { ports, blobs } = await world()
+  const get = vi.spyOn(blobs, 'get')
+  const chunks = ['one', 'two', 'three']
+  let upload = await beginUpload(ports, repository)
+  for (const chunk of chunks.slice(0, 2)) {
+    const range = { start: upload.size, end: upload.size + chunk.length - 1 }
+    upload = await appendToUpload(ports, upload, bodyOf(chunk), range)
+  }
+  await finishUpload(ports, repository, upload, digestOf(chunks.join('')), bodyOf('three'), undefined)
+  expect(get).not.toHaveBeenCalled()
+})
+
+test('what came in one request and goes on in another is read once more, and is right too', async () => {
+  const { ports } = await world()
+  const upload = await beginUpload(ports, repository)
+  const taken = await appendToUpload(ports, upload, bodyOf('some'), undefined)
+  const range = { start: 4, end: 7 }
+  const more = await appendToUpload(ports, taken, bodyOf('more'), range)
+  const wrong = finishUpload(ports, repository, more, digestOf('other'), null, undefined)
+  await expect(wrong).rejects.toMatchObject({ code: 'blob.digest-mismatch' })
 })

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { type Digest, digestFromHex } from '#shared/digest.ts'
+import type { Digest } from '#shared/digest.ts'
 import { newId, type UploadId } from '#shared/domain/ids.ts'
 import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
@@ -9,6 +8,7 @@ import { linkBlobs, touchBlobs, uploadsBecomeBlobs } from '../store/blobs.ts'
 import { claimUpload, deleteUpload, dropUpload, renewClaim, saveUpload, type UploadRow } from '../store/uploads.ts'
 import { UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { digestOfObject } from './object-digest.ts'
+import { nativeHash, type RunningHash, resumableHash } from './running-hash.ts'
 
 /** Bytes into an upload's object, one writer at a time in all processes, whoever they come from. */
 
@@ -28,8 +28,8 @@ export interface Writing extends Disposable {
   writer: BlobWriter
   /** Bytes taken, those of earlier requests included. */
   size: number
-  /** Hashes what one request brings; what several brought is hashed again when all is there. */
-  hash: ReturnType<typeof createHash> | undefined
+  /** Undefined when bytes came before that nobody hashed: then the whole object is, when all is there. */
+  hash: RunningHash | undefined
   /** Another writer has taken the upload: nothing more of ours may reach its object. */
   isLost(): boolean
 }
@@ -40,11 +40,16 @@ export function claim(ports: Ports, id: UploadId): Promise<UploadRow | undefined
   return claimUpload(ports.db, id, newId<UploadId>(ports.random), now, now - CLAIM_STALE_MS)
 }
 
-/** Opens the object of a row that was claimed, where its last writer left it. */
-export async function openWriting(ports: Ports, row: UploadRow): Promise<Writing> {
+/** Opens the object of a row that was claimed, where its last writer left it. `isChunked`: more requests will follow. */
+export async function openWriting(ports: Ports, row: UploadRow, isChunked = false): Promise<Writing> {
   const writer = await openOrRelease(ports, row)
-  const hash = row.size === 0 ? createHash('sha256') : undefined
+  const hash = hashFor(row, isChunked)
   return { row, claim: row.claim ?? '', writer, size: row.size, hash, ...heartbeat(ports, row) }
+}
+
+function hashFor({ size, hashState }: UploadRow, isChunked: boolean): RunningHash | undefined {
+  if (size > 0) return hashState === null ? undefined : resumableHash(hashState)
+  return isChunked ? resumableHash() : nativeHash()
 }
 
 /** Errors: `upload.not-found` when the store has lost what was written; others let go of the claim. */
@@ -142,7 +147,7 @@ export async function keep(ports: Ports, writing: Writing): Promise<UploadRow> {
   const writerState = await writing.writer.suspend()
   const digestSoFar = digestOfAll(writing) ?? null
   const expiresAt = ports.clock.now() + UPLOAD_LIFE_MS
-  const progress = { size, writerState, digestSoFar, expiresAt }
+  const progress = { size, writerState, digestSoFar, hashState: writing.hash?.state() ?? null, expiresAt }
   if (!(await saveUpload(ports.db, row.id, writing.claim, progress))) throw gone(row.id)
   return { ...row, ...progress, claim: null }
 }
@@ -200,9 +205,9 @@ async function isHereToStay(ports: Ports, digest: Digest): Promise<boolean> {
   return (await touchBlobs(ports.db, [digest], now, now + 1)).length > 0
 }
 
-/** The digest of everything taken, where one request brought it all. */
+/** The digest of everything taken, where it was hashed as it came. */
 function digestOfAll({ row, size, hash }: Writing): Digest | undefined {
-  if (hash) return digestFromHex(hash.copy().digest('hex'))
+  if (hash) return hash.digest()
   return size === row.size ? (row.digestSoFar ?? undefined) : undefined
 }
 

@@ -239,6 +239,8 @@ export const uploads = sqliteTable(
     claim: text(),
     claimedAt: integer().notNull().default(0),
     expiresAt: integer().notNull(),
+    /** Where the hash of an upload in chunks goes on (`registry/running-hash.ts`). */
+    hashState: text(),
   },
   table => [index('uploads_expires').on(table.expiresAt), index('uploads_digest').on(table.digest)],
 )

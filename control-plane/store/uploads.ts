@@ -16,7 +16,7 @@ export function insertUploads(
   return db
     .insert(uploads)
     .select(sql`select value ->> 'id', value ->> 'repository', value ->> 'objectKey', value ->> 'digest',
-      value ->> 'size', null, null, null, 0, value ->> 'expiresAt' from json_each(${JSON.stringify(rows)}) where true`)
+      value ->> 'size', null, null, null, 0, value ->> 'expiresAt', null from json_each(${JSON.stringify(rows)}) where true`)
     .onConflictDoNothing()
 }
 
@@ -72,7 +72,7 @@ export async function saveUpload(
   db: Database,
   id: UploadId,
   claim: string,
-  progress: Pick<UploadRow, 'size' | 'writerState' | 'digestSoFar' | 'expiresAt'>,
+  progress: Pick<UploadRow, 'size' | 'writerState' | 'digestSoFar' | 'hashState' | 'expiresAt'>,
 ): Promise<boolean> {
   const saved = await db
     .update(uploads)

@@ -1,0 +1,1 @@
+ALTER TABLE `uploads` ADD `hash_state` text;
