@@ -34,6 +34,7 @@ export const ERRORS = {
   'host.command-failed': { status: 500, retry: true },
   // blobs and images
   'blob.not-found': { status: 404, retry: false },
+  'blob.in-use': { status: 405, retry: false },
   'blob.digest-mismatch': { status: 400, retry: false },
   'blob.size-mismatch': { status: 400, retry: false },
   'blob.url-invalid': { status: 403, retry: false },

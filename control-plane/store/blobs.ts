@@ -47,10 +47,17 @@ export function linkBlobs(db: Database, repository: string, digests: readonly Di
     .onConflictDoNothing()
 }
 
+/** A manifest of the link's own repository names the blob. */
+export const isLinkNeeded = sql`exists (
+  select 1 from manifest_edges e cross join repository_manifests r on r.digest = e.parent
+  where e.child = ${repositoryBlobs.digest} and r.repository = ${repositoryBlobs.repository})`
+
+/** False when there is no such link, or a manifest of the repository needs it. */
 export async function unlinkBlob(db: Database, repository: string, digest: Digest): Promise<boolean> {
+  const { repository: owner, digest: linked } = repositoryBlobs
   const gone = await db
     .delete(repositoryBlobs)
-    .where(and(eq(repositoryBlobs.repository, repository), eq(repositoryBlobs.digest, digest)))
+    .where(and(eq(owner, repository), eq(linked, digest), sql`not ${isLinkNeeded}`))
     .returning({ digest: repositoryBlobs.digest })
   return gone.length > 0
 }

@@ -115,6 +115,17 @@ export function describeDistributionPush(get: () => { url: string; token: string
       expect((await client.send('PUT', withDigest(location, sha256('abcdefghij')))).status).toBe(201)
     })
 
+    test('a chunk of another length than its Content-Range is refused before a byte of it is taken', async () => {
+      const client = open()
+      const location = await client.begin(repository('length'))
+      const send = (range: string, body: string) =>
+        client.send('PATCH', location, { body, headers: { 'content-range': range } })
+      expect((await send('0-9', 'abcde')).status).toBe(400)
+      expect((await send('0-2', 'abcde')).status).toBe(400)
+      expect((await send('0-4', 'abcde')).status).toBe(202)
+      expect((await client.send('PUT', withDigest(location, sha256('abcde')))).status).toBe(201)
+    })
+
     test('end-6: DIGEST_INVALID for other bytes, and nothing is visible', async () => {
       const client = open()
       const wrong = sha256('something else')

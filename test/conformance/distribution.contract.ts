@@ -272,6 +272,19 @@ export function describeDistribution(get: () => { url: string; token: string }):
       expect((await client.send('HEAD', `/v2/${repository('del-b')}/blobs/${digest}`)).status).toBe(200)
       expect((await client.send('DELETE', `/v2/${repository('del-a')}/blobs/${digest}`)).status).toBe(404)
     })
+
+    test('end-10: a blob that a manifest of its repository names stays until that is gone', async () => {
+      const client = open()
+      const name = repository('del-named')
+      const { digest, manifest } = await pushImage(client, name, 'v1')
+      for (const blob of [manifest.config.digest, ...manifest.layers.map(layer => layer.digest)]) {
+        const kept = await client.send('DELETE', `/v2/${name}/blobs/${blob}`)
+        expect([kept.status, await codeOf(kept)]).toEqual([405, 'UNSUPPORTED'])
+        expect((await client.send('HEAD', `/v2/${name}/blobs/${blob}`)).status).toBe(200)
+      }
+      await client.send('DELETE', `/v2/${name}/manifests/${digest}`)
+      expect((await client.send('DELETE', `/v2/${name}/blobs/${manifest.config.digest}`)).status).toBe(202)
+    })
   })
 
   describe('tokens as docker login has them', () => {
@@ -324,7 +337,11 @@ export function describeDistribution(get: () => { url: string; token: string }):
       const client = registryClient(get().url, token)
       expect((await client.send('GET', `/v2/${name}/manifests/v1`)).status).toBe(200)
       const push = await client.send('POST', `/v2/${name}/blobs/uploads/`)
-      expect([push.status, await codeOf(push)]).toEqual([403, 'DENIED'])
+      expect(push.status).toBe(403)
+      // The message is all that docker shows: it says which scope is missing.
+      expect(await push.json()).toMatchObject({
+        errors: [{ code: 'DENIED', message: expect.stringContaining(`repository:${name}:push`) }],
+      })
       expect((await client.send('DELETE', `/v2/${name}/manifests/v1`)).status).toBe(403)
       expect((await client.send('GET', `/v2/${repository('pull')}/tags/list`)).status).toBe(403)
       const catalog = await client.send('GET', '/v2/_catalog')
