@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { ociArchitecture } from '#shared/domain/host.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import type { ControlPlane } from './agent/control-plane.ts'
+import { requireRoom } from './execute/disk-room.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
@@ -15,7 +16,8 @@ import { bridgeDriver } from './network/bridge-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
-import { openOverlaySnapshotter } from './snapshot/overlay-snapshotter.ts'
+import { erofsOverlay, probeErofs } from './snapshot/erofs-overlay.ts'
+import { openOverlaySnapshotter, UNPACKED_OVERLAY } from './snapshot/overlay-snapshotter.ts'
 
 export interface HostOptions {
   instance: string
@@ -32,16 +34,21 @@ export async function openHost(options: HostOptions, api: ControlPlane): Promise
   const containersFolder = join(dataFolder, 'containers')
   for (const folder of [containersFolder, runFolder]) await mkdir(folder, { recursive: true, mode: 0o700 })
   await prepareCgroups(runFolder)
-  const snapshots = await openOverlaySnapshotter(join(dataFolder, 'overlay'), error =>
-    options.onTrouble(error, 'a folder could not be removed; the next start tries again'),
-  )
+  const onTrashLeft = (error: unknown) =>
+    options.onTrouble(error, 'a folder could not be removed; the next start tries again')
+  const snapshotsFolder = join(dataFolder, 'overlay')
+  const backing = await probeErofs(snapshotsFolder)
+  const kind = backing ? erofsOverlay(backing) : UNPACKED_OVERLAY
+  const snapshots = await openOverlaySnapshotter(snapshotsFolder, onTrashLeft, kind)
   await snapshots.sweep()
-  const images = await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots })
+  const images = await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots, now: systemClock.now })
+  const room = () => requireRoom(dataFolder)
   return {
+    requireRoom: room,
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
     snapshots,
     images,
-    fetches: createImageFetches(images, systemClock),
+    fetches: createImageFetches(images, systemClock, room),
     network: bridgeDriver({ instance, runFolder }),
     clock: systemClock,
     containersFolder,

@@ -8,8 +8,10 @@ import { z } from 'zod'
 import type { HostFacts } from '#shared/domain/host.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
+import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
+import { createDiskKeeper } from './agent/disk-keeper.ts'
 import { createHostNetwork } from './agent/host-network.ts'
 import { httpControlPlane } from './agent/http-control-plane.ts'
 import { runInbox } from './agent/inbox.ts'
@@ -18,10 +20,11 @@ import { createReporter } from './agent/reporter.ts'
 import { answerStreams } from './agent/streams-inbox.ts'
 import { openBuilder } from './build/builder.ts'
 import { sweepCache } from './build/sweep-cache.ts'
+import { hasProcess } from './execute/container-snapshot.ts'
 import { openContainerStream } from './execute/container-streams.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { cgroupVersion } from './host/cgroup.ts'
-import { sweepLayers } from './image/sweep-layers.ts'
+import { openDiskReserve } from './host/disk-reserve.ts'
 import { openHost } from './main.host.ts'
 
 /** The agent of one host: root, outbound connections only. Containers outlive it. */
@@ -39,6 +42,12 @@ const environment = z
       .regex(/^[a-z0-9]{1,8}$/)
       .default('main'),
     SLIPWAY_RUNTIME: z.enum(['crun', 'runc']).default('crun'),
+    SLIPWAY_MEASURE_EVERY: durationSchema.default('60s'),
+    /** In percent: above the first room is made on the disk of the data folder, until no more than the second is taken. */
+    SLIPWAY_DISK_HIGH: z.coerce.number().min(1).max(100).default(85),
+    SLIPWAY_DISK_LOW: z.coerce.number().min(0).max(100).default(75),
+    /** What was used for less than this is not given up. */
+    SLIPWAY_DISK_MIN_AGE: durationSchema.default('10m'),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -46,8 +55,7 @@ const environment = z
 const FULL_PASS_MS = 15_000
 const HEARTBEAT_MS = 10_000
 const STOP_MS = 5000
-/** A layer that is younger may belong to a crash whose build or pull comes again soon. */
-const UNNAMED_MS = 60 * 60_000
+const ROOM_MS = 10_000
 const VERSION = '0.1.0'
 const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
 const NEEDED = {
@@ -103,6 +111,22 @@ const reconciler = createReconciler({
 })
 const ensureNetwork = createHostNetwork({ driver: host.network, network: () => desired.state()?.network, log })
 const builds = createBuildRunner({ desired, reporter, build: builder.build, now: systemClock.now, signal })
+const disk = createDiskKeeper({
+  ports: {
+    ...{ images: host.images, snapshots: host.snapshots, containersFolder: host.containersFolder, dataFolder },
+    ...{ cachedSteps: builder.cache.list, removeCachedStep: builder.cache.remove },
+  },
+  reserve: openDiskReserve(dataFolder),
+  marks: {
+    ...{ high: environment.SLIPWAY_DISK_HIGH / 100, low: environment.SLIPWAY_DISK_LOW / 100 },
+    minAgeMs: durationMs(environment.SLIPWAY_DISK_MIN_AGE),
+  },
+  ...{ clock: systemClock, log, report: reporter.usage },
+  wanted: () => desired.state()?.containers ?? [],
+  isLive: id => hasProcess(host, id),
+  sweepCache: olderThan => sweepCache(join(dataFolder, 'builds/cache'), olderThan),
+  busySince: () => earliest(builder.busySince(), host.images.pullingSince()),
+})
 using _exits = host.runtime.watchExits(reconciler.look)
 using _fetches = host.fetches.watchEnds(reconciler.look)
 
@@ -110,6 +134,8 @@ const loops = [
   reporter.run(signal),
   every(FULL_PASS_MS, fullPass),
   every(HEARTBEAT_MS, async () => reporter.heartbeat()),
+  every(ROOM_MS, disk.makeRoom),
+  every(durationMs(environment.SLIPWAY_MEASURE_EVERY), disk.measure),
   runInbox({
     ...{ api, bus, clock: systemClock, log, desired, signal },
     onChange: (ids, isFull) => {
@@ -123,20 +149,8 @@ const loops = [
   streams(),
 ]
 log.info({ instance: environment.SLIPWAY_INSTANCE, api: environment.SLIPWAY_URL }, 'ready')
-reclaim().catch(error =>
-  log.warn({ err: error }, 'what a crash left could not be reclaimed; the next start tries again'),
-)
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, stop)
 await Promise.all(loops)
-
-/** What an earlier agent made and did not live to name. */
-async function reclaim(): Promise<void> {
-  const olderThan = systemClock.now() - UNNAMED_MS
-  const kept = await sweepCache(join(dataFolder, 'builds/cache'), olderThan)
-  const imagesFolder = join(dataFolder, 'images')
-  const layers = await sweepLayers({ imagesFolder, snapshots: host.snapshots, kept, olderThan })
-  if (layers.length > 0) log.info({ layers }, 'layers that nothing names were removed')
-}
 
 async function fullPass(): Promise<void> {
   await ensureNetwork()
@@ -163,6 +177,11 @@ async function streams(): Promise<void> {
     }
     await systemClock.sleep(500, signal)
   }
+}
+
+function earliest(...times: (number | undefined)[]): number | undefined {
+  const known = times.filter(time => time !== undefined)
+  return known.length > 0 ? Math.min(...known) : undefined
 }
 
 async function hostFacts(): Promise<HostFacts> {

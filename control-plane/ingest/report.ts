@@ -12,6 +12,7 @@ import {
   recordBuilds,
   recordContainers,
   recordHost,
+  recordSizes,
 } from '../store/ingest.ts'
 import { containerTransitions } from './transitions.ts'
 
@@ -60,6 +61,7 @@ export async function ingestReport(ports: Ports, hostId: HostId, said: Report): 
   const gone = fresh.filter(({ status }) => status.state === 'absent').map(({ id }) => id)
   await db.batch([
     recordHost(db, hostId, report, now),
+    ...(report.usage ? [recordSizes(db, hostId, report.usage.containers)] : []),
     ...(fresh.length > 0 ? [recordContainers(db, hostId, fresh)] : []),
     ...(gone.length > 0 ? forgetContainers(db, hostId, gone) : []),
     ...(freshBuilds.length > 0 ? [recordBuilds(db, hostId, freshBuilds)] : []),

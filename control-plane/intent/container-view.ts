@@ -39,7 +39,12 @@ export function viewContainer(
     cpus: spec.resources.cpus,
     pidsLimit: spec.resources.pids,
     readOnly: spec.isReadOnly,
+    size: sizeOf(container),
   }
+}
+
+function sizeOf({ observedWritableBytes: writableBytes, observedVirtualBytes: virtualBytes }: ContainerRow) {
+  return writableBytes === null || virtualBytes === null ? undefined : { writableBytes, virtualBytes }
 }
 
 /** What the agent saw, but for live containers of a host nobody heard of: nobody knows about those. */

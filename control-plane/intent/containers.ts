@@ -1,4 +1,5 @@
 import { containerGoalSchema } from '#shared/domain/container.ts'
+import { type HostFacts, leastFreeBytes } from '#shared/domain/host.ts'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { newId } from '#shared/domain/ids.ts'
 import type { PublishedPort } from '#shared/domain/port.ts'
@@ -102,8 +103,14 @@ export async function candidates(ports: Ports) {
     name: host.name,
     architecture: host.observedFacts?.architecture,
     lastSeenAt: host.observedAt ?? undefined,
+    hasRoom: hasRoom(host.observedFacts),
     load,
   }))
+}
+
+/** As it was said last: the host itself refuses what does not fit. */
+function hasRoom(facts: HostFacts | null): boolean {
+  return facts === null || facts.diskFreeBytes >= leastFreeBytes(facts.diskBytes)
 }
 
 /** Any host will do for whom names none: then those whose ports are held are left out, unless all are. */

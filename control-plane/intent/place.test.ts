@@ -4,7 +4,7 @@ import { endpointOf, freeAddress, hostSubnet, poolSize } from './addresses.ts'
 import { type Candidate, chooseHost, HOST_SILENT_MS } from './place.ts'
 
 const host = (name: string, changes: Partial<Candidate> = {}): Candidate => ({
-  ...{ id: `id-${name}`, name, architecture: 'amd64', lastSeenAt: 1000, load: 0 },
+  ...{ id: `id-${name}`, name, architecture: 'amd64', lastSeenAt: 1000, hasRoom: true, load: 0 },
   ...changes,
 })
 const any = { host: undefined, architecture: 'amd64', now: 1000 }
@@ -14,6 +14,12 @@ describe('placement', () => {
     const hosts = [host('c', { load: 1 }), host('b'), host('a')]
     expect(chooseHost(hosts, any).name).toBe('a')
     expect(chooseHost(hosts, { ...any, host: 'id-c' }).name).toBe('c')
+  })
+
+  test('a full disk comes last, and is better than none', () => {
+    const full = host('a', { hasRoom: false })
+    expect(chooseHost([full, host('b', { load: 9 })], any).name).toBe('b')
+    expect(chooseHost([full], any).name).toBe('a')
   })
 
   test.each([

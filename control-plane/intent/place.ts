@@ -8,6 +8,8 @@ export interface Candidate {
   name: string
   architecture: string | undefined
   lastSeenAt: number | undefined
+  /** Its disk has room for new images. */
+  hasRoom: boolean
   load: number
 }
 
@@ -23,7 +25,7 @@ export function isReady(lastSeenAt: number | null | undefined, now: number): boo
   return typeof lastSeenAt === 'number' && now - lastSeenAt < HOST_SILENT_MS
 }
 
-/** The ready host of the right architecture with the fewest containers; ties go by name. Pure. */
+/** The ready host of the right architecture with the fewest containers, one with a full disk last; ties go by name. Pure. */
 export function chooseHost<T extends Candidate>(candidates: readonly T[], wanted: Placement): T {
   const asked = candidates.filter(({ id, name }) => !wanted.host || wanted.host === id || wanted.host === name)
   if (wanted.host && asked.length === 0) {
@@ -37,7 +39,9 @@ export function chooseHost<T extends Candidate>(candidates: readonly T[], wanted
     )
   }
   const fitting = ready.filter(({ architecture }) => !wanted.architecture || architecture === wanted.architecture)
-  const best = fitting.sort((a, b) => a.load - b.load || a.name.localeCompare(b.name))[0]
+  const best = fitting.sort(
+    (a, b) => Number(b.hasRoom) - Number(a.hasRoom) || a.load - b.load || a.name.localeCompare(b.name),
+  )[0]
   if (best) return best
   const have = [...new Set(ready.map(({ architecture }) => architecture))].join(', ')
   throw new SlipwayError(

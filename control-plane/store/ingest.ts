@@ -1,4 +1,5 @@
 import { and, eq, sql } from 'drizzle-orm'
+import type { ContainerSize } from '#shared/domain/container.ts'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import type { Report } from '#shared/protocol/agent.ts'
 import type { Database } from './database.ts'
@@ -13,6 +14,7 @@ export function recordHost(db: Database, hostId: HostId, report: Report, at: num
       observedAt: at,
       observedGeneration: sql`max(${hosts.observedGeneration}, ${report.generation})`, // Reports may come late.
       ...(report.facts ? { observedFacts: report.facts } : {}),
+      ...(report.usage ? { observedDisk: report.usage.disk } : {}),
     })
     .where(eq(hosts.id, hostId))
 }
@@ -37,6 +39,17 @@ export function recordContainers(db: Database, hostId: HostId, observed: Report[
         sql`coalesce(${containers.observedAt}, 0) <= ${seen('observedAt')}`,
       ),
     )
+}
+
+export function recordSizes(db: Database, hostId: HostId, sizes: readonly ContainerSize[]) {
+  return db
+    .update(containers)
+    .set({
+      observedWritableBytes: sql`seen.value ->> '$.writableBytes'`,
+      observedVirtualBytes: sql`seen.value ->> '$.virtualBytes'`,
+    })
+    .from(sql`json_each(${JSON.stringify(sizes)}) as seen`)
+    .where(and(eq(containers.hostId, hostId), sql`${containers.id} = seen.value ->> '$.id'`))
 }
 
 const isGone = (hostId: HostId, ids: readonly ContainerId[]) =>

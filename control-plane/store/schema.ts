@@ -3,7 +3,7 @@ import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'driz
 import type { Digest } from '#shared/digest.ts'
 import type { BuildSpec, BuildState } from '#shared/domain/build.ts'
 import type { ContainerGoal, ContainerSpec, ObservedState, SignalOrder } from '#shared/domain/container.ts'
-import type { HostFacts } from '#shared/domain/host.ts'
+import type { DiskUsage, HostFacts } from '#shared/domain/host.ts'
 import type { BuildId, ContainerId, ContextId, HostId, TokenId, UploadId } from '#shared/domain/ids.ts'
 import type { Fault } from '#shared/errors.ts'
 import type { WriterState } from '#shared/ports/blob-store.ts'
@@ -38,6 +38,7 @@ export const hosts = sqliteTable(
     createdAt: integer().notNull(),
     observedGeneration: integer().notNull().default(0),
     observedFacts: text({ mode: 'json' }).$type<HostFacts>(),
+    observedDisk: text({ mode: 'json' }).$type<DiskUsage>(),
     observedAt: integer(),
   },
   table => [uniqueIndex('hosts_name').on(table.name), uniqueIndex('hosts_subnet').on(table.subnetIndex)],
@@ -60,6 +61,8 @@ export const containers = sqliteTable(
     observedGeneration: integer().notNull().default(0),
     observedAt: integer(),
     observedRestarts: integer().notNull().default(0),
+    observedWritableBytes: integer(),
+    observedVirtualBytes: integer(),
   },
   table => [
     uniqueIndex('containers_name').on(table.name),

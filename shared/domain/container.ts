@@ -131,6 +131,16 @@ export const observedContainerSchema = z.object({
 })
 export type ObservedContainer = z.infer<typeof observedContainerSchema>
 
+/** What a container takes on its host's disk, in bytes. */
+export const containerSizeSchema = z.object({
+  id: idSchema<ContainerId>(),
+  /** What it wrote. */
+  writableBytes: z.int().min(0),
+  /** The same with its image. */
+  virtualBytes: z.int().min(0),
+})
+export type ContainerSize = z.infer<typeof containerSizeSchema>
+
 /** What a container did to a file of its image: the path from its root, as UTF-8. */
 export const fileChangeSchema = z.object({ path: z.string(), kind: z.enum(['added', 'changed', 'deleted']) })
 export type FileChange = z.infer<typeof fileChangeSchema>

@@ -1,5 +1,34 @@
 import { z } from 'zod'
 
+const bytes = z.int().min(0)
+
+/** Things of one kind on a host's disk, as `docker system df` counts them. */
+export const usageSchema = z.object({
+  count: z.int().min(0),
+  /** Those that something uses. */
+  activeCount: z.int().min(0),
+  bytes,
+  /** What would be free without those that nothing uses. */
+  reclaimableBytes: bytes,
+})
+export type Usage = z.infer<typeof usageSchema>
+
+/** What takes room on a host, measured now and then in the background. */
+export const diskUsageSchema = z.object({
+  measuredAt: z.int().meta({ description: 'Milliseconds since 1970' }),
+  images: usageSchema,
+  containers: usageSchema.meta({ description: 'What they wrote besides their images' }),
+  volumes: usageSchema,
+  buildCache: usageSchema.meta({ description: 'Without the layers that images have too' }),
+  logs: usageSchema,
+})
+export type DiskUsage = z.infer<typeof diskUsageSchema>
+
+/** Below this no host begins anything that fills its disk further: a twentieth of it, a gibibyte at most. */
+export function leastFreeBytes(diskBytes: number): number {
+  return Math.min(diskBytes / 20, 1024 ** 3)
+}
+
 /** What an agent says about its machine with each report. */
 export const hostFactsSchema = z.object({
   hostname: z.string(),

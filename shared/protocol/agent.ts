@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
 import { desiredBuildSchema, observedBuildSchema } from '../domain/build.ts'
-import { desiredContainerSchema, observedContainerSchema } from '../domain/container.ts'
-import { hostFactsSchema } from '../domain/host.ts'
+import { containerSizeSchema, desiredContainerSchema, observedContainerSchema } from '../domain/container.ts'
+import { diskUsageSchema, hostFactsSchema } from '../domain/host.ts'
 import { type BuildId, type HostId, idSchema } from '../domain/ids.ts'
 import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../domain/image.ts'
 
@@ -29,10 +29,15 @@ export const desiredStateSchema = z.object({
 })
 export type DesiredState = z.infer<typeof desiredStateSchema>
 
+/** What takes room on a host's disk, and what each of its containers does. */
+export const hostUsageSchema = z.object({ disk: diskUsageSchema, containers: z.array(containerSizeSchema).max(10_000) })
+export type HostUsage = z.infer<typeof hostUsageSchema>
+
 export const reportSchema = z.object({
   /** The host generation that the agent has fetched and planned for. */
   generation: z.int().min(0),
   facts: hostFactsSchema.optional(),
+  usage: hostUsageSchema.optional(),
   containers: z.array(observedContainerSchema).max(1000),
   builds: z.array(z.object({ id: idSchema<BuildId>(), observed: observedBuildSchema })).max(100),
 })

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { faultSchema } from '../domain/container.ts'
+import { containerSizeSchema, faultSchema } from '../domain/container.ts'
 import { signalSchema } from '../domain/signal.ts'
 import { flagSchema, waitSecondsSchema } from './paging.ts'
 
@@ -103,6 +103,10 @@ export const containerSchema = z.object({
   cpus: z.number().optional(),
   pidsLimit: z.int().optional(),
   readOnly: z.boolean(),
+  size: containerSizeSchema
+    .omit({ id: true })
+    .optional()
+    .meta({ description: 'What it takes on the disk in bytes, measured by its host about once a minute' }),
 })
 export type ContainerView = z.infer<typeof containerSchema>
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { hostFactsSchema } from '../domain/host.ts'
+import { diskUsageSchema, hostFactsSchema } from '../domain/host.ts'
 
 export const hostNameSchema = z
   .string()
@@ -18,6 +18,7 @@ export const hostSchema = z.object({
   createdAt: z.iso.datetime(),
   lastSeenAt: z.iso.datetime().optional(),
   facts: hostFactsSchema.optional(),
+  disk: diskUsageSchema.optional().meta({ description: 'What takes room on its disk, and what could be freed' }),
 })
 export type HostView = z.infer<typeof hostSchema>
 

@@ -145,6 +145,23 @@ export function describeFiles(get: () => TestSlipway): void {
       }
     })
 
+    test('sizes: what a container wrote, and what takes room on its host', async () => {
+      const sizeOf = async () => {
+        const { size } = await call<{ size?: { writableBytes: number; virtualBytes: number } }>(
+          'GET',
+          '/v1/containers/large',
+        )
+        return size ?? { writableBytes: 0, virtualBytes: 0 }
+      }
+      await expect.poll(async () => (await sizeOf()).writableBytes, { timeout: 20_000 }).toBeGreaterThan(30_000_000)
+      const { writableBytes, virtualBytes } = await sizeOf()
+      expect(virtualBytes).toBeGreaterThan(writableBytes)
+      const { items } = await call<{ items: { disk: Record<string, object> }[] }>('GET', '/v1/hosts')
+      const disk = items[0]?.disk
+      expect(disk?.containers).toMatchObject({ count: 4, activeCount: 0, bytes: expect.any(Number) })
+      expect(disk?.images).toMatchObject({ activeCount: 1 })
+    })
+
     test('what is not there has its problem', async () => {
       expect(await codeOf(call('GET', '/v1/containers/nobody/changes'))).toBe('container.not-found')
       expect((await download('/v1/containers/nobody/export')).status).toBe(404)

@@ -11,6 +11,7 @@ import { httpControlPlane } from '#worker/agent/http-control-plane.ts'
 import type { HostPorts } from '#worker/execute/ports.ts'
 import { removeContainer } from '#worker/execute/remove-container.ts'
 import { removeCgroups } from '#worker/host/cgroup.ts'
+import { unmountBelow } from '#worker/host/mount.ts'
 import { openHost } from '#worker/main.host.ts'
 import { type ObservedPorts, observedIds } from '#worker/observe/container-facts.ts'
 
@@ -50,6 +51,7 @@ export async function openTestHost(instance: string, third: number, dataFolder?:
       for (const id of await observedIds(ports)) await removeContainer(ports, id)
       await ports.network.removeHost()
       await removeCgroups(instance, runFolder)
+      await unmountBelow(folder) // Of its layers.
       for (const path of [folder, runFolder]) rmSync(path, { recursive: true, force: true })
     },
   }

@@ -45,7 +45,7 @@ test('images that take their time hold up no stop and no removal, not even of th
     pulls.push(one)
     return one.promise
   }
-  const fetches = createImageFetches({ ...host.ports.images, pull }, systemClock)
+  const fetches = createImageFetches({ ...host.ports.images, pull }, systemClock, () => {})
   const { reconciler, set, says, said } = loop({ ...host.ports, fetches })
   using _ = fetches.watchEnds(reconciler.look)
   const alive = host.want(['sleep', '1000'])

@@ -5,13 +5,14 @@ import type { HostFacts } from '#shared/domain/host.ts'
 import type { BuildId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
-import type { Report } from '#shared/protocol/agent.ts'
+import type { HostUsage, Report } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from './control-plane.ts'
 
 /** Says what was seen. Of each container and build only the newest state waits, so a queue is bounded by what there is. */
 export interface Reporter {
   container(seen: ObservedContainer): void
   build(id: BuildId, observed: ObservedBuild): void
+  usage(measured: HostUsage): void
   /** A report with facts, whether or not anything changed: the host is alive. */
   heartbeat(): void
   /** Runs until the signal; sends what waits, again and again until the API takes it. */
@@ -40,6 +41,7 @@ export function createReporter(options: ReporterOptions): Reporter {
   const { api, clock, log } = options
   const containers = new Map<string, ObservedContainer>()
   const builds = new Map<BuildId, ObservedBuild>()
+  let usage: HostUsage | undefined
   let isFactsDue = options.areFactsDue ?? true
   let wake = () => {}
 
@@ -49,6 +51,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     try {
       const items: Item[] = [
         ...(withFacts ? [{ kind: 'facts' as const, facts: await options.facts() }] : []),
+        ...(usage ? [{ kind: 'usage' as const, usage }] : []),
         ...[...containers.values()].slice(0, AT_ONCE).map(seen => ({ kind: 'container' as const, seen })),
         ...[...builds].slice(0, 100).map(([id, observed]) => ({ kind: 'build' as const, id, observed })),
       ]
@@ -84,6 +87,7 @@ export function createReporter(options: ReporterOptions): Reporter {
   /** What changed while the report was on its way waits for the next one. */
   const forget = (items: readonly Item[]) => {
     for (const item of items) {
+      if (item.kind === 'usage' && usage === item.usage) usage = undefined
       if (item.kind === 'container' && containers.get(item.seen.id) === item.seen) containers.delete(item.seen.id)
       if (item.kind === 'build' && builds.get(item.id) === item.observed) builds.delete(item.id)
     }
@@ -97,6 +101,10 @@ export function createReporter(options: ReporterOptions): Reporter {
       builds.set(id, observed)
       wake()
     },
+    usage: measured => {
+      usage = measured
+      wake()
+    },
     heartbeat: () => {
       isFactsDue = true
       wake()
@@ -104,7 +112,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     run: async signal => {
       let failures = 0
       while (!signal.aborted) {
-        if (!isFactsDue && containers.size === 0 && builds.size === 0) {
+        if (!isFactsDue && !usage && containers.size === 0 && builds.size === 0) {
           const ringing = new AbortController()
           wake = () => ringing.abort()
           await clock.sleep(IDLE_MS, AbortSignal.any([signal, ringing.signal]))
@@ -126,6 +134,7 @@ export function createReporter(options: ReporterOptions): Reporter {
 /** One thing that is said; a report holds many. */
 type Item =
   | { kind: 'facts'; facts: HostFacts }
+  | { kind: 'usage'; usage: HostUsage }
   | { kind: 'container'; seen: ObservedContainer }
   | { kind: 'build'; id: BuildId; observed: ObservedBuild }
 
@@ -133,6 +142,7 @@ function reportOf(generation: number, items: readonly Item[]): Report {
   return {
     generation,
     facts: items.find(item => item.kind === 'facts')?.facts,
+    usage: items.find(item => item.kind === 'usage')?.usage,
     containers: items.flatMap(item => (item.kind === 'container' ? [item.seen] : [])),
     builds: items.flatMap(item => (item.kind === 'build' ? [{ id: item.id, observed: item.observed }] : [])),
   }

@@ -8,6 +8,7 @@ import { toFault, unreachable } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import { removeTree } from '../host/remove-tree.ts'
+import { workUnderWay } from '../host/work-under-way.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
@@ -17,7 +18,7 @@ import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
 import { publishDraft } from './publish.ts'
 import type { SharedWork } from './stage-builder.ts'
-import { openStepCache } from './step-cache.ts'
+import { openStepCache, type StepCache } from './step-cache.ts'
 
 export interface BuilderOptions {
   ports: HostPorts
@@ -37,6 +38,9 @@ export interface Builder {
   owns(id: string): boolean
   /** Whether a build reads the files of this container, which stands still for that. */
   holds(id: string): boolean
+  /** When the oldest build that is not over began (Unix milliseconds): its layers may have no name yet. */
+  busySince(): number | undefined
+  readonly cache: StepCache
 }
 
 /** Builds images on this host, from Dockerfiles layer by layer, from containers or from tars. Call it once: it removes what earlier builds left. */
@@ -49,6 +53,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const endpoints = openBuildEndpoints(options.network)
   const owned = new Set<string>()
   const held = new Set<string>()
+  const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (wanted: DesiredBuild, buildLog: BuildLog, signal: AbortSignal): Promise<Digest> => {
     const own = join(workFolder, wanted.id)
@@ -65,10 +70,14 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   return {
     owns: id => owned.has(id),
     holds: id => held.has(id),
+    busySince: running.since,
+    cache,
     build: async (wanted, signal) => {
       const startedAt = ports.clock.now()
       const buildLog = openBuildLog(wanted.id, options.api, ports.clock)
+      using _ = running.begin()
       try {
+        ports.requireRoom()
         const imageDigest = await buildIn(wanted, buildLog, signal)
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
         return { state: 'succeeded', startedAt, finishedAt: ports.clock.now(), imageDigest }

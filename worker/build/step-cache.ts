@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { type Digest, digestHex, digestSchema } from '#shared/digest.ts'
 
 /** Raise it whenever the same inputs would give other files than before. */
 const CACHE_VERSION = 2
+
+const KEY = /^[0-9a-f]{64}$/
 
 export const resultSchema = z.object({
   /** ISO 8601. A cached step keeps its time, so that a build of cached steps gives the same image again. */
@@ -17,12 +19,26 @@ export type StepResult = z.infer<typeof resultSchema>
 
 /**
  * What steps gave, a small file by each step's key, and their layers as gzipped blobs. An entry counts only while its
- * blob and its unpacked layer are there, so a lost file costs one step and no more. Not bounded yet: grows with builds.
+ * blob and its unpacked layer are there, so a lost file costs one step and no more. Grows with builds until the disk fills:
+ * the longest unused go then.
  */
 export interface StepCache {
   find(key: string): Promise<StepResult | undefined>
   keep(key: string, result: StepResult): Promise<void>
   blobPath(digest: Digest): string
+  /** Every step. Reads a small file each. */
+  list(): Promise<CachedStep[]>
+  /** Forgets a step with its blob; its layer is swept once nothing names it. One that is not there is no error. */
+  remove(key: string): Promise<void>
+}
+
+export interface CachedStep {
+  key: string
+  /** What its files take on the disk, without the layer. */
+  bytes: number
+  layer: Digest | undefined
+  /** When it was last asked for or made (Unix milliseconds). */
+  usedAt: number
 }
 
 export async function openStepCache(
@@ -39,19 +55,43 @@ export async function openStepCache(
   return {
     blobPath,
     find: async key => {
-      const text = await readFile(join(folder, key), 'utf8').catch(() => undefined)
-      const read = text === undefined ? undefined : resultSchema.safeParse(parsed(text))
-      if (!read?.success) return undefined
-      const { layer } = read.data
+      const step = await readResult(join(folder, key))
+      if (!step) return undefined
+      const { layer } = step
       if (layer && !((await isWhole(layer)) && (await hasLayer(layer.diffId)))) return undefined
-      return read.data
+      await utimes(join(folder, key), new Date(), new Date()).catch(() => {}) // Its age is only less exact then.
+      return step
     },
     keep: async (key, result) => {
       const part = join(folder, `${key}.${kept++}.part`)
       await writeFile(part, JSON.stringify(result), { mode: 0o600 })
       await rename(part, join(folder, key))
     },
+    list: async () => {
+      const keys = (await readdir(folder)).filter(name => KEY.test(name))
+      return (await Promise.all(keys.map(key => cachedStep(folder, key)))).filter(step => step !== undefined)
+    },
+    remove: async key => {
+      const step = await readResult(join(folder, key))
+      await rm(join(folder, key), { force: true })
+      // Another step may have made the same bytes: then it is done again.
+      if (step?.layer) await rm(blobPath(step.layer.digest), { force: true })
+    },
   }
+}
+
+async function cachedStep(folder: string, key: string): Promise<CachedStep | undefined> {
+  const [step, info] = await Promise.all([
+    readResult(join(folder, key)),
+    stat(join(folder, key)).catch(() => undefined),
+  ])
+  if (!step || !info) return undefined
+  return { key, bytes: info.size + (step.layer?.size ?? 0), layer: step.layer?.diffId, usedAt: info.mtimeMs }
+}
+
+async function readResult(path: string): Promise<StepResult | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined)
+  return text === undefined ? undefined : resultSchema.safeParse(parsed(text)).data
 }
 
 /** A step's key: everything that its result depends on. */

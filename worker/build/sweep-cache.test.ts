@@ -21,10 +21,10 @@ test('old blobs without an entry and entries without a blob go; what belongs tog
   writeFileSync(join(folder, torn ?? ''), '{"created":')
   for (const letter of ['a', 'c']) writeFileSync(cache.blobPath(digest(letter)), 'blob')
 
-  expect(await sweepCache(folder, Date.now() - 60_000)).toEqual([digest('1')])
+  await sweepCache(folder, Date.now() - 60_000)
   expect(readdirSync(join(folder, 'blobs')).sort()).toEqual(blobs('ac'))
 
-  expect(await sweepCache(folder, Date.now() + 60_000)).toEqual([digest('1')])
+  await sweepCache(folder, Date.now() + 60_000)
   expect(readdirSync(join(folder, 'blobs'))).toEqual(blobs('a'))
   expect(readdirSync(folder).sort()).toEqual(['blobs', whole, empty].sort())
 })

@@ -1,18 +1,17 @@
 import { existsSync } from 'node:fs'
 import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Digest, digestHex } from '#shared/digest.ts'
+import { digestHex } from '#shared/digest.ts'
 import { resultSchema, type StepResult } from './step-cache.ts'
 
 const NAME = /^[0-9a-f]{64}$/
 
 /**
  * Removes what a crash left in the step cache's folder before `olderThan` (Unix milliseconds): blobs that no entry
- * names, and entries without their blob. Returns the layers that the other entries name.
+ * names, and entries without their blob.
  */
-export async function sweepCache(folder: string, olderThan: number): Promise<Digest[]> {
+export async function sweepCache(folder: string, olderThan: number): Promise<void> {
   const blobs = join(folder, 'blobs')
-  const layers: Digest[] = []
   const named = new Set<string>()
   // Before the entries: a blob is there before its entry is.
   const found = await readdir(blobs)
@@ -20,13 +19,9 @@ export async function sweepCache(folder: string, olderThan: number): Promise<Dig
     const result = await readEntry(join(folder, key))
     const isWhole = result && (!result.layer || existsSync(join(blobs, digestHex(result.layer.digest))))
     if (!isWhole) await removeOld(join(folder, key), olderThan)
-    else if (result.layer) {
-      layers.push(result.layer.diffId)
-      named.add(digestHex(result.layer.digest))
-    }
+    else if (result.layer) named.add(digestHex(result.layer.digest))
   }
   for (const name of found) if (!named.has(name)) await removeOld(join(blobs, name), olderThan)
-  return layers
 }
 
 async function readEntry(path: string): Promise<StepResult | undefined> {

@@ -51,6 +51,7 @@ function logOf(order: LogsOrder, ports: StreamPorts, isWanted: boolean, signal: 
   return readLog({ path, clock: ports.clock, signal, isLive }, order)
 }
 
+/** The files of a container that has stopped are mounted for as long as somebody reads them. */
 async function* ofFiles(
   ports: StreamPorts,
   id: ContainerId,
@@ -59,6 +60,11 @@ async function* ofFiles(
 ): AsyncGenerator<Uint8Array, void> {
   await using snapshot = await openSnapshot(ports, id, want?.spec)
   yield* read(snapshot)
+}
+
+async function* changesIn({ snapshots }: StreamPorts, id: ContainerId): AsyncGenerator<FileChange[], void> {
+  await using changes = await snapshots.openChanges(id)
+  yield* inBatches(changesOf(changes.upper, changes.lower))
 }
 
 async function* inBatches<T>(items: Iterable<T>): AsyncGenerator<T[], void> {

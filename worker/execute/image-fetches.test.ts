@@ -28,9 +28,8 @@ function store() {
       pulls.push(pull)
       return pull.promise
     },
-    add: async () => {},
   }
-  return { fetches: createImageFetches(images, systemClock), pulls, end }
+  return { fetches: createImageFetches(images, systemClock, () => {}), pulls, end }
 }
 
 test('a fetch is begun once, asks for the digest, and rings when it ends', async () => {

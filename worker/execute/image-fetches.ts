@@ -24,7 +24,11 @@ export interface ImageFetches {
 /** The image store bounds layers; this bounds the questions to the API before them. */
 const AT_ONCE = 16
 
-export function createImageFetches(images: ImageStore, clock: Clock): ImageFetches {
+export function createImageFetches(
+  images: Pick<ImageStore, 'find' | 'pull'>,
+  clock: Clock,
+  requireRoom: () => void,
+): ImageFetches {
   const queue = new PQueue({ concurrency: AT_ONCE })
   const states = new Map<string, Extract<ImageFacts, { state: 'fetching' | 'failed' }>>()
   const watchers = new Set<(id: ContainerId) => void>()
@@ -34,7 +38,10 @@ export function createImageFetches(images: ImageStore, clock: Clock): ImageFetch
     const mine = { state: 'fetching' } as const
     states.set(id, mine)
     const failure = await queue
-      .add(() => images.pull(`${parseImageReference(spec.image).repository}@${spec.imageDigest}`))
+      .add(async () => {
+        requireRoom()
+        return images.pull(`${parseImageReference(spec.image).repository}@${spec.imageDigest}`)
+      })
       .then(() => undefined)
       .catch(error => failureAfter(last?.state === 'failed' ? last.failure : undefined, error, clock.now()))
     if (states.get(id) !== mine) return // Forgotten meanwhile.

@@ -20,6 +20,8 @@ export interface HostPorts {
   architecture: string
   seccomp: SeccompProfile
   maxOpenFiles: number
+  /** Throws `host.disk-full` where the disk is too full for new work (`disk-room.ts`). */
+  requireRoom(): void
   /** Resolvers for containers, read anew at each start: hosts move between networks. */
   readResolvConf(): Promise<string>
 }

@@ -39,18 +39,24 @@ export function mountOverlay(overlay: OverlayMount): void {
     throw new SlipwayError('request.too-large', message)
   }
   using files = new DisposableStack()
-  const short = (path: string) => {
-    const fd = openSync(path, O_PATH)
-    files.defer(() => closeSync(fd))
-    return `/proc/self/fd/${fd}`
-  }
-  if (!mountByContext(overlay, path => (Buffer.byteLength(path) <= CONTEXT_OPTION_LIMIT ? path : short(path)))) {
-    mountByOptions(overlay, short)
+  if (!mountByContext(overlay, path => contextValue(path, files))) {
+    mountByOptions(overlay, path => shortName(path, files))
   }
 }
 
 /** A value that fsconfig(2) takes has at most 255 bytes; a longer path goes by the name of an open file. */
 const CONTEXT_OPTION_LIMIT = 255
+
+/** A path as fsconfig(2) takes it, good until `files` is disposed of. */
+export function contextValue(path: string, files: DisposableStack): string {
+  return Buffer.byteLength(path) <= CONTEXT_OPTION_LIMIT ? path : shortName(path, files)
+}
+
+function shortName(path: string, files: DisposableStack): string {
+  const fd = openSync(path, O_PATH)
+  files.defer(() => closeSync(fd))
+  return `/proc/self/fd/${fd}`
+}
 
 type Naming = (path: string) => string
 
@@ -99,7 +105,7 @@ function mountByOptions({ lower, upper, work, target }: OverlayMount, name: Nami
 }
 
 /** The kernel's own words about a filesystem context, which say much more than the errno. */
-function withLog(error: unknown, context: number): unknown {
+export function withLog(error: unknown, context: number): unknown {
   if (!(error instanceof SlipwayError)) return error
   const line = Buffer.alloc(4096)
   try {

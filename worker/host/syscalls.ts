@@ -44,6 +44,7 @@ const call = {
   setns: libc.func('setns', 'int', ['int', 'int']),
   socket: libc.func('socket', 'int', ['int', 'int', 'int']),
   syncfs: libc.func('syncfs', 'int', ['int']),
+  ioctl: libc.func('ioctl', 'int', ['int', 'ulong', 'uint8_t *']),
   fsopen: libc.func('syscall', 'long', ['long', BYTES, 'uint']),
   fsconfig: libc.func('syscall', 'long', ['long', 'int', 'uint', BYTES, BYTES, 'int']),
   fsmount: libc.func('syscall', 'long', ['long', 'int', 'uint', 'uint']),
@@ -181,6 +182,11 @@ export function openat2(dirFd: number, path: Path, flags: number, resolve: numbe
     if (fd < 0 && tries < 32 && errnoName(koffi.errno()) === 'EAGAIN') continue
     return checked(fd, () => `open ${shown(path)}`)
   }
+}
+
+/** ioctl(2) whose argument is a structure, which the kernel may fill, or none. */
+export function ioctl(fd: number, request: number, argument: Buffer | null, doing: string): number {
+  return checked(call.ioctl(fd, request, argument), () => doing)
 }
 
 /** fsopen(2): a filesystem context to configure; the caller closes what it returns. */

@@ -16,4 +16,17 @@ export interface ImageStore {
   pull(reference: string): Promise<ResolvedImage>
   /** Records an image whose layers are in the snapshotter already (a build's result). */
   add(image: ResolvedImage): Promise<void>
+  /** Every image of this host, whether its layers are there or not. Reads a small file each. */
+  list(): Promise<StoredImage[]>
+  /** Forgets an image; its layers are swept once nothing names them. One that is not there is no error. */
+  remove(digest: Digest): Promise<void>
+  /** When the oldest pull that is not over began (Unix milliseconds): its layers have no name yet. */
+  pullingSince(): number | undefined
+}
+
+export interface StoredImage {
+  digest: Digest
+  layers: Digest[]
+  /** When it was last asked for or made (Unix milliseconds), to the minute. */
+  usedAt: number
 }

@@ -58,7 +58,13 @@ async function pull(image: ResolvedImage, bodies: (() => AsyncIterable<Uint8Arra
     return Readable.from(body ? body() : [], { objectMode: false })
   }
   const api = { resolveImage: async () => image, download }
-  const store = await openImageStore({ folder: mkdtempSync(join(folder, 'x-')), api, snapshots, retryMs: 1 })
+  const store = await openImageStore({
+    folder: mkdtempSync(join(folder, 'x-')),
+    api,
+    snapshots,
+    now: Date.now,
+    retryMs: 1,
+  })
   const error = await store.pull('any').then(
     () => undefined,
     (failure: { code?: string }) => failure,
@@ -128,7 +134,8 @@ test('images that come together, and files that a power cut tore', async () => {
   const image = imageOf(zipped, GZIP)
   const { snapshots } = layersInMemory()
   const download = async () => Readable.from(await buffer(Readable.from(good())), { objectMode: false })
-  const open = () => openImageStore({ folder: own, api: { resolveImage: async () => image, download }, snapshots })
+  const open = () =>
+    openImageStore({ folder: own, api: { resolveImage: async () => image, download }, snapshots, now: Date.now })
   const store = await open()
   await Promise.all(Array.from({ length: 5 }, () => store.pull('any')))
   await Promise.all(Array.from({ length: 5 }, () => store.add(image)))

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import PQueue from 'p-queue'
 import pRetry from 'p-retry'
@@ -7,15 +7,17 @@ import type { Descriptor } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { type ResolvedImage, resolvedImageSchema } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
-import { readDurableJson, writeDurableJson } from '../host/durable-file.ts'
+import { readDurableJson, removeDurable, writeDurableJson } from '../host/durable-file.ts'
+import { workUnderWay } from '../host/work-under-way.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
-import type { ImageStore } from './image-store.ts'
+import type { ImageStore, StoredImage } from './image-store.ts'
 import { openLayerBlob } from './layer-blob.ts'
 
 export interface ImageStoreOptions {
   folder: string
   api: Pick<ControlPlane, 'resolveImage' | 'download'>
   snapshots: Pick<Snapshotter, 'hasLayer' | 'addLayer'>
+  now(): number
   /** Before the second attempt at a layer; later ones wait twice as long each. */
   retryMs?: number
 }
@@ -23,15 +25,19 @@ export interface ImageStoreOptions {
 const LAYERS_AT_ONCE = 3
 const RETRIES = 4
 const RETRY_MS = 1000
+const USED_EVERY_MS = 60_000
+const IMAGE = /^[0-9a-f]{64}\.json$/
 
 /** Images as small files, `<hex>.json` each; their layers are the snapshotter's. */
 export async function openImageStore(options: ImageStoreOptions): Promise<ImageStore> {
-  const { folder, api, snapshots, retryMs = RETRY_MS } = options
+  const { folder, api, snapshots, now, retryMs = RETRY_MS } = options
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const downloads = new PQueue({ concurrency: LAYERS_AT_ONCE })
   /** Two images that share a layer wait for one download. */
   const underWay = new Map<Digest, Promise<void>>()
   const known = new Map<Digest, ResolvedImage>()
+  const usedAt = new Map<Digest, number>()
+  const pulls = workUnderWay(now)
   const pathOf = (digest: Digest) => join(folder, `${digestHex(digest)}.json`)
 
   const hasLayers = async (image: ResolvedImage) => {
@@ -58,14 +64,23 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
       throw await blob.explain(error)
     }
   }
+  /** The file's own time says when an image was last used. */
+  const used = async (digest: Digest) => {
+    const at = now()
+    if (at - (usedAt.get(digest) ?? 0) < USED_EVERY_MS) return
+    usedAt.set(digest, at)
+    await utimes(pathOf(digest), at / 1000, at / 1000).catch(() => {}) // It is only less exact then.
+  }
   const store: ImageStore = {
     find: async digest => {
       const image = known.get(digest) ?? (await readImage(pathOf(digest)))
       if (!image || !(await hasLayers(image))) return undefined
       known.set(digest, image)
+      await used(digest)
       return image
     },
     pull: async reference => {
+      using _ = pulls.begin()
       const image = await api.resolveImage(reference)
       const { layers } = image.manifest
       await Promise.all(
@@ -78,8 +93,24 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
       return image
     },
     add: image => writeDurableJson(pathOf(image.digest), image),
+    list: async () => {
+      const names = (await readdir(folder)).filter(name => IMAGE.test(name))
+      const found = await Promise.all(names.map(name => storedImage(join(folder, name))))
+      return found.filter(image => image !== undefined)
+    },
+    remove: async digest => {
+      known.delete(digest)
+      usedAt.delete(digest)
+      await removeDurable(pathOf(digest))
+    },
+    pullingSince: pulls.since,
   }
   return store
+}
+
+async function storedImage(path: string): Promise<StoredImage | undefined> {
+  const [image, info] = await Promise.all([readImage(path), stat(path).catch(() => undefined)])
+  return image && info && { digest: image.digest, layers: image.config.rootfs.diff_ids, usedAt: info.mtimeMs }
 }
 
 /** A file that holds no image is as good as none: the image is fetched again, and the file with it. */

@@ -10,8 +10,9 @@ const extraction = openExtraction(request)
 function answer(message: ToThread): FromThread {
   try {
     if (message === 'finish') extraction.finish()
-    else if (message !== 'abort') extraction.write(Buffer.from(message.buffer, message.byteOffset, message.byteLength))
-    return typeof message === 'string' ? 'done' : 'taken'
+    if (typeof message === 'string') return 'done'
+    extraction.write(Buffer.from(message.buffer, message.byteOffset, message.byteLength))
+    return message.buffer
   } catch (error) {
     return { fault: toFault(error) }
   }
@@ -23,8 +24,8 @@ let hasEnded = false
 parentPort?.on('message', (message: ToThread) => {
   if (hasEnded) return
   const reply = answer(message)
+  if (reply instanceof ArrayBuffer) return parentPort?.postMessage(reply, [reply])
   parentPort?.postMessage(reply)
-  if (reply === 'taken') return
   hasEnded = true
   extraction[Symbol.dispose]()
   parentPort?.close()

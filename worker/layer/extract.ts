@@ -3,7 +3,8 @@ import { type Fault, SlipwayError } from '#shared/errors.ts'
 import { type ExtractionRequest, openExtraction } from './extraction.ts'
 
 export type ToThread = Uint8Array<ArrayBuffer> | 'finish' | 'abort'
-export type FromThread = 'taken' | 'done' | { fault: Fault }
+/** A buffer comes back when its bytes were taken. */
+export type FromThread = ArrayBuffer | 'done' | { fault: Fault }
 
 const BATCH_BYTES = 512 * 1024
 const MAX_BATCHES_WAITING = 4
@@ -18,9 +19,10 @@ const THREAD_MEMORY_MIB = 512
  * an error the folder holds a part, which the caller removes.
  */
 export async function extract(request: ExtractionRequest, tar: AsyncIterable<Uint8Array>): Promise<void> {
-  const batches = batched(tar)
+  const spare: ArrayBuffer[] = []
+  const batches = batched(tar, spare)
   const first = await batches.next()
-  if (!first.done && !first.value.isLast) return extractInThread(request, first.value.bytes, batches)
+  if (!first.done && !first.value.isLast) return extractInThread(request, first.value.bytes, batches, spare)
   using extraction = openExtraction(request)
   if (!first.done) extraction.write(Buffer.from(first.value.bytes))
   extraction.finish()
@@ -31,38 +33,37 @@ interface Batch {
   isLast: boolean
 }
 
-/** Copies of the chunks in batches of about the same size, which may be handed to a thread for good. */
-async function* batched(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Batch, undefined> {
-  let held: Uint8Array[] = []
+/**
+ * Copies of the chunks in batches of the same size, which may be handed to a thread for good. Buffers that came back are
+ * filled again: new ones would cost as much as all else together, in page faults and collections.
+ */
+async function* batched(chunks: AsyncIterable<Uint8Array>, spare: ArrayBuffer[]): AsyncGenerator<Batch, undefined> {
+  const next = () => new Uint8Array(spare.pop() ?? new ArrayBuffer(BATCH_BYTES))
+  let bytes = next()
   let size = 0
   for await (const chunk of chunks) {
-    held.push(chunk)
-    size += chunk.length
-    if (size < BATCH_BYTES) continue
-    yield { bytes: joined(held, size), isLast: false }
-    held = []
-    size = 0
+    for (let at = 0; at < chunk.length; ) {
+      const part = chunk.subarray(at, at + bytes.length - size)
+      bytes.set(part, size)
+      size += part.length
+      at += part.length
+      if (size < bytes.length) continue
+      yield { bytes, isLast: false }
+      bytes = next()
+      size = 0
+    }
   }
-  yield { bytes: joined(held, size), isLast: true }
+  yield { bytes: bytes.subarray(0, size), isLast: true }
   return undefined
-}
-
-function joined(chunks: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(size)
-  let at = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, at)
-    at += chunk.length
-  }
-  return bytes
 }
 
 async function extractInThread(
   request: ExtractionRequest,
   first: Uint8Array<ArrayBuffer>,
   rest: AsyncIterable<Batch>,
+  spare: ArrayBuffer[],
 ): Promise<void> {
-  await using thread = startThread(request)
+  await using thread = startThread(request, spare)
   await thread.send(first)
   for await (const { bytes } of rest) await thread.send(bytes)
   await thread.finish()
@@ -74,7 +75,8 @@ interface Thread extends AsyncDisposable {
   finish(): Promise<void>
 }
 
-function startThread(request: ExtractionRequest): Thread {
+/** Buffers that the thread has done with go to `spare`. */
+function startThread(request: ExtractionRequest, spare: ArrayBuffer[]): Thread {
   const worker = new Worker(new URL('./extract-thread.ts', import.meta.url), {
     workerData: request,
     resourceLimits: { maxOldGenerationSizeMb: THREAD_MEMORY_MIB },
@@ -87,7 +89,8 @@ function startThread(request: ExtractionRequest): Thread {
   let taken = Promise.withResolvers<void>()
   worker.on('message', (message: FromThread) => {
     if (message === 'done') ended.resolve()
-    else if (message !== 'taken') ended.reject(asError(message.fault))
+    else if (message instanceof ArrayBuffer) spare.push(message)
+    else ended.reject(asError(message.fault))
     waiting--
     taken.resolve()
     taken = Promise.withResolvers()

@@ -1,34 +1,63 @@
 import { CONTEXT_ERRORS, ContextWriter } from './context-writer.ts'
+import { type IndexPaths, IndexWriter } from './index-writer.ts'
 import { LAYER_ERRORS, LayerWriter, type TarLimits } from './layer-writer.ts'
 import { invalidTar } from './tar-format.ts'
 import { TarReader } from './tar-reader.ts'
+import { TreeWriter } from './tree-writer.ts'
 
 /** What to write and where; plain data, so that it passes to a thread. */
-export interface ExtractionRequest {
-  kind: 'layer' | 'context'
-  /** An empty folder that this process owns. */
-  folder: string
+export type ExtractionRequest = {
   limits: TarLimits
-}
+} & (
+  | {
+      kind: 'layer' | 'context'
+      /** An empty folder that this process owns. */
+      folder: string
+    }
+  | ({ kind: 'index' } & IndexPaths)
+)
 
-/** A tar on its way into a folder, synchronously. */
+/** A tar on its way into a folder, or beside its index, synchronously. */
 export interface Extraction extends Disposable {
   write(chunk: Buffer): void
   /** After the last byte: throws for a tar that is cut off. */
   finish(): void
 }
 
-export function openExtraction({ kind, folder, limits }: ExtractionRequest): Extraction {
-  const isContext = kind === 'context'
-  const errors = isContext ? CONTEXT_ERRORS : LAYER_ERRORS
-  const writer = isContext ? new ContextWriter(folder, limits) : new LayerWriter(folder, limits)
-  const reader = new TarReader(writer, errors)
+export function openExtraction(request: ExtractionRequest): Extraction {
+  switch (request.kind) {
+    case 'index':
+      return new IndexWriter(request, request.limits)
+    case 'layer':
+      return openLayer(request.folder, request.limits)
+    case 'context':
+      return openContext(request.folder, request.limits)
+  }
+}
+
+function openLayer(folder: string, limits: TarLimits): Extraction {
+  const tree = new TreeWriter(folder, { followsLinks: true, keepsOwners: true, errors: LAYER_ERRORS })
+  const writer = new LayerWriter(tree, limits)
+  const reader = new TarReader(writer, LAYER_ERRORS)
+  return {
+    write: chunk => reader.write(chunk),
+    finish: () => {
+      reader.finish()
+      writer.finish()
+    },
+    [Symbol.dispose]: () => writer[Symbol.dispose](),
+  }
+}
+
+function openContext(folder: string, limits: TarLimits): Extraction {
+  const writer = new ContextWriter(folder, limits)
+  const reader = new TarReader(writer, CONTEXT_ERRORS)
   return {
     write: chunk => reader.write(chunk),
     finish: () => {
       reader.finish()
       // A layer's digest proves that it is whole; nothing else proves that of a context.
-      if (isContext && !reader.hasEnded) throw invalidTar(errors, 'has no end: the upload was cut off, or it is no tar')
+      if (!reader.hasEnded) throw invalidTar(CONTEXT_ERRORS, 'has no end: the upload was cut off, or it is no tar')
       writer.finish()
     },
     [Symbol.dispose]: () => writer[Symbol.dispose](),

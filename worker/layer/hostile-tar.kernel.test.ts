@@ -3,6 +3,9 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { SlipwayError } from '#shared/errors.ts'
+import { listing } from '#test/support/random-tree.ts'
+import { unmount, unmountBelow } from '../host/mount.ts'
+import { mountErofs } from '../host/mount-erofs.ts'
 import { extract } from './extract.ts'
 import type { TarEntry, TarEntryType } from './tar-format.ts'
 import { encodeHeader, paddingOf, TAR_END } from './tar-writer.ts'
@@ -13,7 +16,10 @@ let folder: string
 beforeAll(() => {
   folder = mkdtempSync('/var/tmp/slipway-hostile-')
 })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(async () => {
+  await unmountBelow(folder)
+  rmSync(folder, { recursive: true, force: true })
+})
 
 const TYPES: TarEntryType[] = ['file', 'folder', 'symlink', 'hardlink', 'character', 'fifo']
 /** `@` stands for the folder around the one that is written to. */
@@ -47,8 +53,15 @@ async function* streamOf(tar: Buffer) {
   yield tar
 }
 
-test.each(['layer', 'context'] as const)(
-  'a %s never reaches outside',
+const limits = { maxBytes: 10_000, maxEntries: 100 }
+function attempt(kind: 'layer' | 'context' | 'index', root: string, tar: Buffer): Promise<unknown> {
+  const files = { tar: join(root, 'tar'), index: join(root, 'index') }
+  const request = kind === 'index' ? { kind, limits, ...files } : { kind, limits, folder: root }
+  return extract(request, streamOf(tar)).catch((failure: unknown) => failure)
+}
+
+test.each(['layer', 'context', 'index'] as const)(
+  '%s: nothing outside is reached',
   async kind => {
     await fc.assert(
       fc.asyncProperty(fc.array(entry, { minLength: 1, maxLength: 8 }), async entries => {
@@ -57,8 +70,7 @@ test.each(['layer', 'context'] as const)(
         writeFileSync(join(around, 'outside/secret'), 'secret')
         const before = outsideOf(around)
         const tar = Buffer.concat([...entries.map(hostile => encoded(hostile, around)), TAR_END])
-        const request = { kind, folder: join(around, 'root'), limits: { maxBytes: 10_000, maxEntries: 100 } }
-        const error = await extract(request, streamOf(tar)).catch((failure: unknown) => failure)
+        const error = await attempt(kind, join(around, 'root'), tar)
         if (error !== undefined) expect(error).toBeInstanceOf(SlipwayError)
         if (error instanceof SlipwayError) expect(error.code).toMatch(/^(layer|context)\./)
         expect(outsideOf(around)).toEqual(before)
@@ -69,3 +81,33 @@ test.each(['layer', 'context'] as const)(
   },
   120_000,
 )
+
+test('an index refuses what unpacking refuses, and shows what it makes', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(entry, { minLength: 1, maxLength: 12 }), async entries => {
+      const around = mkdtempSync(join(folder, 'x-'))
+      const [unpacked, indexed, shown] = ['unpacked', 'indexed', 'shown'].map(name => join(around, name)) as [
+        string,
+        string,
+        string,
+      ]
+      for (const path of [unpacked, indexed, shown]) mkdirSync(path)
+      // On a disk, an implied folder takes the group of a set-group-ID one.
+      const plain = entries.map(hostile => ({ ...hostile, mode: hostile.mode & ~0o2000 }))
+      const tar = Buffer.concat([...plain.map(hostile => encoded(hostile, around)), TAR_END])
+      const errors = [await attempt('layer', unpacked, tar), await attempt('index', indexed, tar)]
+      const codes = errors.map(error => (error instanceof SlipwayError ? error.code : error))
+      expect(codes[1]).toEqual(codes[0])
+      if (codes[0] === undefined) {
+        mountErofs({ tar: join(indexed, 'tar'), index: join(indexed, 'index'), target: shown }, 'file')
+        expect(withoutTimes(shown)).toEqual(withoutTimes(unpacked))
+        await unmount(shown)
+      }
+      rmSync(around, { recursive: true })
+    }),
+    { numRuns: 500 },
+  )
+}, 120_000)
+
+/** Folders that the tar does not name, and whiteouts, have the time of their making on a disk. */
+const withoutTimes = (root: string) => listing(root).map(line => line.replace(/ (0|\d{18,19})(?= as )/, ''))

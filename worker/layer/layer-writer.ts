@@ -1,6 +1,5 @@
 import { invalidTar, namesOf, type TarEntry } from './tar-format.ts'
-import type { TarConsumer } from './tar-reader.ts'
-import { TreeWriter } from './tree-writer.ts'
+import type { StoredData, TarConsumer } from './tar-reader.ts'
 
 export interface TarLimits {
   /** Of all files together, holes included. */
@@ -16,23 +15,46 @@ export const OPAQUE_WHITEOUT = '.wh..wh..opq'
 const AUFS = '.wh..wh.'
 
 /**
- * Writes a layer's entries into an overlay folder: OCI whiteouts become 0/0 character devices and opaque marks.
+ * What a layer's entries become: files of a folder (`TreeWriter`), or an index (`IndexTree`). Names are Latin-1, without
+ * `..`; the root is the empty list; `path` is what errors name.
+ */
+export interface LayerTree extends Disposable {
+  /** A folder that is there keeps what is in it. */
+  folder(names: readonly string[], entry: TarEntry): void
+  /** Begins a file, whose bytes follow through `write` and `endFile`. */
+  file(names: readonly string[], entry: TarEntry, stored: StoredData): void
+  write(bytes: Buffer, offset: number): void
+  endFile(): void
+  symlink(names: readonly string[], entry: TarEntry): void
+  hardlink(names: readonly string[], target: readonly string[], entry: TarEntry): void
+  /** A device or FIFO. */
+  node(names: readonly string[], entry: TarEntry): void
+  /** Hides what lower layers have of this name. What this layer itself has of it stays. */
+  whiteout(names: readonly string[], path: string): void
+  /** Hides what lower layers have in this folder. */
+  opaque(names: readonly string[], path: string): void
+  /** After the last entry. */
+  finish(): void
+}
+
+/**
+ * Writes a layer's entries into a tree in overlay's form: OCI whiteouts become 0/0 character devices and opaque marks.
  * Absolute names lose their first slash; `..` in a name is refused, since no tool that makes layers writes it.
  * Device nodes are made, since they are part of an image: layers lie in a folder that root alone may enter, and are
  * mounted without devices, so that they are inert.
  */
 export class LayerWriter implements TarConsumer, Disposable {
-  readonly #tree: TreeWriter
+  readonly #tree: LayerTree
   readonly #limits: TarLimits
   #entries = 0
   #bytes = 0
 
-  constructor(folder: string, limits: TarLimits) {
-    this.#tree = new TreeWriter(folder, { followsLinks: true, keepsOwners: true, errors: LAYER_ERRORS })
+  constructor(tree: LayerTree, limits: TarLimits) {
+    this.#tree = tree
     this.#limits = limits
   }
 
-  entry(entry: TarEntry): void {
+  entry(entry: TarEntry, stored: StoredData): void {
     this.#count(entry)
     const names = safeNames(entry.path, entry.path)
     const name = names.at(-1) ?? ''
@@ -40,7 +62,7 @@ export class LayerWriter implements TarConsumer, Disposable {
       throw invalidTar(LAYER_ERRORS, 'lies below a whiteout', entry.path)
     }
     if (name.startsWith(WHITEOUT)) this.#hide(names, name, entry.path)
-    else this.#make(names, entry)
+    else this.#make(names, entry, stored)
   }
 
   data(bytes: Buffer, offset: number): void {
@@ -76,10 +98,10 @@ export class LayerWriter implements TarConsumer, Disposable {
     this.#tree.whiteout([...parent, hidden], path)
   }
 
-  #make(names: readonly string[], entry: TarEntry): void {
+  #make(names: readonly string[], entry: TarEntry, stored: StoredData): void {
     if (entry.type === 'folder') this.#tree.folder(names, entry)
     else if (names.length === 0) throw invalidTar(LAYER_ERRORS, 'would replace the root folder', entry.path)
-    else if (entry.type === 'file') this.#tree.file(names, entry)
+    else if (entry.type === 'file') this.#tree.file(names, entry, stored)
     else if (entry.type === 'symlink') this.#tree.symlink(names, entry)
     else if (entry.type === 'hardlink') this.#tree.hardlink(names, safeNames(entry.linkTarget, entry.path), entry)
     else this.#tree.node(names, entry)

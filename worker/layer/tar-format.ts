@@ -8,8 +8,8 @@ import { SlipwayError } from '#shared/errors.ts'
  */
 export const BLOCK = 512
 /** Of a name in bytes, as Linux has it (limits.h: PATH_MAX with its end, NAME_MAX). */
-const MAX_PATH = 4095
-const MAX_NAME = 255
+export const MAX_PATH = 4095
+export const MAX_NAME = 255
 /** Layers have it before a name that may itself be as long as names get. */
 const WHITEOUT_MARK = /^\.wh\./
 
@@ -91,16 +91,22 @@ export function decodeHeader(block: Buffer, errors: TarErrors): RawHeader | unde
 
 /** False: all zeros. Old tars summed signed bytes. */
 function hasRightSum(block: Buffer, errors: TarErrors): boolean {
-  let unsigned = 0
-  let signed = 0
+  let sum = 0
+  let negatives = 0
   for (let index = 0; index < BLOCK; index++) {
-    const byte = index >= 148 && index < 156 ? 32 : (block[index] ?? 0)
-    unsigned += byte
-    signed += byte > 127 ? byte - 256 : byte
+    const byte = block[index] ?? 0
+    sum += byte
+    negatives += byte >> 7
   }
-  if (unsigned === 8 * 32 && block.every(byte => byte === 0)) return false
-  const sum = decodeNumber(block.subarray(148, 156), errors)
-  if (sum !== unsigned && sum !== signed) {
+  if (sum === 0) return false
+  // The sum's own field counts as spaces.
+  for (let index = 148; index < 156; index++) {
+    const byte = block[index] ?? 0
+    sum += 32 - byte
+    negatives -= byte >> 7
+  }
+  const stored = decodeNumber(block.subarray(148, 156), errors)
+  if (stored !== sum && stored !== sum - 256 * negatives) {
     throw invalidTar(errors, 'has a block that is no header: it is damaged, or not a tar at all')
   }
   return true
@@ -109,17 +115,27 @@ function hasRightSum(block: Buffer, errors: TarErrors): boolean {
 /** Octal digits, or base 256 when the first bit is set (GNU); in the range that JavaScript counts exactly. */
 export function decodeNumber(field: Buffer, errors: TarErrors, path?: string): number {
   const first = field[0] ?? 0
-  if (first < 0x80) {
-    const digits = field.toString('latin1').replace(/^[ \0]+|[ \0].*$/gs, '')
-    if (!/^[0-7]*$/.test(digits)) throw invalidTar(errors, 'has a header with a number that is none', path)
-    return digits === '' ? 0 : Number.parseInt(digits, 8)
-  }
+  if (first < 0x80) return decodeOctal(field, errors, path)
   const bytes = Buffer.from(field)
   bytes[0] = first === 0xff ? 0xff : first & 0x7f
   const bits = BigInt(bytes.length * 8)
   const value = BigInt(`0x${bytes.toString('hex')}`)
   const number = Number(first === 0xff ? BigInt.asIntN(Number(bits), value) : value)
   if (!Number.isSafeInteger(number)) throw invalidTar(errors, 'has a header with a number too large', path)
+  return number
+}
+
+/** Digits between blanks and zero bytes; what comes after those does not count, and no digits are 0. */
+function decodeOctal(field: Buffer, errors: TarErrors, path?: string): number {
+  const isBlank = (byte: number | undefined) => byte === 0x20 || byte === 0
+  let at = 0
+  while (at < field.length && isBlank(field[at])) at++
+  let number = 0
+  for (; at < field.length && !isBlank(field[at]); at++) {
+    const digit = (field[at] ?? 0) - 0x30
+    if (digit < 0 || digit > 7) throw invalidTar(errors, 'has a header with a number that is none', path)
+    number = number * 8 + digit
+  }
   return number
 }
 

@@ -20,9 +20,17 @@ import {
   paxSparse,
 } from './tar-sparse.ts'
 
+/** Where the archive has a file's bytes. */
+export interface StoredData {
+  /** Of the first byte in the archive, a multiple of 512. */
+  position: number
+  /** The stretches of the file that the archive has, one behind the other from `position` on. Undefined: all of it. */
+  extents: readonly Extent[] | undefined
+}
+
 /** Takes what is in a tar, in its order. What it throws ends the reading. */
 export interface TarConsumer {
-  entry(entry: TarEntry): void
+  entry(entry: TarEntry, stored: StoredData): void
   /** Bytes of the last file at this offset, a view of what was written to the reader: gone after the call. */
   data(bytes: Buffer, offset: number): void
   /** The last entry is whole. */
@@ -80,6 +88,8 @@ export class TarReader {
   /** Bytes of the current entry that the archive still has. */
   #left = 0
   #padding = 0
+  /** Bytes of the archive taken so far. */
+  #position = 0
 
   constructor(consumer: TarConsumer, errors: TarErrors) {
     this.#consumer = consumer
@@ -112,6 +122,7 @@ export class TarReader {
     const count = Math.min(this.#want - this.#have, bytes.length)
     if (this.#phase !== 'padding') this.#gathered.push(Buffer.from(bytes.subarray(0, count)))
     this.#have += count
+    this.#position += count
     if (this.#have < this.#want) return count
     const [first = Buffer.alloc(0), ...more] = this.#gathered
     this.#gathered = []
@@ -265,7 +276,7 @@ export class TarReader {
     if (extents) checkExtents(extents, this.#entry.size, this.#left, this.#errors)
     // GNU marks a hole at the end by an extent without data.
     this.#extents = extents?.filter(({ length }) => length > 0)
-    this.#consumer.entry(this.#entry)
+    this.#consumer.entry(this.#entry, { position: this.#position, extents: this.#extents })
     this.#phase = 'data'
     if (this.#left === 0) this.#endEntry()
   }
@@ -276,6 +287,7 @@ export class TarReader {
     this.#consumer.data(bytes.subarray(0, count), (extent?.offset ?? 0) + this.#offset)
     this.#offset += count
     this.#left -= count
+    this.#position += count
     if (extent && this.#offset === extent.length) {
       this.#extentIndex++
       this.#offset = 0

@@ -32,6 +32,7 @@ import {
   setFileTimes,
   setTimes,
 } from '#worker/host/syscalls.ts'
+import type { LayerTree } from './layer-writer.ts'
 import { invalidTar, type TarEntry, type TarErrors, type Timestamp } from './tar-format.ts'
 
 export interface TreePolicy {
@@ -50,7 +51,8 @@ export interface TreeErrors extends TarErrors {
 /** The mark of a folder that hides what lower layers have in it (kernel documentation, overlayfs, "whiteouts and opaque directories"). */
 export const OPAQUE = 'trusted.overlay.opaque'
 const YES = Buffer.from('y')
-const MAX_LINKS = 40
+/** Through which one name may lead, as in Linux (linux/namei.h: MAXSYMLINKS). */
+export const MAX_LINKS = 40
 /** What an entry of a tar can bring about by itself; everything else is the host's doing. */
 const ENTRY_FAULTS = new Set([
   'ENOTDIR',
@@ -68,7 +70,7 @@ const ENTRY_FAULTS = new Set([
  * Makes entries of an untrusted tar below a folder, synchronously; a name cannot lead out of it whatever links are
  * there, since the kernel resolves it (openat2). Paths are lists of names in Latin-1, no `..`, the root is empty.
  */
-export class TreeWriter implements Disposable {
+export class TreeWriter implements LayerTree {
   readonly #root: number
   readonly #policy: TreePolicy
   readonly #resolve: number

@@ -13,22 +13,27 @@ import type { Trash } from './trash.ts'
 const LAYER = /^[0-9a-f]{64}$/
 const NEW = /^\.new-/
 
+/** Makes a layer's folder, empty before, out of its tar. */
+export type Fill = (tar: Readable, folder: string) => Promise<void>
+
 /**
- * Unpacked layers, a folder each by its diff ID. A layer appears by one rename, so it is whole for as long as the
+ * Layers, unpacked or in another form, a folder each by its diff ID. A layer appears by one rename, so it is whole for as long as the
  * kernel runs. After a power cut the layers without a mark are removed: they can be fetched again.
  */
 export class LayerFolders implements LayerStore {
   readonly #folder: string
   readonly #trash: Trash
+  readonly #fill: Fill
   readonly #marks: DurableMarks
-  /** By this process: what it saw may be in use, before anything on the disk says so. */
-  readonly #asked = new Set<Digest>()
+  /** When this process last asked for a layer: it may be in use before anything on the disk says so. */
+  readonly #asked = new Map<Digest, number>()
   readonly #leaving = new Set<Digest>()
   #count = 0
 
-  constructor(folder: string, trash: Trash) {
+  constructor(folder: string, trash: Trash, fill: Fill = unpackLayer) {
     this.#folder = folder
     this.#trash = trash
+    this.#fill = fill
     this.#marks = new DurableMarks(folder, diskUsage)
   }
 
@@ -37,7 +42,7 @@ export class LayerFolders implements LayerStore {
   }
 
   async has(diffId: Digest): Promise<boolean> {
-    this.#asked.add(diffId)
+    this.#asked.set(diffId, Date.now())
     return !this.#leaving.has(diffId) && (await stat(this.#pathOf(diffId)).catch(() => undefined)) !== undefined
   }
 
@@ -65,7 +70,7 @@ export class LayerFolders implements LayerStore {
     await mkdir(temporary, { mode: 0o755 }).catch(cause => {
       throw asKernelError(cause, `make ${temporary}`)
     })
-    await unpackLayer(tar, temporary)
+    await this.#fill(tar, temporary)
     await verify()
     await this.adopt(diffId, temporary)
   }
@@ -85,7 +90,7 @@ export class LayerFolders implements LayerStore {
     for (const diffId of (await this.list()).filter(layer => !kept.has(layer))) {
       // Its own times are the tar's; this one changed last when it came here.
       const { ctimeMs } = await stat(this.#pathOf(diffId))
-      if (ctimeMs >= olderThan || this.#asked.has(diffId)) continue
+      if (Math.max(ctimeMs, this.#asked.get(diffId) ?? 0) >= olderThan) continue
       await this.#remove(diffId)
       removed.push(diffId)
     }

@@ -8,7 +8,7 @@ import type { Digest } from '#shared/digest.ts'
 export interface LayerStore {
   /** Makes the store's folders where they are missing. */
   open(): Promise<void>
-  /** Asking says that the layer may be in use soon: `sweepUnused` leaves it alone from now on. */
+  /** Asking says that the layer may be in use soon: `sweepUnused` counts its age from here. */
   has(diffId: Digest): Promise<boolean>
   list(): Promise<Digest[]>
   /**
@@ -28,7 +28,7 @@ export interface LayerStore {
   lowerFolders(diffIds: readonly Digest[]): Promise<string[]>
   /** Bytes that the layer takes on the disk. Written down when it came, so that nobody walks a tree to know it. */
   sizeOf(diffId: Digest): Promise<number>
-  /** Removes layers that came before `olderThan` (Unix milliseconds), are not kept, and were not asked for; says which. */
+  /** Removes layers that came and were asked for before `olderThan` (Unix milliseconds) and are not kept; says which. */
   sweepUnused(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]>
   /** Removes what a crash left half made. Call before any other work. */
   sweep(): Promise<void>

@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import type { Digest } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { diskUsage } from '#worker/host/disk-usage.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { mountOverlay, type OverlayMount, unmount } from '#worker/host/mount.ts'
 import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
@@ -81,6 +82,10 @@ export class OverlaySnapshotter implements Snapshotter {
 
   layerSize(diffId: Digest): Promise<number> {
     return this.#parts.layers.sizeOf(diffId)
+  }
+
+  async writableSize(id: string): Promise<number> {
+    return (await this.#isWhole(id)) ? diskUsage(this.#upper(id)) : 0
   }
 
   async addLayer(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void> {

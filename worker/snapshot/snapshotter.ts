@@ -32,12 +32,14 @@ export interface Snapshotter {
   layers(): Promise<Digest[]>
   /** Bytes that a layer takes on the disk; known without a walk. */
   layerSize(diffId: Digest): Promise<number>
+  /** Bytes that a snapshot takes besides its layers. Walks what was written; nothing for one that is not there. */
+  writableSize(id: string): Promise<number>
   unmount(id: string): Promise<void>
   /** Unmounts and removes the snapshot with its writable layer. One that is not there is no error. */
   remove(id: string): Promise<void>
   /**
-   * Removes the layers that were there before `olderThan` (Unix milliseconds) and that neither a snapshot nor `kept`
-   * names, and says which. One that anybody asked for since this agent began stays: it may be in use before it is named.
+   * Removes the layers that came, and were last asked for by this process, before `olderThan` (Unix milliseconds) and that
+   * neither a snapshot nor `kept` names, and says which.
    */
   sweepLayers(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]>
   /** Removes what a crash left half made (temporary folders). Call before any other work. */

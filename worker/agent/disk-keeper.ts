@@ -1,0 +1,72 @@
+import type { Logger } from 'pino'
+import type { DesiredContainer } from '#shared/domain/container.ts'
+import type { ContainerId } from '#shared/domain/ids.ts'
+import type { Clock } from '#shared/ports/clock.ts'
+import type { HostUsage } from '#shared/protocol/agent.ts'
+import { type ReclaimPorts, reclaim } from '../execute/reclaim.ts'
+import type { DiskReserve } from '../host/disk-reserve.ts'
+import { diskRoom, logBytes, observeStores, type StorePorts } from '../observe/store-facts.ts'
+import { type ContainerFiles, usageOf } from '../reconcile/disk-usage.ts'
+import { planReclaim } from '../reconcile/plan-reclaim.ts'
+
+export interface DiskKeeperOptions {
+  ports: StorePorts & ReclaimPorts
+  reserve: DiskReserve
+  clock: Clock
+  log: Logger
+  /** Shares of the disk: above `high` room is made until `low`. What was used for less than `minAgeMs` stays. */
+  marks: { high: number; low: number; minAgeMs: number }
+  wanted(): readonly DesiredContainer[]
+  isLive(id: ContainerId): Promise<boolean>
+  /** When the oldest build or pull that is not over began: what it made may have no name yet. */
+  busySince(): number | undefined
+  /** Removes what a crash left in the build cache before then. */
+  sweepCache(olderThan: number): Promise<void>
+  report(usage: HostUsage): void
+}
+
+export interface DiskKeeper {
+  /** Makes room where there is too little, and removes layers that nothing names. */
+  makeRoom(): Promise<void>
+  /** Measures what takes room and says it. Walks what containers wrote: for the background. */
+  measure(): Promise<void>
+}
+
+/** A layer that is younger may belong to a crash whose build or pull comes again soon. */
+const UNNAMED_MS = 60 * 60_000
+/** Where the disk has room: what crashes left does not come often. */
+const SWEEP_EVERY_MS = 10 * 60_000
+
+/** Keeps the host's disk from filling up, and says what takes its room. */
+export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
+  const { ports, reserve, clock, log, marks, wanted, busySince } = options
+  /** What came into use later than this may be in use without a name. */
+  const unusedSince = (ageMs: number) => Math.min(clock.now() - ageMs, busySince() ?? Number.POSITIVE_INFINITY)
+
+  let sweptAt = Number.NEGATIVE_INFINITY
+  const makeRoom = async () => {
+    if ((await reserve.keep()) === 'given up') log.warn('the disk is full to its last blocks')
+    const { totalBytes, freeBytes } = await diskRoom(ports.dataFolder)
+    const isFull = totalBytes - freeBytes > marks.high * totalBytes
+    if (!isFull && clock.now() - sweptAt < SWEEP_EVERY_MS) return
+    sweptAt = clock.now()
+    const usedBefore = unusedSince(isFull ? marks.minAgeMs : UNNAMED_MS)
+    const plan = isFull ? planReclaim(await observeStores(ports, wanted()), { ...marks, usedBefore }) : []
+    await options.sweepCache(unusedSince(UNNAMED_MS))
+    const layers = await reclaim(ports, plan, usedBefore)
+    if (plan.length + layers.length > 0) log.info({ plan, layers }, 'room was made on the disk')
+  }
+  const measure = async () => {
+    const stores = await observeStores(ports, wanted())
+    const containers: ContainerFiles[] = []
+    // One behind the other: nobody waits, and the disk is for the containers.
+    for (const want of wanted()) containers.push(await filesOf(options, want))
+    options.report(usageOf(stores, containers, clock.now()))
+  }
+  return { makeRoom, measure }
+}
+
+async function filesOf({ ports, isLive }: DiskKeeperOptions, want: DesiredContainer): Promise<ContainerFiles> {
+  const writableBytes = await ports.snapshots.writableSize(want.id).catch(() => 0) // It may be leaving.
+  return { want, writableBytes, logBytes: await logBytes(ports, want.id), isLive: await isLive(want.id) }
+}

@@ -1,0 +1,50 @@
+import { stat, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Digest } from '#shared/digest.ts'
+import type { DesiredContainer } from '#shared/domain/container.ts'
+import type { ImageStore } from '../image/image-store.ts'
+import type { StoreFacts } from '../reconcile/plan-reclaim.ts'
+import type { Snapshotter } from '../snapshot/snapshotter.ts'
+
+export interface StorePorts {
+  images: Pick<ImageStore, 'list'>
+  snapshots: Pick<Snapshotter, 'layers' | 'layerSize' | 'list' | 'writableSize'>
+  cachedSteps(): Promise<StoreFacts['cachedSteps']>
+  containersFolder: string
+  dataFolder: string
+}
+
+export async function diskRoom(dataFolder: string): Promise<Pick<StoreFacts, 'totalBytes' | 'freeBytes'>> {
+  const { blocks, bavail, bsize } = await statfs(dataFolder)
+  return { totalBytes: blocks * bsize, freeBytes: bavail * bsize }
+}
+
+/** What the stores hold. Reads a small file for each image, cached step and layer; walks nothing. */
+export async function observeStores(ports: StorePorts, wanted: readonly DesiredContainer[]): Promise<StoreFacts> {
+  const held = new Set(wanted.filter(({ goal }) => goal.kind !== 'removed').map(({ spec }) => spec.imageDigest))
+  const [room, images, cachedSteps, layers] = await Promise.all([
+    diskRoom(ports.dataFolder),
+    ports.images.list(),
+    ports.cachedSteps(),
+    ports.snapshots.layers(),
+  ])
+  const layerBytes = new Map<Digest, number>()
+  for (const layer of layers) {
+    const bytes = await ports.snapshots.layerSize(layer).catch(() => 0) // It may be leaving.
+    layerBytes.set(layer, bytes)
+  }
+  return {
+    ...room,
+    images: images.map(image => ({ ...image, isHeld: held.has(image.digest) })),
+    cachedSteps,
+    layerBytes,
+  }
+}
+
+/** Bytes of a container's log; 0 where there is none yet. */
+export async function logBytes(
+  { containersFolder }: Pick<StorePorts, 'containersFolder'>,
+  id: string,
+): Promise<number> {
+  return (await stat(join(containersFolder, id, 'log')).catch(() => undefined))?.size ?? 0
+}

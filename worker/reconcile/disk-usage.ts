@@ -1,0 +1,57 @@
+import type { Digest } from '#shared/digest.ts'
+import type { ContainerSize, DesiredContainer } from '#shared/domain/container.ts'
+import type { Usage } from '#shared/domain/host.ts'
+import type { HostUsage } from '#shared/protocol/agent.ts'
+import type { StoreFacts } from './plan-reclaim.ts'
+
+/** A container's own files. */
+export interface ContainerFiles {
+  want: DesiredContainer
+  writableBytes: number
+  logBytes: number
+  isLive: boolean
+}
+
+const NONE: Usage = { count: 0, activeCount: 0, bytes: 0, reclaimableBytes: 0 }
+
+/** What takes room on this host, as `docker system df -v` and `docker ps -s` count it. Pure. */
+export function usageOf(stores: StoreFacts, containers: readonly ContainerFiles[], measuredAt: number): HostUsage {
+  const { images, cachedSteps, layerBytes } = stores
+  const sizeOf = (layers: Iterable<Digest>) => sum([...new Set(layers)].map(layer => layerBytes.get(layer) ?? 0))
+  const ofImages = new Set(images.flatMap(({ layers }) => layers))
+  const ofHeld = new Set(images.filter(({ isHeld }) => isHeld).flatMap(({ layers }) => layers))
+  const cachedOnly = cachedSteps.flatMap(({ layer }) => (layer && !ofImages.has(layer) ? [layer] : []))
+  const cacheBytes = sum(cachedSteps.map(({ bytes }) => bytes)) + sizeOf(cachedOnly)
+  const live = containers.filter(({ isLive }) => isLive)
+  const written = (some: readonly ContainerFiles[]) => sum(some.map(({ writableBytes }) => writableBytes))
+  const disk = {
+    measuredAt,
+    images: {
+      count: images.length,
+      activeCount: images.filter(({ isHeld }) => isHeld).length,
+      bytes: sizeOf(ofImages),
+      reclaimableBytes: sizeOf(ofImages.difference(ofHeld)),
+    },
+    containers: {
+      count: containers.length,
+      activeCount: live.length,
+      bytes: written(containers),
+      reclaimableBytes: written(containers) - written(live),
+    },
+    volumes: NONE, // There are none yet but in the containers' own files.
+    buildCache: { count: cachedSteps.length, activeCount: 0, bytes: cacheBytes, reclaimableBytes: cacheBytes },
+    logs: {
+      ...{ count: containers.length, activeCount: live.length, reclaimableBytes: 0 },
+      bytes: sum(containers.map(({ logBytes }) => logBytes)),
+    },
+  }
+  const layersOf = new Map(images.map(({ digest, layers }) => [digest, layers]))
+  const sizes = containers.map<ContainerSize>(({ want, writableBytes }) => ({
+    id: want.id,
+    writableBytes,
+    virtualBytes: writableBytes + sizeOf(layersOf.get(want.spec.imageDigest) ?? []),
+  }))
+  return { disk, containers: sizes }
+}
+
+const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
