@@ -44,6 +44,7 @@ export const ERRORS = {
   'manifest.not-found': { status: 404, retry: false },
   'manifest.invalid': { status: 400, retry: false },
   'manifest.blob-unknown': { status: 400, retry: false },
+  'manifest.in-use': { status: 405, retry: false },
   'manifest.too-large': { status: 413, retry: false },
   'digest.invalid': { status: 400, retry: false },
   'upload.not-found': { status: 404, retry: false },

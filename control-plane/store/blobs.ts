@@ -30,6 +30,15 @@ export function findBlobs(db: Database, digests: readonly Digest[]): Promise<Blo
     .where(sql`${blobs.digest} in ${among(digests)}`)
 }
 
+/** Those of these blobs that a repository may hand out. */
+export function findLinkedBlobs(db: Database, repository: string, digests: readonly Digest[]): Promise<BlobRow[]> {
+  return db
+    .select()
+    .from(blobs)
+    .where(sql`${blobs.digest} in ${among(digests)}
+      and ${blobs.digest} in (select digest from repository_blobs where repository = ${repository})`)
+}
+
 /** Keeps blobs from being collected for a while; those touched after `since` are left as they are, which saves the write. */
 export function touchBlobs(db: Database, digests: readonly Digest[], now: number, since: number) {
   return db

@@ -285,6 +285,15 @@ export function describeDistributionPush(get: () => { url: string; token: string
       expect([answer.status, await codeOf(answer)]).toEqual([400, 'MANIFEST_INVALID'])
     })
 
+    test('end-7: MANIFEST_INVALID for a descriptor of another size than its blob', async () => {
+      const client = open()
+      const { manifest } = await pushImage(client, repository('sizes'), 'v1')
+      const layers = manifest.layers.map(layer => ({ ...layer, size: layer.size + 1 }))
+      const answer = await client.pushManifest(repository('sizes'), 'v2', { ...manifest, layers })
+      expect([answer.status, await codeOf(answer)]).toEqual([400, 'MANIFEST_INVALID'])
+      expect((await client.send('HEAD', `/v2/${repository('sizes')}/manifests/v2`)).status).toBe(404)
+    })
+
     test('a manifest of up to 4 MiB is taken, a larger one is refused', async () => {
       const client = open()
       const { config, layer } = await pushImage(client, repository('large'), 'v1')

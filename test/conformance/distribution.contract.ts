@@ -263,6 +263,27 @@ export function describeDistribution(get: () => { url: string; token: string }):
       expect((await client.send('DELETE', `/v2/${name}/manifests/${digest}`)).status).toBe(404)
     })
 
+    test('end-9: an image of an index stays until the index is gone, also when its last tag goes', async () => {
+      const client = open()
+      const name = repository('del-child')
+      const { digest, manifest } = await pushImage(client, name, 'amd64')
+      const index = {
+        schemaVersion: 2,
+        mediaType: INDEX_TYPE,
+        manifests: [descriptor(IMAGE_TYPE, JSON.stringify(manifest))],
+      }
+      expect((await client.pushManifest(name, 'all', index, INDEX_TYPE)).status).toBe(201)
+      const kept = await client.send('DELETE', `/v2/${name}/manifests/${digest}`)
+      expect([kept.status, await codeOf(kept)]).toEqual([405, 'UNSUPPORTED'])
+      expect((await client.send('GET', `/v2/${name}/manifests/amd64`)).status).toBe(200)
+      const tag = await client.send('DELETE', `/v1/images/${encodeURIComponent(`${name}:amd64`)}`)
+      expect(tag.status).toBe(204)
+      expect((await client.send('GET', `/v2/${name}/manifests/amd64`)).status).toBe(404)
+      expect((await client.send('GET', `/v2/${name}/manifests/${digest}`)).status).toBe(200)
+      await client.send('DELETE', `/v2/${name}/manifests/${sha256(JSON.stringify(index))}`)
+      expect((await client.send('DELETE', `/v2/${name}/manifests/${digest}`)).status).toBe(202)
+    })
+
     test('end-10: a blob is deleted from its repository, and from no other', async () => {
       const client = open()
       const digest = await client.pushBlob(repository('del-a'), 'shared by two')
