@@ -79,7 +79,10 @@ export async function pushManifest(
     throw new SlipwayError('blob.digest-mismatch', `The manifest has digest ${digest}, not ${reference}.`)
   }
   if (!reference.includes(':') && !isTag(reference)) {
-    throw new SlipwayError('manifest.invalid', `${JSON.stringify(reference.slice(0, 128))} is no tag.`)
+    throw new SlipwayError(
+      'manifest.invalid',
+      `${JSON.stringify(reference.slice(0, 128))} is no tag: use letters, digits, . _ and -, neither . nor - first, at most 128.`,
+    )
   }
   await refuseOtherSizes(ports, repository, facts)
   const tag = isDigest(reference) ? undefined : reference
