@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
@@ -21,6 +22,7 @@ import { migrate } from './adapters/migrate.ts'
 import { requestBody } from './adapters/request-body.ts'
 import { sendFile } from './adapters/send-file.ts'
 import { openSqlite } from './adapters/sqlite.ts'
+import { endStalledClients } from './adapters/stalled-clients.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
 import { isToken, newToken } from './intent/principal.ts'
@@ -55,6 +57,8 @@ const environment = z
 
 const SWEEP_MS = 60_000
 const STOP_MS = 5000
+/** For a client to go on with what it sends, or with what it takes. */
+const STALL_MS = 5 * 60_000
 const REGISTRY_STEPS = 2000
 const project = join(import.meta.dirname, '..')
 const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
@@ -125,7 +129,7 @@ const answer = async (request: Request, env: HttpBindings): Promise<Response> =>
 
 const [hostname = '', port = ''] = environment.SLIPWAY_LISTEN.split(':')
 const server = serve(
-  // A layer may take longer to come than Node's five minutes for a request; a stalled one is given up by who reads it.
+  // A layer may take longer to come than Node's five minutes for a request; one that stalls is given up all the same.
   {
     fetch: (request, env) => answer(request, env as HttpBindings),
     hostname,
@@ -134,6 +138,7 @@ const server = serve(
   },
   () => log.info({ url: publicUrl }, 'ready'),
 )
+endStalledClients(server as Server, STALL_MS)
 server.on('error', (error: NodeJS.ErrnoException) => {
   const isTaken = error.code === 'EADDRINUSE'
   log.fatal(

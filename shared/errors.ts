@@ -30,6 +30,7 @@ export const ERRORS = {
   'host.unreachable': { status: 503, retry: true },
   'host.addresses-exhausted': { status: 507, retry: false },
   'host.disk-full': { status: 507, retry: true },
+  'host.storage-unusable': { status: 500, retry: false },
   'host.kernel-refused': { status: 500, retry: true },
   'host.command-failed': { status: 500, retry: true },
   // blobs and images

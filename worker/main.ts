@@ -41,6 +41,8 @@ const environment = z
       .string()
       .regex(/^[a-z0-9]{1,8}$/)
       .default('main'),
+    /** Empty: the best that works here. */
+    SLIPWAY_STORAGE_DRIVER: z.string().default(''),
     SLIPWAY_RUNTIME: z.enum(['crun', 'runc']).default('crun'),
     SLIPWAY_MEASURE_EVERY: durationSchema.default('60s'),
     /** In percent: above the first room is made on the disk of the data folder, until no more than the second is taken. */
@@ -80,6 +82,7 @@ const host = await openHost(
     dataFolder,
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
+    storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
   },
   api,
@@ -197,6 +200,7 @@ async function hostFacts(): Promise<HostFacts> {
     diskFreeBytes: disk.bavail * disk.bsize,
     agentVersion: VERSION,
     snapshotter: host.snapshots.name,
+    storage: host.storage,
     runtime: host.runtime.name,
     cgroup: cgroupVersion(),
   }

@@ -33,6 +33,8 @@ describe('where an upstream may send us', () => {
     [PUBLIC, 'https://[::ffff:10.0.0.1]/x'],
     [PUBLIC, 'https://[fd00::1]/x'],
     [PUBLIC, 'https://localhost/x'],
+    [PUBLIC, 'https://localhost./x'],
+    [PUBLIC, 'https://a.localhost./x'],
     [PUBLIC, 'https://u:p@cdn.example/x'],
     [PUBLIC, 'file:///etc/passwd'],
     [PUBLIC, null],

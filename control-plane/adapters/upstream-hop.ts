@@ -16,7 +16,8 @@ export function hopTo(endpointUrl: string, target: string | null, base: URL): UR
   throw new SlipwayError('upstream.answer-invalid', `${endpoint.host} sends us to an address that is not followed.`)
 }
 
-function isLocal(hostname: string): boolean {
+function isLocal(host: string): boolean {
+  const hostname = host.replace(/\.$/, '') // The same name, said to be whole.
   if (hostname === 'localhost' || hostname.endsWith('.localhost') || LOCAL_V4.test(`${hostname}.`)) return true
   if (!hostname.startsWith('[')) return false
   return /^\[(?:::|f[cde])/.test(hostname) // Loopback and mapped, unique local, link local.

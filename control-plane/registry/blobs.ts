@@ -3,7 +3,7 @@ import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { type BlobRow, findBlob, findLinkedBlob, linkBlobs, touchBlobs, unlinkBlob } from '../store/blobs.ts'
-import { findUpstreamBlob } from '../store/upstreams.ts'
+import { findUpstreamBlob, findUpstreamBlobs } from '../store/upstreams.ts'
 import { touchEveryMs } from './grace.ts'
 import { AGENT_PATIENCE_MS, CLIENT_PATIENCE_MS, pullBlob } from './pull-blob.ts'
 
@@ -19,6 +19,8 @@ export async function requireBlob(ports: Ports, repository: Repository, digest: 
   throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)
 }
 
+/** Of the upstream repositories that name a blob, for one request of a host. */
+const SOURCES_ASKED = 5
 /** containerd 2.3, and with it Docker 29, gives up on an answer whose headers take 30 s. */
 const PROMPT_MS = 10_000
 
@@ -60,9 +62,17 @@ export async function sizeOfBlob(ports: Ports, repository: Repository, digest: D
 export async function requireAnyBlob(ports: Ports, digest: Digest): Promise<BlobRow> {
   const blob = await stayingBlob(ports, () => findBlob(ports.db, digest))
   if (blob) return blob
-  const upstream = await findUpstreamBlob(ports.db, digest, undefined)
-  if (upstream) return pullBlob(ports, upstream, AGENT_PATIENCE_MS)
-  throw new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
+  let failure = new SlipwayError('blob.not-found', `The store has no blob ${digest}.`)
+  for (const upstream of await findUpstreamBlobs(ports.db, digest, SOURCES_ASKED)) {
+    try {
+      return await pullBlob(ports, upstream, AGENT_PATIENCE_MS)
+    } catch (error) {
+      // On its way: the host asks again. Anything else may be this source's alone, whose manifests anybody may write.
+      if (!(error instanceof SlipwayError) || error.code === 'upstream.busy') throw error
+      failure = error
+    }
+  }
+  throw failure
 }
 
 /** Finds a blob that is not collected for a while. One touched just now is looked for again: it may have gone before. */

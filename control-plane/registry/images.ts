@@ -50,13 +50,14 @@ export async function imageHistory(ports: Ports, reference: string) {
 
 /** Another name, in the same repository or another one, for an image or an index. Errors: `upstream.read-only`. */
 export async function tagImage(ports: Ports, reference: string, newTag: string): Promise<void> {
-  const { digest } = (await findByReference(ports, reference)).row
+  const found = await findByReference(ports, reference)
+  const { digest } = found.row
   const { repository, tag } = parseImageReference(newTag)
   if (!tag) throw new SlipwayError('image.reference-invalid', `${newTag} names no tag: write repository:tag.`)
   refuseUpstreamName(ports, repository)
   const now = ports.clock.now()
   await ports.db.batch([
-    ...copyIntoRepository(ports.db, parseRepository(repository), digest, now),
+    ...copyIntoRepository(ports.db, found.repository, parseRepository(repository), digest, now),
     ...setTag(ports.db, { repository, tag, digest, updatedAt: now }),
   ])
 }

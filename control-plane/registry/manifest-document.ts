@@ -25,6 +25,8 @@ const DOCKER = 'application/vnd.docker.distribution.manifest.v2+json'
 const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json'
 const INDEX = 'application/vnd.oci.image.index.v1+json'
 const IMAGE_CONFIGS: string[] = [MEDIA_TYPES.config, 'application/vnd.docker.container.image.v1+json']
+/** Documents whose kind is known; whatever else is pushed is kept as it came. */
+export const KNOWN_TYPES: readonly string[] = [DOCKER, DOCKER_LIST, MEDIA_TYPES.manifest, INDEX]
 const MAX_CHILDREN = 10_000
 
 const platformSchema = z.object({ architecture: z.string(), os: z.string(), variant: z.string().optional() })
@@ -59,6 +61,8 @@ const placesSchema = z
   .partial()
   .catch({})
 const namedSchema = z.looseObject({ digest: digestSchema })
+/** RFC 6838 §4.2. It is sent as a header: another one would make the manifest one that nobody can be given. */
+const MEDIA_TYPE = /^[a-z0-9][\w!#$&^.+-]{0,126}\/[a-z0-9][\w!#$&^.+-]{0,126}$/i
 const SCHEMA_1 = 'docker.distribution.manifest.v1'
 
 /** Reads a manifest; an unknown media type is kept as it came. Errors: `manifest.invalid` with the field. */
@@ -68,6 +72,7 @@ export function readManifest(bytes: Uint8Array, contentType: string | undefined)
   const named = contentType?.split(';')[0]?.trim() || undefined
   const mediaType = named ?? (typeof own === 'string' ? own : undefined)
   if (!mediaType) throw invalid('it has no media type: send it as Content-Type')
+  if (!MEDIA_TYPE.test(mediaType)) throw invalid(`${JSON.stringify(mediaType.slice(0, 255))} is no media type`)
   if (typeof own === 'string' && own !== mediaType) throw invalid(`it says mediaType ${own}, Content-Type ${mediaType}`)
   if (mediaType.includes(SCHEMA_1)) throw invalid('Docker schema 1 is no longer taken: push it with a newer client')
   return { ...factsOf(mediaType, value), named: namedIn(value) }

@@ -19,7 +19,7 @@ import { endBodyUpload, insertUploads } from '../store/uploads.ts'
 import { insertUpstreamBlobs } from '../store/upstreams.ts'
 import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { touchEveryMs } from './grace.ts'
-import { type ManifestFacts, readManifest } from './manifest-document.ts'
+import { KNOWN_TYPES, type ManifestFacts, readManifest } from './manifest-document.ts'
 import { type RunnableImage, runnableImage } from './runnable-image.ts'
 
 /** distribution-spec 1.1, "Pushing Manifests": registries should take 4 MiB at least. */
@@ -166,6 +166,7 @@ async function newManifest(
     needs: { blobs: facts.blobs.map(blob => blob.digest), manifests: facts.manifests },
     named: facts.named,
     isSparse: isPulled,
+    knownTypes: KNOWN_TYPES,
     upload,
     subject: facts.subject ?? null,
   }

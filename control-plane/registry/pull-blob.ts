@@ -32,7 +32,9 @@ export async function pullBlob(ports: Ports, wanted: UpstreamBlobRow, patienceMs
   const deadline = ports.clock.now() + patienceMs
   for (;;) {
     try {
-      await ports.share(`blob ${wanted.digest}`, () => bring(ports, wanted))
+      // By source too: that one repository has it not, or not for us, is nothing that those of another one should hear.
+      const { digest, size, source } = wanted
+      await ports.share(`blob ${digest} ${size} ${source}`, () => bring(ports, wanted))
       return await linked(ports, wanted)
     } catch (error) {
       const isBusy = error instanceof SlipwayError && error.code === 'upstream.busy'
@@ -82,9 +84,12 @@ interface Pull {
   isLast: boolean
 }
 
-/** One row for all who want this digest, whichever repository they want it for. */
-async function openPull(ports: Ports, { repository, digest }: UpstreamBlobRow): Promise<UploadId> {
-  const id = `pull-${digestHex(digest)}` as UploadId
+/**
+ * One row for all who want this digest, whichever repository they want it for. Sizes are what manifests say, which may
+ * lie: a row for each, so that a lie costs nothing of what came by the truth.
+ */
+async function openPull(ports: Ports, { repository, digest, size }: UpstreamBlobRow): Promise<UploadId> {
+  const id = `pull-${digestHex(digest)}-${size}` as UploadId
   const expiresAt = ports.clock.now() + UPLOAD_LIFE_MS
   await insertUploads(ports.db, [{ id, repository, objectKey: newObjectKey(ports.random), digest, size: 0, expiresAt }])
   return id

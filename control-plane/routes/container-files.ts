@@ -47,7 +47,6 @@ export function containerFileRoutes() {
   routes.openapi(exported, async c => {
     const { container, host } = await requireContainer(c.get('ports'), c.req.valid('param').container)
     const headers = { 'content-type': 'application/x-tar' }
-    if (c.req.method === 'HEAD') return c.body(null, 200, headers)
     return streamed(c, headers, gone => containerTar(c.get('ports'), host.id, container.id, gone))
   })
   return routes

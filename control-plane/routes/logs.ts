@@ -33,7 +33,6 @@ export function logRoutes() {
     const query = c.req.valid('query')
     const { container, host } = await requireContainer(c.get('ports'), c.req.valid('param').container)
     const [type, format] = presentation(c.req.header('accept'), query)
-    if (c.req.method === 'HEAD') return c.body(null, 200, { 'content-type': type, 'cache-control': 'no-store' })
     const wanted = {
       follow: query.follow ?? false,
       tail: query.tail === undefined || query.tail === 'all' ? undefined : Number(query.tail),

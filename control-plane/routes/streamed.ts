@@ -6,20 +6,24 @@ export type Pieces = (gone: AbortSignal) => AsyncGenerator<Uint8Array, void>
 
 /**
  * Answers with pieces that are made one at a time, when the client takes them. The first is made before the answer
- * begins, so that a failure is a problem with its status; a later one breaks the connection off.
+ * begins, so that a failure is a problem with its status; a later one breaks the connection off. HEAD makes none: Hono
+ * drops the body of its answer without ending it, and whoever makes the pieces would wait for ever.
  */
 export async function streamed(c: Context<AppEnv>, headers: Record<string, string>, make: Pieces): Promise<Response> {
+  if (c.req.method === 'HEAD') return c.body(null, 200, withoutStore(headers))
   const gone = goneSignal(c)
   const pieces = make(gone.signal)
   const first = await pieces.next()
-  return c.body(bodyOf(pieces, gone, first), 200, { ...headers, 'cache-control': 'no-store' })
+  return c.body(bodyOf(pieces, gone, first), 200, withoutStore(headers))
 }
 
 /** The same where the first piece may be long in coming: the answer begins at once. */
 export function streamedAtOnce(c: Context<AppEnv>, headers: Record<string, string>, make: Pieces): Response {
   const gone = goneSignal(c)
-  return c.body(bodyOf(make(gone.signal), gone), 200, { ...headers, 'cache-control': 'no-store' })
+  return c.body(bodyOf(make(gone.signal), gone), 200, withoutStore(headers))
 }
+
+const withoutStore = (headers: Record<string, string>) => ({ ...headers, 'cache-control': 'no-store' })
 
 function goneSignal(c: Context<AppEnv>): AbortController {
   const gone = new AbortController()

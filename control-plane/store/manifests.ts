@@ -24,6 +24,8 @@ export interface NewManifest {
   named: readonly Digest[]
   /** Of an upstream: what it names may be absent, and is fetched when someone asks for it. */
   isSparse: boolean
+  /** Media types of which more is known than their bytes. */
+  knownTypes: readonly string[]
   subject: Digest | null
   /** Of a large body: under which its object was written, and which ends with the batch. */
   upload?: { id: UploadId; objectKey: string } | undefined
@@ -46,7 +48,10 @@ function hasAll(repository: string, { needs, isSparse, upload }: NewManifest) {
  * it needs was there. What it needs is touched in the same batch, so that no collection comes in between.
  */
 export function insertManifest(db: Database, repository: string, made: NewManifest, now: number) {
-  const { row, named, subject } = made
+  const { row, named, subject, knownTypes } = made
+  const isKnown = (type: SQL) => sql`${type} in (select value from json_each(${JSON.stringify(knownTypes)}))`
+  const isBetter = sql`config is null and (excluded.config is not null
+    or (${isKnown(sql`excluded.media_type`)} and not ${isKnown(sql`media_type`)}))`
   const isWhole = hasAll(repository, made)
   const edges = JSON.stringify(named)
   const rows = JSON.stringify(row)
@@ -58,13 +63,14 @@ export function insertManifest(db: Database, repository: string, made: NewManife
         ${field('artifactType')}, row.value -> '$.annotations', ${field('config')}, ${field('architecture')}, ${field('os')},
         ${field('variant')}, ${field('imageSize')}, ${field('createdAt')}, ${field('touchedAt')}
         from (select ${rows} as value) as row where ${isWhole}`)
-      // The same bytes may have come under another media type first: what makes an image of them wins.
+      // The same bytes may have come under another media type first, in anybody's repository: what makes an image of
+      // them wins, and a type that is known over one that is not.
       .onConflictDoUpdate({
         target: manifests.digest,
         set: {
           touchedAt: now,
-          mediaType: sql`iif(config is null and excluded.config is not null, excluded.media_type, media_type)`,
-          artifactType: sql`iif(config is null and excluded.config is not null, excluded.artifact_type, artifact_type)`,
+          mediaType: sql`iif(${isBetter}, excluded.media_type, media_type)`,
+          artifactType: sql`iif(${isBetter}, excluded.artifact_type, artifact_type)`,
           imageSize: sql`max(image_size, excluded.image_size)`,
           architecture: sql`coalesce(architecture, excluded.architecture)`,
           os: sql`coalesce(os, excluded.os)`,
@@ -189,8 +195,11 @@ export function listReferrers(
     .limit(limit)
 }
 
-/** What a manifest is and names becomes part of another repository too: a tag there needs all of it. */
-export function copyIntoRepository(db: Database, repository: string, digest: Digest, now: number) {
+/**
+ * What a manifest is and names becomes part of another repository too: a tag there needs all of it. What is not here yet
+ * will come from where `from` has it, if that says: others only say that they have the same.
+ */
+export function copyIntoRepository(db: Database, from: string, repository: string, digest: Digest, now: number) {
   const subtree = sql`with recursive tree(digest) as (select ${digest} union
     select child from manifest_edges join tree on parent = digest) select digest from tree`
   return [
@@ -206,8 +215,9 @@ export function copyIntoRepository(db: Database, repository: string, digest: Dig
       .onConflictDoNothing(),
     db
       .insert(upstreamBlobs)
-      .select(sql`select ${repository}, ${upstreamBlobs.digest}, min(${upstreamBlobs.source}), ${upstreamBlobs.size}
-        from ${upstreamBlobs} where ${upstreamBlobs.digest} in (${subtree}) group by ${upstreamBlobs.digest}`)
+      .select(sql`select ${repository}, digest, source, size from (
+        select digest, source, size, max(repository = ${from}) from upstream_blobs
+        where digest in (${subtree}) group by digest) where true`)
       .onConflictDoNothing(),
   ] as const
 }

@@ -18,18 +18,31 @@ export function insertUpstreamBlobs(
     .onConflictDoNothing()
 }
 
-/** Where a blob comes from; without a repository, for whoever may read all of them, any place will do. */
+/** Where a repository's blob comes from. */
 export function findUpstreamBlob(
   db: Database,
   digest: Digest,
-  repository: string | undefined,
+  repository: string,
 ): Promise<UpstreamBlobRow | undefined> {
-  const isIn = repository === undefined ? undefined : eq(upstreamBlobs.repository, repository)
   return db
     .select()
     .from(upstreamBlobs)
-    .where(and(eq(upstreamBlobs.digest, digest), isIn))
+    .where(and(eq(upstreamBlobs.digest, digest), eq(upstreamBlobs.repository, repository)))
     .get()
+}
+
+/**
+ * Some of the places that a blob may come from, for whoever may read all of them; no two of them of one source and size.
+ * In no order: what only says that it has the blob, however often, does not keep the others from being asked in time.
+ */
+export function findUpstreamBlobs(db: Database, digest: Digest, limit: number): Promise<UpstreamBlobRow[]> {
+  return db
+    .select()
+    .from(upstreamBlobs)
+    .where(eq(upstreamBlobs.digest, digest))
+    .groupBy(upstreamBlobs.source, upstreamBlobs.size)
+    .orderBy(sql`random()`)
+    .limit(limit)
 }
 
 /** When a tag was last looked up; undefined for never. */

@@ -1,5 +1,12 @@
 import { z } from 'zod'
 
+/** How a host keeps the files of its containers: the driver in use, and whether each that there is could be. */
+export const storageSchema = z.object({
+  driver: z.string(),
+  drivers: z.array(z.object({ name: z.string(), usable: z.boolean(), reason: z.string().optional() })),
+})
+export type StorageFacts = z.infer<typeof storageSchema>
+
 const bytes = z.int().min(0)
 
 /** Things of one kind on a host's disk, as `docker system df` counts them. */
@@ -41,6 +48,7 @@ export const hostFactsSchema = z.object({
   diskFreeBytes: z.int(),
   agentVersion: z.string(),
   snapshotter: z.string(),
+  storage: storageSchema.optional(),
   runtime: z.string(),
   cgroup: z.enum(['v1', 'v2']),
 })

@@ -323,6 +323,36 @@ export function describeDistributionPush(get: () => { url: string; token: string
       expect(got.headers.get('content-type')).toBe(IMAGE_TYPE)
     })
 
+    test('the same bytes under an odd media type in another repository first: it is ours to say what they are', async () => {
+      const client = open()
+      const mark = { mark: crypto.randomUUID() }
+      const index = { schemaVersion: 2, manifests: [], annotations: mark }
+      const { config: _, layer } = await pushImage(client, repository('theirs'), 'first')
+      await pushImage(client, repository('ours'), 'first')
+      for (const name of ['theirs', 'ours'])
+        for (const blob of ['{}', layer]) await client.pushBlob(repository(name), blob)
+      const config = descriptor('application/vnd.example.config.v1+json', '{}')
+      const artifact = { schemaVersion: 2, config, layers: [descriptor(LAYER_TYPE, layer)], annotations: mark }
+      for (const [document, type] of [[index, INDEX_TYPE] as const, [artifact, IMAGE_TYPE] as const]) {
+        const digest = sha256(JSON.stringify(document))
+        for (const [name, said] of [['theirs', 'text/html'] as const, ['ours', type] as const]) {
+          expect((await client.pushManifest(repository(name), digest, document, said)).status).toBe(201)
+        }
+        await client.pushManifest(repository('theirs'), digest, document, 'text/html')
+        const got = await client.send('GET', `/v2/${repository('ours')}/manifests/${digest}`)
+        expect(got.headers.get('content-type')).toBe(type)
+      }
+    })
+
+    test('a media type that no header can bear is refused, in whichever place it is', async () => {
+      const client = open()
+      for (const mediaType of ['a/b\r\nset-cookie: c=d', 'a/€', 'nothing', `a/${'b'.repeat(300)}`]) {
+        const body = new TextEncoder().encode(JSON.stringify({ mediaType }))
+        const put = await client.send('PUT', `/v2/${repository('manifests')}/manifests/odd`, { body })
+        expect([mediaType, put.status, await codeOf(put)]).toEqual([mediaType, 400, 'MANIFEST_INVALID'])
+      }
+    })
+
     test('an unknown media type is kept as it came', async () => {
       const client = open()
       const type = 'application/vnd.example.thing.v1+json'

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { ApiClient } from '#infra/local/api-client.ts'
 import { buildContext } from '#infra/local/builds.ts'
 import { waitUntil } from '#infra/local/processes.ts'
+import type { StorageFacts } from '#shared/domain/host.ts'
 import { codeOf, logOf } from '#test/support/api.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
 import type { TestSlipway } from '#test/support/slipway.ts'
@@ -188,6 +189,16 @@ export function describeApi(get: () => TestSlipway): void {
       expect((await call<Container>('GET', `/v1/containers/${first.id}`)).name).toBe(first.name)
       await call('DELETE', `/v1/containers/${first.id}?wait=removed&timeout=20`)
       await call('DELETE', `/v1/containers/${second.id}?wait=removed&timeout=20`)
+    })
+
+    test('a host says which storage driver it uses, and why it uses no other', async () => {
+      type Seen = { id: string; facts?: { storage?: StorageFacts } }
+      const [listed] = (await call<{ items: Seen[] }>('GET', '/v1/hosts')).items
+      const { facts } = await call<Seen>('GET', `/v1/hosts/${listed?.id}`)
+      const { driver, drivers = [] } = facts?.storage ?? {}
+      expect(drivers.map(({ name }) => name)).toContain('vfs')
+      expect(drivers.find(({ name }) => name === driver)).toEqual({ name: driver, usable: true })
+      for (const { usable, reason } of drivers) expect(usable).toBe(reason === undefined)
     })
 
     test('a host that holds containers is not removed', async () => {

@@ -4,8 +4,9 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import type { Snapshot } from '../snapshot/snapshotter.ts'
 import type { HostPorts } from './ports.ts'
+import { unmountUnlessHeld } from './snapshot-holds.ts'
 
-export type SnapshotPorts = Pick<HostPorts, 'runtime' | 'snapshots' | 'images'>
+export type SnapshotPorts = Pick<HostPorts, 'runtime' | 'snapshots' | 'holds' | 'images'>
 
 /** A container's filesystem while it is looked at. */
 export interface OpenSnapshot extends Snapshot, AsyncDisposable {
@@ -28,11 +29,22 @@ export async function openSnapshot(
       `Container ${id} has no files on its host: it never started there, or is gone.`,
     )
   }
+  await using undo = new AsyncDisposableStack()
+  undo.defer(() => unmountUnneeded(ports, id))
+  undo.use(ports.holds.hold(id))
   const snapshot = await ports.snapshots.prepare(id, image.config.rootfs.diff_ids)
-  const close = async () => {
-    if (!(await hasProcess(ports, id))) await ports.snapshots.unmount(id)
+  const opened = undo.move()
+  return { ...snapshot, image, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+}
+
+/** For one whose hold is given back: unmounts when no process and no other holder needs it. */
+async function unmountUnneeded(ports: SnapshotPorts, id: ContainerId): Promise<void> {
+  for (let taken = -1; taken !== ports.holds.taken(); ) {
+    taken = ports.holds.taken()
+    // Whoever held it while we looked may have started a process since.
+    if (ports.holds.isHeld(id) || (await hasProcess(ports, id))) return
   }
-  return { ...snapshot, image, [Symbol.asyncDispose]: close }
+  await unmountUnlessHeld(ports, id)
 }
 
 /** Whether a container has a process, be it one that stands still or has not begun. */

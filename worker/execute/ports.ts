@@ -5,11 +5,13 @@ import type { OciRuntime } from '../runtime/oci-runtime.ts'
 import type { SeccompProfile } from '../runtime/seccomp.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ImageFetches } from './image-fetches.ts'
+import type { SnapshotHolds } from './snapshot-holds.ts'
 
 /** What executors need of the host. `main.ts` makes it once. */
 export interface HostPorts {
   runtime: OciRuntime
   snapshots: Snapshotter
+  holds: SnapshotHolds
   images: ImageStore
   fetches: ImageFetches
   network: NetworkDriver

@@ -1,11 +1,12 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HostPorts } from './ports.ts'
+import { unmountUnlessHeld } from './snapshot-holds.ts'
 
-/** Network and mount of an ended run go; log and writable layer stay. */
+/** Network and mount of an ended run go, the mount when nobody reads it any more; log and writable layer stay. */
 export async function releaseContainer(ports: HostPorts, id: string): Promise<void> {
   await ports.network.detach(id)
-  await ports.snapshots.unmount(id)
+  await unmountUnlessHeld(ports, id)
 }
 
 /** Everything of an id, in the order in which one holds the other; each step passes when there is nothing. */

@@ -16,6 +16,7 @@ import { resolveUser } from '../runtime/user.ts'
 import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
 import type { HostPorts } from './ports.ts'
+import { unmountUnlessHeld } from './snapshot-holds.ts'
 import { makeVolumeFolders } from './volume-folders.ts'
 
 const ACCOUNT_FILE_LIMIT = 1024 * 1024
@@ -35,6 +36,7 @@ export async function runContainer(
   await writeRecord(folder, record)
   try {
     await using undo = new AsyncDisposableStack()
+    using _ = ports.holds.hold(want.id) // Given back before anything is undone.
     const config = await makeReady(want, folder, ports, undo)
     undo.defer(() => ports.runtime.delete(want.id))
     await ports.runtime.create(want.id, { config, path: folder, logPath: logPathOf(ports, want.id), statePath: folder })
@@ -67,7 +69,7 @@ export async function prepareContainer(want: DesiredContainer, ports: HostPorts)
   try {
     const image = await imageOf(want, ports)
     await ports.snapshots.prepare(want.id, image.config.rootfs.diff_ids)
-    await ports.snapshots.unmount(want.id)
+    await unmountUnlessHeld(ports, want.id)
     await writeRecord(folder, { ...record, failure: undefined })
   } catch (error) {
     await writeRecord(folder, { ...record, failure: failureAfter(record.failure, error, ports.clock.now()) })
@@ -85,7 +87,7 @@ async function makeReady(
   const { id, spec, endpoint } = want
   // Before anything else: an earlier run may have left them, and a start that fails holds no port.
   undo.defer(() => ports.network.detach(id))
-  undo.defer(() => ports.snapshots.unmount(id))
+  undo.defer(() => unmountUnlessHeld(ports, id))
   const image = await imageOf(want, ports)
   const work = [
     ports.snapshots.prepare(id, image.config.rootfs.diff_ids),

@@ -22,6 +22,8 @@ export interface OverlayKind {
   name: string
   /** Mounts without device files: what an image brings as a device node stays inert. */
   mount(overlay: OverlayMount): Promise<void>
+  /** Takes out of a writable folder what no layer may hold. */
+  tidyUpper?(upper: string): Promise<void>
   /** Where the layers lie, below the driver's data folder. */
   openLayers(dataFolder: string, trash: Trash): LayerStore
 }
@@ -120,6 +122,7 @@ export class OverlaySnapshotter implements Snapshotter {
     const diffIds = await this.#parts.snapshots.layersOf(id)
     const isThere = diffIds && (await this.#isWhole(id))
     if (!isThere) throw new SlipwayError('internal', `There is no snapshot ${id} whose changes could be read.`)
+    await this.#parts.kind.tidyUpper?.(this.#upper(id))
     return { upper: this.#upper(id), lower: await this.#lower(diffIds), async [Symbol.asyncDispose]() {} }
   }
 
@@ -134,6 +137,7 @@ export class OverlaySnapshotter implements Snapshotter {
         await removePrivateMarks(upper).catch(cause => {
           throw asKernelError(cause, `read ${upper}`)
         })
+        await this.#parts.kind.tidyUpper?.(upper)
         await layers.adopt(diffId, upper)
       }
       await trash.remove(snapshots.pathOf(id))

@@ -1,13 +1,33 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Digest, digestFromHex } from '#shared/digest.ts'
+import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
+import { packLayer } from '#worker/layer/pack.ts'
+import { isKeptXattr } from '#worker/layer/tree-writer.ts'
 import type { Snapshotter } from './snapshotter.ts'
 
 interface TestLayer {
@@ -31,13 +51,65 @@ function layerOf(files: Record<string, string>, ...tarOptions: string[]): TestLa
 }
 
 const good = async () => {}
+/** A change of each kind. */
+function changeMuch(root: string): void {
+  rmSync(join(root, 'etc/gone'))
+  rmSync(join(root, 'opaque'), { recursive: true })
+  mkdirSync(join(root, 'opaque'))
+  writeFileSync(join(root, 'opaque/fresh'), 'fresh')
+  rmSync(join(root, 'kept'), { recursive: true })
+  writeFileSync(join(root, 'kept'), 'a file now')
+  const name = join(root, 'etc/name')
+  const { atime, mtime } = statSync(name)
+  writeFileSync(name, 'esab') // As long as before, and as old.
+  utimesSync(name, atime, mtime)
+  writeFileSync(join(root, 'etc/one'), 'one')
+  chownSync(join(root, 'etc/one'), 1000, 1000)
+  chmodSync(join(root, 'etc/one'), 0o4755)
+  lsetxattr(join(root, 'etc/one'), 'user.mine', Buffer.from('mine'))
+  lsetxattr(join(root, 'etc/one'), 'security.capability', CAPABILITY)
+  linkSync(join(root, 'etc/one'), join(root, 'etc/twin'))
+  symlinkSync('../../escape', join(root, 'etc/link'))
+}
+
+/** cap_net_raw+ep, as setcap writes it (linux/capability.h, VFS_CAP_REVISION_2). */
+const CAPABILITY = Buffer.from('0100000200200000000000000000000000000000', 'hex')
+
+/** All that can be seen of a tree, a line an entry. */
+function viewOf(root: string): string {
+  const names = readdirSync(root, { recursive: true, encoding: 'utf8' }).sort()
+  const inodes = new Map<bigint, string>()
+  return names
+    .map(name => {
+      const at = join(root, name)
+      const stat = lstatSync(at, { bigint: true })
+      if (!inodes.has(stat.ino)) inodes.set(stat.ino, name)
+      const same = stat.isDirectory() ? '' : inodes.get(stat.ino)
+      const text = stat.isFile() ? readFileSync(at, 'utf8') : stat.isSymbolicLink() ? readlinkSync(at) : ''
+      const attributes = llistxattr(at)
+        .filter(isKeptXattr)
+        .sort()
+        .map(key => `${key}=${lgetxattr(at, key)?.toString('hex')}`)
+      const kind = stat.isFile() ? `file ${stat.size}` : 'other'
+      return [`/${name} ${kind}`, stat.mode, stat.uid, stat.gid, stat.mtimeNs, same, text, ...attributes].join(' ')
+    })
+    .join('\n')
+}
+
 /** Every name below a folder. */
 const namesIn = async (folder: string) =>
   (await readdir(folder, { recursive: true, withFileTypes: true })).map(({ name }) => name)
 const stream = (tar: Buffer) => Readable.from([tar], { objectMode: false })
 
-/** What every Snapshotter does. Needs root. `open` opens the same folder again, as another agent would. */
-export function describeSnapshotter(name: string, open: (folder: string) => Promise<Snapshotter>): void {
+/**
+ * What every Snapshotter does. Needs root. `open` opens the same folder again, as another agent would; `makeFolder` makes
+ * one on a filesystem that the driver can use.
+ */
+export function describeSnapshotter(
+  name: string,
+  open: (folder: string) => Promise<Snapshotter>,
+  makeFolder = () => mkdtempSync(join(tmpdir(), 'slipway-snapshots-')),
+): void {
   describe(`snapshotter: ${name}`, () => {
     let folder: string
     let snapshots: Snapshotter
@@ -45,7 +117,7 @@ export function describeSnapshotter(name: string, open: (folder: string) => Prom
     const top = layerOf({ 'etc/name': 'top', 'etc/.wh.gone': '', 'opaque/.wh..wh..opq': '', 'opaque/new': 'new' })
 
     beforeAll(async () => {
-      folder = mkdtempSync(join(tmpdir(), 'slipway-snapshots-'))
+      folder = makeFolder()
       snapshots = await open(folder)
       await snapshots.sweep()
       for (const { tar, diffId } of [base, top]) await snapshots.addLayer(diffId, stream(tar), good)
@@ -99,6 +171,46 @@ export function describeSnapshotter(name: string, open: (folder: string) => Prom
       const next = await snapshots.prepare('next', [base.diffId, diffId])
       expect(readFileSync(join(next.rootfs, 'grown'), 'utf8')).toBe('grown')
       expect((await snapshots.list()).map(({ id }) => id)).not.toContain('grown')
+    })
+
+    test('changes that are packed and added again, or adopted, show what was written', async () => {
+      const { rootfs } = await snapshots.prepare('work', [base.diffId])
+      changeMuch(rootfs)
+      const seen = viewOf(rootfs)
+      await snapshots.unmount('work')
+      const path = `${folder}.layer.tar.gz`
+      try {
+        const { diffId, tar } = await pack('work', path)
+        expect(seen).toContain('/etc/twin file 3')
+        const adopted = digestFromHex('c'.repeat(64))
+        await snapshots.addLayer(diffId, stream(tar), good)
+        await snapshots.adoptUpper('work', adopted)
+        for (const layer of [diffId, adopted]) {
+          const again = await snapshots.prepare(`again-${layer.slice(7, 12)}`, [base.diffId, layer])
+          expect(viewOf(again.rootfs)).toEqual(seen)
+          await snapshots.remove(again.id)
+        }
+      } finally {
+        rmSync(path, { force: true })
+      }
+    })
+
+    async function pack(id: string, path: string): Promise<TestLayer> {
+      await using changes = await snapshots.openChanges(id)
+      const { diffId } = await packLayer(changes.upper, { path, lower: changes.lower })
+      return { diffId, tar: gunzipSync(readFileSync(path)) }
+    }
+
+    test.each([2, 130, 500])('%i layers', async count => {
+      const own = Array.from({ length: count }, (_, at) => layerOf({ same: `${at}`, [`own${at % 7}`]: `${at}` }))
+      for (const { tar, diffId } of own) await snapshots.addLayer(diffId, stream(tar), good)
+      const { rootfs, id } = await snapshots.prepare(
+        `many${count}`,
+        own.map(({ diffId }) => diffId),
+      )
+      expect(readFileSync(join(rootfs, 'same'), 'utf8')).toBe(`${count - 1}`)
+      expect(readdirSync(rootfs).length).toBe(Math.min(count, 7) + 1)
+      await snapshots.remove(id)
     })
 
     test('a layer that is not what it was said to be leaves nothing', async () => {

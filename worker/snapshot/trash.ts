@@ -17,8 +17,15 @@ export class Trash {
   readonly #onFailure: (error: unknown) => void
   #count = 0
 
-  /** `onFailure` hears of removals that nobody waits for. */
-  constructor(folder: string, onFailure: (error: unknown) => void) {
+  readonly #removeTree: (path: string) => Promise<void>
+
+  /** `onFailure` hears of removals that nobody waits for; `remove` removes a folder of ours for good. */
+  constructor(
+    folder: string,
+    onFailure: (error: unknown) => void,
+    remove: (path: string) => Promise<void> = path => removeTree(path),
+  ) {
+    this.#removeTree = remove
     this.#folder = folder
     this.#onFailure = onFailure
   }
@@ -33,7 +40,7 @@ export class Trash {
       const place = join(this.#folder, `${this.#count++}-${basename(path)}`)
       try {
         await rename(path, place)
-        return () => this.#removals.add(() => removeTree(place))
+        return () => this.#removals.add(() => this.#removeTree(place))
       } catch (error) {
         const errno = errnoOf(error)
         if (errno === 'ENOENT') return async () => {}
@@ -64,7 +71,7 @@ export class Trash {
   async sweep(): Promise<void> {
     await unmountBelow(this.#folder).catch(this.#onFailure)
     for (const name of await readdir(this.#folder)) {
-      this.#removals.add(() => removeTree(join(this.#folder, name))).catch(this.#onFailure)
+      this.#removals.add(() => this.#removeTree(join(this.#folder, name))).catch(this.#onFailure)
     }
   }
 

@@ -1,0 +1,115 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, rename, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Digest } from '#shared/digest.ts'
+import { readBootId } from '#worker/host/boot-id.ts'
+import { asKernelError } from '#worker/host/kernel-error.ts'
+import { turns } from '#worker/host/turns.ts'
+import { applyLayer } from './apply-layer.ts'
+import type { LayerStore } from './layer-store.ts'
+import type { Trash } from './trash.ts'
+
+/** How a driver keeps whole trees. */
+export interface TreeKind {
+  name: string
+  /** Makes an empty tree. */
+  create(path: string): Promise<void>
+  copy(from: string, to: string): Promise<void>
+  /** Whether a copy costs nothing, so that a tree is best made out of one of fewer layers. */
+  isCopyFree: boolean
+  /** Removes a folder and the trees in it. */
+  remove(path: string): Promise<void>
+}
+
+/**
+ * What lists of layers look like on top of each other: a tree each, that nobody writes to, made when it is asked for and
+ * made again after a reboot (`bases/<boot>/<name>`), since nobody waited until it was on the disk.
+ */
+export class BaseTrees {
+  readonly #folder: string
+  readonly #kind: TreeKind
+  readonly #layers: LayerStore
+  readonly #trash: Trash
+  readonly #inTurn = turns()
+  #boot = ''
+  #count = 0
+
+  constructor(folder: string, kind: TreeKind, layers: LayerStore, trash: Trash) {
+    this.#folder = folder
+    this.#kind = kind
+    this.#layers = layers
+    this.#trash = trash
+  }
+
+  async open(): Promise<void> {
+    this.#boot = join(this.#folder, await readBootId())
+    await mkdir(this.#boot, { recursive: true, mode: 0o700 })
+  }
+
+  /** Finds or makes the tree of these layers, bottom first. `use` has it for as long as it runs. */
+  with<T>(diffIds: readonly Digest[], use: (path: string) => Promise<T>): Promise<T> {
+    return this.#inTurn(nameOf(diffIds), async () => {
+      const folders = await this.#layers.lowerFolders(diffIds)
+      const path = this.#pathOf(diffIds)
+      if (!(await isThere(path))) await this.#make(diffIds, folders)
+      return use(path)
+    })
+  }
+
+  async #make(diffIds: readonly Digest[], folders: readonly string[]): Promise<void> {
+    const temporary = join(this.#boot, `.new-${this.#count++}`)
+    await using undo = new AsyncDisposableStack()
+    undo.defer(() => this.#trash.discard(temporary))
+    try {
+      const done = this.#kind.isCopyFree ? await this.#longestPrefix(diffIds) : 0
+      if (done > 0) await this.#kind.copy(this.#pathOf(diffIds.slice(0, done)), temporary)
+      else await this.#kind.create(temporary)
+      for (const folder of folders.slice(done)) await applyLayer(folder, temporary)
+      await rename(temporary, this.#pathOf(diffIds))
+    } catch (error) {
+      throw asKernelError(error, `put layers together in ${temporary}`)
+    }
+    undo.move()
+  }
+
+  async #longestPrefix(diffIds: readonly Digest[]): Promise<number> {
+    for (let length = diffIds.length - 1; length > 0; length--) {
+      if (await isThere(this.#pathOf(diffIds.slice(0, length)))) return length
+    }
+    return 0
+  }
+
+  /** Removes the trees of all lists but these. */
+  async sweepUnused(lists: readonly (readonly Digest[])[]): Promise<void> {
+    const kept = new Set(lists.map(nameOf))
+    for (const name of await readdir(this.#boot)) {
+      if (kept.has(name) || name.startsWith('.new-')) continue
+      await this.#inTurn(name, () => this.#trash.removeSoon(join(this.#boot, name)))
+    }
+  }
+
+  /** Before any other work: removes what a crash left half made, and the trees of an earlier boot. */
+  async sweep(): Promise<void> {
+    for (const boot of await readdir(this.#folder)) {
+      const path = join(this.#folder, boot)
+      const left = (await readdir(path)).filter(name => path !== this.#boot || name.startsWith('.new-'))
+      for (const name of left) await this.#trash.removeSoon(join(path, name))
+      if (path !== this.#boot) await this.#trash.removeSoon(path)
+    }
+  }
+
+  #pathOf(diffIds: readonly Digest[]): string {
+    return join(this.#boot, nameOf(diffIds))
+  }
+}
+
+function nameOf(diffIds: readonly Digest[]): string {
+  return createHash('sha256').update(diffIds.join()).digest('hex')
+}
+
+function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
+}

@@ -1,0 +1,50 @@
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { waitUntil } from '#infra/local/processes.ts'
+import { FUSE_OVERLAY } from './fuse-overlay.ts'
+import { openOverlaySnapshotter } from './overlay-snapshotter.ts'
+import { describeSnapshotter } from './snapshotter.contract.ts'
+
+const open = (folder: string) => openOverlaySnapshotter(folder, () => {}, FUSE_OVERLAY)
+describeSnapshotter('fuse-overlayfs', open)
+
+/** The daemon of a mount, known by its arguments. */
+function daemonOf(rootfs: string): number | undefined {
+  const isDaemon = (pid: string) => {
+    try {
+      return (
+        readlinkSync(`/proc/${pid}/exe`).endsWith('/fuse-overlayfs') &&
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(rootfs)
+      )
+    } catch {
+      return false
+    }
+  }
+  const found = readdirSync('/proc').find(name => /^\d+$/.test(name) && isDaemon(name))
+  return found === undefined ? undefined : Number(found)
+}
+
+test('a daemon that died is noticed and replaced; one ends with its mount', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'slipway-fuse-'))
+  try {
+    const snapshots = await open(folder)
+    await snapshots.sweep()
+    const { rootfs } = await snapshots.prepare('one', [])
+    writeFileSync(join(rootfs, 'kept'), 'kept')
+    const daemon = daemonOf(rootfs)
+    if (daemon === undefined) throw new Error('No daemon serves the mount.')
+    process.kill(daemon, 'SIGKILL')
+    const isDead = async () => (await snapshots.list())[0]?.isMounted === false
+    expect(await waitUntil(isDead, 10_000)).toBe(true)
+    await snapshots.prepare('one', [])
+    expect(readFileSync(join(rootfs, 'kept'), 'utf8')).toBe('kept')
+    await snapshots.unmount('one')
+    expect(await waitUntil(async () => daemonOf(rootfs) === undefined, 10_000)).toBe(true)
+    await snapshots.remove('one')
+    await snapshots.settled()
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})

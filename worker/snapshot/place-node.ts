@@ -1,0 +1,72 @@
+import {
+  type BigIntStats,
+  chmodSync,
+  constants,
+  copyFileSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  readlinkSync,
+  symlinkSync,
+} from 'node:fs'
+import { errnoOf } from '#worker/host/kernel-error.ts'
+import { lgetxattr, llistxattr, lsetxattr, mknod, setTimes } from '#worker/host/syscalls.ts'
+import { isKeptXattr } from '#worker/layer/tree-writer.ts'
+
+/** What a hard link cannot do here: another filesystem or subvolume, or too many names. */
+const NO_LINK = new Set(['EXDEV', 'EMLINK', 'EPERM'])
+const BILLION = 1_000_000_000n
+
+/** Names of files that were copied, by inode: their other names become links to the copy. Of one tree and one pass. */
+export type Copied = Map<bigint, Buffer>
+
+/**
+ * Gives a file, link or device another name, or makes a copy (sharing blocks where the filesystem can) where it cannot
+ * have one there. `from` and `to` are never followed.
+ */
+export function placeNode(from: Buffer, stat: BigIntStats, to: Buffer, copied: Copied): void {
+  try {
+    linkSync(copied.get(stat.ino) ?? from, to)
+  } catch (error) {
+    if (!NO_LINK.has(errnoOf(error) ?? '')) throw error
+    copyNode(from, stat, to)
+    if (stat.nlink > 1n) copied.set(stat.ino, to)
+  }
+}
+
+function copyNode(from: Buffer, stat: BigIntStats, to: Buffer): void {
+  if (stat.isFile()) copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  else if (stat.isSymbolicLink()) symlinkSync(readlinkSync(from, 'buffer'), to)
+  else mknod(to, Number(stat.mode & 0o170000n) | 0o600, ...deviceOf(stat))
+  copyMetadata(from, stat, to)
+}
+
+/** Makes a folder, empty and as the given one is; `setTimeLike` gives it its time again once it is filled. */
+export function makeFolderLike(from: Buffer, stat: BigIntStats, to: Buffer): void {
+  mkdirSync(to, { mode: 0o700 })
+  copyMetadata(from, stat, to)
+}
+
+/** Owner first: its change takes set-user-ID and capabilities away. */
+export function copyMetadata(from: Buffer, stat: BigIntStats, to: Buffer): void {
+  lchownSync(to, Number(stat.uid), Number(stat.gid))
+  if (!stat.isSymbolicLink()) chmodSync(to, Number(stat.mode & 0o7777n))
+  for (const name of llistxattr(from).filter(isKeptXattr)) {
+    const bytes = Buffer.from(name, 'latin1')
+    const value = lgetxattr(from, bytes)
+    if (value) lsetxattr(to, bytes, value)
+  }
+  setTimeLike(stat, to)
+}
+
+export function setTimeLike({ mtimeNs }: BigIntStats, to: Buffer): void {
+  const seconds = (mtimeNs - (((mtimeNs % BILLION) + BILLION) % BILLION)) / BILLION
+  setTimes(to, Number(seconds), Number(mtimeNs - seconds * BILLION))
+}
+
+/** The reverse of what `mknod` of host/syscalls.ts does. */
+function deviceOf({ rdev }: BigIntStats): [major: number, minor: number] {
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)
+  return [Number(major), Number(minor)]
+}

@@ -1,0 +1,168 @@
+import { type BigIntStats, closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { lgetxattr, llistxattr, lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
+import { isKeptXattr, OPAQUE } from '#worker/layer/tree-writer.ts'
+import { childOf } from './apply-layer.ts'
+import { type Copied, makeFolderLike, placeNode, setTimeLike } from './place-node.ts'
+
+const FILES_AT_ONCE = 200
+const COMPARE_BYTES = 256 * 1024
+
+interface Changed {
+  /** From the root, with a slash in front; empty for the root itself. */
+  path: Buffer
+  stat: BigIntStats
+  kind: 'same' | 'changed' | 'new' | 'replaced' | 'gone'
+}
+
+/**
+ * Writes into `upper`, which is not there yet and lies beside `tree`, what `tree` changed against `base`, in overlay's
+ * form. Files are hard links to those of `tree` where that can be. A file counts as unchanged when it is the base's own
+ * inode by number and time of change (a snapshot of the filesystem), or when everything that can be seen of it, its
+ * bytes too, is the same.
+ */
+export async function writeTreeChanges(tree: string, base: string, upper: string): Promise<void> {
+  const entries = await compareTrees(Buffer.from(tree), Buffer.from(base))
+  await writeEntries(Buffer.from(tree), Buffer.from(upper), entries)
+}
+
+/** Everything that one of them has, a folder before what is in it. */
+async function compareTrees(tree: Buffer, base: Buffer): Promise<Changed[]> {
+  const entries: Changed[] = []
+  const links = new LinkGroups()
+  const left: { path: Buffer; isNew: boolean }[] = [{ path: Buffer.alloc(0), isNew: false }]
+  let count = 0
+  for (let place = left.pop(); place; place = left.pop()) {
+    const { path, isNew } = place
+    const at = Buffer.concat([tree, path])
+    const before = isNew ? undefined : statOf(Buffer.concat([base, path]))
+    const stat = statOf(at)
+    if (++count % FILES_AT_ONCE === 0) await setImmediate() // Others want the event loop too.
+    if (!stat) {
+      if (before) entries.push({ path, stat: before, kind: 'gone' })
+      continue
+    }
+    const kind = kindOf(at, stat, Buffer.concat([base, path]), before)
+    const entry: Changed = { path, stat, kind }
+    entries.push(entry)
+    if (!stat.isDirectory()) links.add(entry, before)
+    else {
+      const both = before?.isDirectory() === true
+      const names = namesIn(at, both ? Buffer.concat([base, path]) : undefined)
+      for (const name of names.reverse()) left.push({ path: childOf(path, name), isNew: !both })
+    }
+  }
+  links.settle()
+  return entries
+}
+
+function namesIn(one: Buffer, other: Buffer | undefined): Buffer[] {
+  const names = new Set(readdirSync(one, 'latin1'))
+  if (other) for (const name of readdirSync(other, 'latin1')) names.add(name)
+  return [...names].sort().map(name => Buffer.from(name, 'latin1'))
+}
+
+function kindOf(at: Buffer, stat: BigIntStats, baseAt: Buffer, before: BigIntStats | undefined): Changed['kind'] {
+  if (!before) return 'new'
+  if ((stat.mode & 0o170000n) !== (before.mode & 0o170000n)) return 'replaced'
+  if (stat.ino === before.ino && stat.ctimeNs === before.ctimeNs && !stat.isDirectory()) return 'same'
+  const isSame =
+    stat.mode === before.mode &&
+    stat.uid === before.uid &&
+    stat.gid === before.gid &&
+    stat.mtimeNs === before.mtimeNs &&
+    stat.rdev === before.rdev &&
+    (stat.isDirectory() || stat.size === before.size) &&
+    xattrsOf(at) === xattrsOf(baseAt) &&
+    (!stat.isSymbolicLink() || readlinkSync(at, 'latin1') === readlinkSync(baseAt, 'latin1')) &&
+    (!stat.isFile() || hasSameBytes(at, baseAt))
+  return isSame ? 'same' : 'changed'
+}
+
+function xattrsOf(at: Buffer): string {
+  const names = llistxattr(at).filter(isKeptXattr).sort()
+  return JSON.stringify(names.map(name => [name, lgetxattr(at, Buffer.from(name, 'latin1'))?.toString('latin1')]))
+}
+
+function hasSameBytes(one: Buffer, other: Buffer): boolean {
+  using files = new DisposableStack()
+  const opened = [one, other].map(path => {
+    const fd = openSync(path, 'r')
+    files.defer(() => closeSync(fd))
+    return { fd, bytes: Buffer.allocUnsafe(COMPARE_BYTES) }
+  })
+  for (;;) {
+    const [first, second] = opened.map(({ fd, bytes }) => bytes.subarray(0, readSync(fd, bytes)))
+    if (!first || !second || !first.equals(second)) return false
+    if (first.length === 0) return true
+  }
+}
+
+/** Which names are one file. Where that changed, or one of them did, the layer needs all of them. */
+class LinkGroups {
+  readonly #now = new Map<bigint, Changed[]>()
+  readonly #firstBefore = new Map<bigint, string>()
+  readonly #firstNow = new Map<bigint, string>()
+
+  add(entry: Changed, before: BigIntStats | undefined): void {
+    const { stat, path } = entry
+    const name = path.toString('latin1')
+    const group = this.#now.get(stat.ino)
+    if (group) group.push(entry)
+    else this.#now.set(stat.ino, [entry])
+    const now = firstOf(this.#firstNow, stat.ino, name)
+    if (before && now !== firstOf(this.#firstBefore, before.ino, name) && entry.kind === 'same') entry.kind = 'changed'
+  }
+
+  settle(): void {
+    for (const group of this.#now.values()) {
+      if (group.every(({ kind }) => kind === 'same')) continue
+      for (const entry of group) if (entry.kind === 'same') entry.kind = 'changed'
+    }
+  }
+}
+
+function firstOf(names: Map<bigint, string>, ino: bigint, name: string): string {
+  const known = names.get(ino)
+  if (known === undefined) names.set(ino, name)
+  return known ?? name
+}
+
+async function writeEntries(tree: Buffer, upper: Buffer, entries: readonly Changed[]): Promise<void> {
+  const copied: Copied = new Map()
+  /** Folders on the way to what is written next, and those of them that are made. */
+  const open: Changed[] = []
+  const made = new Set<Changed>()
+  let count = 0
+  for (const entry of entries) {
+    while (open.length > 0 && !isBelow(entry.path, open.at(-1))) open.pop()
+    const isFolder = entry.stat.isDirectory() && entry.kind !== 'gone'
+    if (isFolder) open.push(entry)
+    if (entry.kind === 'same' && entry.path.length > 0) continue
+    for (const folder of open.filter(folder => !made.has(folder))) {
+      makeFolder(tree, upper, folder)
+      made.add(folder)
+    }
+    const to = Buffer.concat([upper, entry.path])
+    if (entry.kind === 'gone') mknod(to, S_IFCHR, 0, 0)
+    else if (!isFolder) placeNode(Buffer.concat([tree, entry.path]), entry.stat, to, copied)
+    if (++count % FILES_AT_ONCE === 0) await setImmediate()
+  }
+  for (const { path, stat } of made) setTimeLike(stat, Buffer.concat([upper, path]))
+}
+
+function isBelow(path: Buffer, folder: Changed | undefined): boolean {
+  const prefix = Buffer.concat([folder?.path ?? Buffer.alloc(0), Buffer.from('/')])
+  return path.subarray(0, prefix.length).equals(prefix)
+}
+
+/** One in place of something else hides what lower layers had of that name. */
+function makeFolder(tree: Buffer, upper: Buffer, { path, stat, kind }: Changed): void {
+  const to = Buffer.concat([upper, path])
+  makeFolderLike(Buffer.concat([tree, path]), stat, to)
+  if (kind === 'replaced') lsetxattr(to, OPAQUE, Buffer.from('y'))
+}
+
+function statOf(at: Buffer): BigIntStats | undefined {
+  return lstatSync(at, { bigint: true, throwIfNoEntry: false })
+}
