@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { describeDistributionPush } from './distribution-push.contract.ts'
+import { describeDistributionSizes } from './distribution-sizes.contract.ts'
 import {
   descriptor,
   EMPTY_TYPE,
@@ -138,6 +139,7 @@ export function describeDistribution(get: () => { url: string; token: string }):
   })
 
   describeDistributionPush(get)
+  describeDistributionSizes(get)
 
   describe('distribution-spec: content discovery', () => {
     test('end-8: tags in order; n, last and Link lead through all of them', async () => {
