@@ -4,6 +4,7 @@ import { arch } from 'node:os'
 import { join } from 'node:path'
 import { ociArchitecture, type StorageFacts } from '#shared/domain/host.ts'
 import { systemClock } from '#shared/ports/clock.ts'
+import type { LayerSize } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from './agent/control-plane.ts'
 import { requireRoom } from './execute/disk-room.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
@@ -28,6 +29,8 @@ export interface HostOptions {
   storageDriver?: string | undefined
   /** Told of what went wrong in the background and will be tried again. */
   onTrouble(error: unknown, what: string): void
+  /** Told of each layer that was fetched. */
+  onLayer?(size: LayerSize): void
 }
 
 /** Every adapter of this host. Called by main files alone. */
@@ -35,7 +38,7 @@ export async function openHost(
   options: HostOptions,
   api: ControlPlane,
 ): Promise<HostPorts & ObservedPorts & { storage: StorageFacts }> {
-  const { instance, dataFolder, runFolder } = options
+  const { instance, dataFolder, runFolder, onLayer = () => {} } = options
   const containersFolder = join(dataFolder, 'containers')
   for (const folder of [containersFolder, runFolder]) await mkdir(folder, { recursive: true, mode: 0o700 })
   await prepareCgroups(runFolder)
@@ -44,7 +47,13 @@ export async function openHost(
     options.onTrouble(error, 'a folder could not be removed; the next start tries again'),
   )
   await snapshots.sweep()
-  const images = await openImageStore({ folder: join(dataFolder, 'images'), api, snapshots, now: systemClock.now })
+  const images = await openImageStore({
+    folder: join(dataFolder, 'images'),
+    api,
+    snapshots,
+    now: systemClock.now,
+    onLayer,
+  })
   const room = () => requireRoom(dataFolder)
   return {
     requireRoom: room,

@@ -84,6 +84,7 @@ const host = await openHost(
     runtime: environment.SLIPWAY_RUNTIME,
     storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
+    onLayer: size => reporter.layer(size),
   },
   api,
 )

@@ -118,7 +118,13 @@ async function publish(ports: Ports): Promise<void> {
     const text = image.layers[layers.findIndex(layer => layer.digest === digest)] ?? ''
     await ports.blobs.put(new URL(upload.url).pathname.slice('/blobs/'.length), new TextEncoder().encode(text))
   }
-  await publishImage(ports, hostId, { buildId, tags: [], manifest: image.manifest, config: image.config })
+  await publishImage(ports, hostId, {
+    buildId,
+    tags: [],
+    layerSizes: [],
+    manifest: image.manifest,
+    config: image.config,
+  })
 }
 
 type Fault = 'dies before' | 'dies after' | 'fails once'

@@ -85,7 +85,8 @@ async function refuseIfUsed(ports: Ports, digest: Digest, reference: string): Pr
 
 function summary(row: ManifestRow, tags: readonly TagRow[], sizes: readonly ImageSizes[]): ImageSummary {
   const { digest, imageSize, architecture, os, createdAt } = row
-  const { total, shared } = sizes.find(size => size.digest === digest) ?? { total: 0, shared: 0 }
+  const none = { total: 0, shared: 0, unpacked: null }
+  const { total, shared, unpacked } = sizes.find(size => size.digest === digest) ?? none
   const own = tags.filter(tag => tag.digest === digest).map(({ repository, tag }) => `${repository}:${tag}`)
   return {
     digest,
@@ -93,6 +94,7 @@ function summary(row: ManifestRow, tags: readonly TagRow[], sizes: readonly Imag
     size: imageSize,
     sharedSize: shared,
     uniqueSize: total - shared,
+    unpackedSize: unpacked,
     architecture: architecture ?? '',
     os: os ?? '',
     createdAt: new Date(createdAt).toISOString(),

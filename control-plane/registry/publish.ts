@@ -10,6 +10,7 @@ import { findBlobs, linkBlobs, touchBlobs, uploadsBecomeBlobs } from '../store/b
 import { type BuildRow, findBuild, setImageOfBuild } from '../store/builds.ts'
 import { insertUploads, type UploadRow, uploadsOf } from '../store/uploads.ts'
 import { newObjectKey, SIGNED_URL_MS, UPLOAD_LIFE_MS } from './blob-keys.ts'
+import { takeLayerSizes } from './layer-sizes.ts'
 import { pushManifest } from './manifests.ts'
 import { digestOfObject } from './object-digest.ts'
 
@@ -53,6 +54,7 @@ export async function publishImage(ports: Ports, hostId: HostId, image: PublishI
   }
   if (config.rootfs.diff_ids.length !== manifest.layers.length) throw invalid('it has not one diff ID for each layer')
   await takeUploads(ports, manifest.layers)
+  await takeLayerSizes(ports, image.layerSizes)
   await storeConfig(ports, manifest.config, image.config)
 
   const now = ports.clock.now()

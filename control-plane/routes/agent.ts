@@ -18,6 +18,7 @@ import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
 import { requireAnyBlob } from '../registry/blobs.ts'
+import { takeLayerSizes } from '../registry/layer-sizes.ts'
 import { missingBlobs, publishImage } from '../registry/publish.ts'
 import { resolveImage } from '../registry/resolve.ts'
 import { body, hostOf, json, problems, router } from './environment.ts'
@@ -83,7 +84,9 @@ export function agentRoutes() {
     return c.json(state, 200)
   })
   routes.openapi(report, async c => {
-    await ingestReport(c.get('ports'), hostOf(c), c.req.valid('json'))
+    const said = c.req.valid('json')
+    await ingestReport(c.get('ports'), hostOf(c), said)
+    await takeLayerSizes(c.get('ports'), said.layerSizes ?? [])
     return c.body(null, 204)
   })
   routes.openapi(resolve, async c => {

@@ -1,6 +1,7 @@
 import { and, eq, lt, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { UploadId } from '#shared/domain/ids.ts'
+import type { LayerSize } from '#shared/protocol/agent.ts'
 import type { Database } from './database.ts'
 import { blobs, doomedObjects, repositoryBlobs, uploads } from './schema.ts'
 
@@ -48,6 +49,15 @@ export function touchBlobs(db: Database, digests: readonly Digest[], now: number
     .returning({ digest: blobs.digest })
 }
 
+/** The first word counts: a size that is known stays, and a digest that is not here is passed over. */
+export function setUnpackedBytes(db: Database, layers: readonly LayerSize[]) {
+  const said = sql`json_each(${JSON.stringify(layers)}) as item where item.value ->> 'digest' = ${blobs.digest}`
+  return db
+    .update(blobs)
+    .set({ unpackedBytes: sql`(select item.value ->> 'unpackedBytes' from ${said} limit 1)` })
+    .where(sql`${blobs.unpackedBytes} is null and exists (select 1 from ${said})`)
+}
+
 export function linkBlobs(db: Database, repository: string, digests: readonly Digest[], linkedAt: number) {
   return db
     .insert(repositoryBlobs)
@@ -85,7 +95,7 @@ export function uploadsBecomeBlobs(
   return [
     db
       .insert(blobs)
-      .select(sql`select item.value ->> 'digest', ${uploads.objectKey}, item.value ->> 'size', ${now}, ${now}
+      .select(sql`select item.value ->> 'digest', ${uploads.objectKey}, item.value ->> 'size', ${now}, ${now}, null
         from json_each(${list}) as item join ${uploads} on ${uploads.id} = item.value ->> 'id' where true`)
       .onConflictDoUpdate({ target: blobs.digest, set: { touchedAt: now } }),
     db

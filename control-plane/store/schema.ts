@@ -140,6 +140,8 @@ export const blobs = sqliteTable(
     createdAt: integer().notNull(),
     /** When somebody was last told that it is here: what is found this way is not collected for a while. */
     touchedAt: integer().notNull(),
+    /** Bytes of a layer's tar, as the first host that had it in hand said; null until one did. */
+    unpackedBytes: integer(),
   },
   table => [uniqueIndex('blobs_object_key').on(table.objectKey), index('blobs_touched').on(table.touchedAt)],
 )

@@ -29,6 +29,15 @@ export const desiredStateSchema = z.object({
 })
 export type DesiredState = z.infer<typeof desiredStateSchema>
 
+/** What only those know who unpack or pack a layer. */
+export const layerSizeSchema = z.object({
+  /** Of the layer's blob. */
+  digest: digestSchema,
+  /** Of the tar in it. */
+  unpackedBytes: z.int().min(0),
+})
+export type LayerSize = z.infer<typeof layerSizeSchema>
+
 /** What takes room on a host's disk, and what each of its containers does. */
 export const hostUsageSchema = z.object({ disk: diskUsageSchema, containers: z.array(containerSizeSchema).max(10_000) })
 export type HostUsage = z.infer<typeof hostUsageSchema>
@@ -38,6 +47,8 @@ export const reportSchema = z.object({
   generation: z.int().min(0),
   facts: hostFactsSchema.optional(),
   usage: hostUsageSchema.optional(),
+  /** Of layers that came here. What the store knows already, or does not have, is passed over. */
+  layerSizes: z.array(layerSizeSchema).max(1000).optional(),
   containers: z.array(observedContainerSchema).max(1000),
   builds: z.array(z.object({ id: idSchema<BuildId>(), observed: observedBuildSchema })).max(100),
 })
@@ -56,6 +67,8 @@ export const publishImageSchema = z.object({
   tags: z.array(z.string()).max(100),
   manifest: z.string().max(4 * 1024 * 1024),
   config: z.string().max(4 * 1024 * 1024),
+  /** As far as the host knows them. */
+  layerSizes: z.array(layerSizeSchema).max(1000).default([]),
 })
 export type PublishImage = z.infer<typeof publishImageSchema>
 export const publishedImageSchema = z.object({ digest: digestSchema })

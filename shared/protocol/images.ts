@@ -10,6 +10,9 @@ export const imageSummarySchema = z.object({
   sharedSize: z.int(),
   /** The bytes that it alone needs, which would be free without it. */
   uniqueSize: z.int(),
+  unpackedSize: z.int().nullable().meta({
+    description: 'Bytes of its layers as tars; null until hosts of Slipway have unpacked or built each of them',
+  }),
   architecture: z.string(),
   os: z.string(),
   createdAt: z.iso.datetime(),

@@ -48,6 +48,12 @@ export function describePullThrough(registry: string, get: () => PulledThrough):
       const made = await api.call<{ state: string }>('POST', '/v1/containers?wait=running', wanted)
       expect(made.state).toBe('running')
       await api.call('DELETE', '/v1/containers/boxed?force=true&wait=removed')
+      // The host, which has it, says how large it is unpacked; a build says so of its own layers too.
+      for (const reference of [image, 'on-box:1']) {
+        const path = `/v1/images/${encodeURIComponent(reference)}`
+        const sizes = () => api.call<{ size: number; unpackedSize: number | null }>('GET', path)
+        await expect.poll(async () => (await sizes()).unpackedSize, { timeout: 20_000 }).toBeGreaterThan(1_000_000)
+      }
     })
 
     test('skopeo, podman and containerd pull it, the upstream being down', async () => {

@@ -1,11 +1,12 @@
 import type { Logger } from 'pino'
+import type { Digest } from '#shared/digest.ts'
 import type { ObservedBuild } from '#shared/domain/build.ts'
 import type { ObservedContainer } from '#shared/domain/container.ts'
 import type { HostFacts } from '#shared/domain/host.ts'
 import type { BuildId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
-import type { HostUsage, Report } from '#shared/protocol/agent.ts'
+import type { HostUsage, LayerSize, Report } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from './control-plane.ts'
 
 /** Says what was seen. Of each container and build only the newest state waits, so a queue is bounded by what there is. */
@@ -13,6 +14,7 @@ export interface Reporter {
   container(seen: ObservedContainer): void
   build(id: BuildId, observed: ObservedBuild): void
   usage(measured: HostUsage): void
+  layer(size: LayerSize): void
   /** A report with facts, whether or not anything changed: the host is alive. */
   heartbeat(): void
   /** Runs until the signal; sends what waits, again and again until the API takes it. */
@@ -42,6 +44,7 @@ export function createReporter(options: ReporterOptions): Reporter {
   const containers = new Map<string, ObservedContainer>()
   const builds = new Map<BuildId, ObservedBuild>()
   let usage: HostUsage | undefined
+  const layers = new Map<Digest, LayerSize>()
   let isFactsDue = options.areFactsDue ?? true
   let wake = () => {}
 
@@ -52,6 +55,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       const items: Item[] = [
         ...(withFacts ? [{ kind: 'facts' as const, facts: await options.facts() }] : []),
         ...(usage ? [{ kind: 'usage' as const, usage }] : []),
+        ...[...layers.values()].slice(0, AT_ONCE).map(layer => ({ kind: 'layer' as const, layer })),
         ...[...containers.values()].slice(0, AT_ONCE).map(seen => ({ kind: 'container' as const, seen })),
         ...[...builds].slice(0, 100).map(([id, observed]) => ({ kind: 'build' as const, id, observed })),
       ]
@@ -88,6 +92,7 @@ export function createReporter(options: ReporterOptions): Reporter {
   const forget = (items: readonly Item[]) => {
     for (const item of items) {
       if (item.kind === 'usage' && usage === item.usage) usage = undefined
+      if (item.kind === 'layer') layers.delete(item.layer.digest)
       if (item.kind === 'container' && containers.get(item.seen.id) === item.seen) containers.delete(item.seen.id)
       if (item.kind === 'build' && builds.get(item.id) === item.observed) builds.delete(item.id)
     }
@@ -105,6 +110,8 @@ export function createReporter(options: ReporterOptions): Reporter {
       usage = measured
       wake()
     },
+    // It waits for the next report: nobody is in a hurry to know.
+    layer: size => void layers.set(size.digest, size),
     heartbeat: () => {
       isFactsDue = true
       wake()
@@ -135,6 +142,7 @@ export function createReporter(options: ReporterOptions): Reporter {
 type Item =
   | { kind: 'facts'; facts: HostFacts }
   | { kind: 'usage'; usage: HostUsage }
+  | { kind: 'layer'; layer: LayerSize }
   | { kind: 'container'; seen: ObservedContainer }
   | { kind: 'build'; id: BuildId; observed: ObservedBuild }
 
@@ -143,6 +151,7 @@ function reportOf(generation: number, items: readonly Item[]): Report {
     generation,
     facts: items.find(item => item.kind === 'facts')?.facts,
     usage: items.find(item => item.kind === 'usage')?.usage,
+    layerSizes: items.flatMap(item => (item.kind === 'layer' ? [item.layer] : [])),
     containers: items.flatMap(item => (item.kind === 'container' ? [item.seen] : [])),
     builds: items.flatMap(item => (item.kind === 'build' ? [{ id: item.id, observed: item.observed }] : [])),
   }

@@ -6,7 +6,7 @@ import {
   type ImageManifest,
   MEDIA_TYPES,
 } from '#shared/domain/image.ts'
-import type { ResolvedImage } from '#shared/protocol/agent.ts'
+import type { LayerSize, ResolvedImage } from '#shared/protocol/agent.ts'
 import { firstState, type StageState } from './stage-state.ts'
 import type { StepResult } from './step-cache.ts'
 
@@ -16,6 +16,8 @@ export interface Draft {
   layers: Descriptor[]
   diffIds: ImageConfig['rootfs']['diff_ids']
   history: HistoryEntry[]
+  /** Of the layers that were built here. */
+  layerSizes: LayerSize[]
   created: string | undefined
   /** What the base says of its platform besides operating system and architecture. */
   platform: Pick<ImageConfig, 'variant' | 'os.version' | 'os.features'>
@@ -26,6 +28,7 @@ export const EMPTY_DRAFT: Draft = {
   layers: [],
   diffIds: [],
   history: [],
+  layerSizes: [],
   created: undefined,
   platform: {},
 }
@@ -36,6 +39,7 @@ export function draftOf({ manifest, config }: ResolvedImage): Draft {
     layers: manifest.layers,
     diffIds: config.rootfs.diff_ids,
     history: config.history ?? [],
+    layerSizes: [],
     created: config.created,
     platform: platformOf(config),
   }
@@ -59,7 +63,8 @@ export function withStep(draft: Draft, result: StepResult, said: string, state =
   const { created, layer } = result
   const history = [...draft.history, entry(said, created, layer === undefined)]
   if (!layer) return { ...draft, state, history, created }
-  const descriptor = { mediaType: MEDIA_TYPES.layerGzip, digest: layer.digest, size: layer.size }
+  const { digest, size, unpackedBytes } = layer
+  const descriptor = { mediaType: MEDIA_TYPES.layerGzip, digest, size }
   return {
     ...draft,
     state,
@@ -67,6 +72,7 @@ export function withStep(draft: Draft, result: StepResult, said: string, state =
     created,
     layers: [...draft.layers, descriptor],
     diffIds: [...draft.diffIds, layer.diffId],
+    layerSizes: unpackedBytes === undefined ? draft.layerSizes : [...draft.layerSizes, { digest, unpackedBytes }],
   }
 }
 

@@ -11,12 +11,12 @@ import type { StepResult } from './step-cache.ts'
  * without fetching anything, and into the cache's folder, from where it is uploaded. The file at `path` is moved.
  */
 export async function keepLayer(packed: PackedLayer, { ports, cache }: SharedWork): Promise<StepResult> {
-  const { diffId, digest, size, path, isEmpty } = packed
+  const { diffId, unpackedBytes, digest, size, path, isEmpty } = packed
   const created = new Date(ports.clock.now()).toISOString()
   if (isEmpty) return { created }
   const tar = createGunzip()
   pipeline(createReadStream(path), tar, () => {}) // Its errors come to whoever reads.
   await ports.snapshots.addLayer(diffId, tar, async () => {})
   await rename(path, cache.blobPath(digest))
-  return { created, layer: { diffId, digest, size } }
+  return { created, layer: { diffId, unpackedBytes, digest, size } }
 }

@@ -39,6 +39,6 @@ export async function publishDraft(draft: Draft, { id, spec }: DesiredBuild, opt
   await untilAborted(pushed, signal)
   await ports.images.add(image)
   signal.throwIfAborted()
-  await api.publishImage({ buildId: id, tags: spec.tags, ...texts })
+  await api.publishImage({ buildId: id, tags: spec.tags, layerSizes: draft.layerSizes, ...texts })
   return image.digest
 }

@@ -131,12 +131,12 @@ async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, sources:
   const path = join(work.folder, `${snapshot.id}.tar.gz`)
   undo.defer(() => rm(path, { force: true }))
   const { upper, lower } = undo.use(await snapshots.openChanges(snapshot.id))
-  const { isEmpty, diffId, digest, size } = await packLayer(upper, { path, lower, signal: work.signal })
+  const { isEmpty, diffId, unpackedBytes, digest, size } = await packLayer(upper, { path, lower, signal: work.signal })
   const created = new Date(clock.now()).toISOString()
   if (isEmpty) return { created }
   await snapshots.adoptUpper(snapshot.id, diffId)
   await rename(path, work.cache.blobPath(digest))
-  return { created, layer: { diffId, digest, size } }
+  return { created, layer: { diffId, unpackedBytes, digest, size } }
 }
 
 async function doStep(work: BuildWork, draft: Draft, step: FileStep, sources: Source[], rootfs: string): Promise<void> {

@@ -13,7 +13,9 @@ export const resultSchema = z.object({
   /** ISO 8601. A cached step keeps its time, so that a build of cached steps gives the same image again. */
   created: z.string(),
   /** Left out when the step changed no file. */
-  layer: z.object({ diffId: digestSchema, digest: digestSchema, size: z.int() }).optional(),
+  layer: z
+    .object({ diffId: digestSchema, unpackedBytes: z.int().optional(), digest: digestSchema, size: z.int() })
+    .optional(),
 })
 export type StepResult = z.infer<typeof resultSchema>
 

@@ -14,6 +14,8 @@ export interface LayerBlob extends Disposable {
   tar: Readable
   /** After the tar's last byte: throws unless both digests are what was promised. */
   verify(): Promise<void>
+  /** Bytes of the tar so far. */
+  tarBytes(): number
   /**
    * What an error of reading or unpacking really was: a broken line, other bytes than the digest says (both worth
    * another download), or a layer that is broken by itself. The first two often look like the third.
@@ -38,6 +40,7 @@ export async function openLayerBlob(
   const isRight = async () => (await source.digest(layer.size)) === layer.digest
   return {
     tar: plain.pass,
+    tarBytes: plain.size,
     verify: async () => {
       await done
       if (!(await isRight())) throw mismatch(layer)
@@ -126,10 +129,12 @@ function invalid(layer: Descriptor, why: string, cause?: unknown): SlipwayError 
 function hashing() {
   const hash = createHash('sha256')
   let value: Digest | undefined
+  let size = 0
   const pass = new Transform({
     highWaterMark: CHUNK_BYTES,
     transform(chunk, _encoding, next) {
       hash.update(chunk)
+      size += chunk.length
       next(null, chunk)
     },
     flush(next) {
@@ -137,5 +142,5 @@ function hashing() {
       next()
     },
   })
-  return { pass, value: () => value }
+  return { pass, value: () => value, size: () => size }
 }

@@ -5,7 +5,7 @@ import pRetry from 'p-retry'
 import { type Digest, digestHex } from '#shared/digest.ts'
 import type { Descriptor } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import { type ResolvedImage, resolvedImageSchema } from '#shared/protocol/agent.ts'
+import { type LayerSize, type ResolvedImage, resolvedImageSchema } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import { readDurableJson, removeDurable, writeDurableJson } from '../host/durable-file.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
@@ -18,6 +18,8 @@ export interface ImageStoreOptions {
   api: Pick<ControlPlane, 'resolveImage' | 'download'>
   snapshots: Pick<Snapshotter, 'hasLayer' | 'addLayer'>
   now(): number
+  /** Told of each layer that came. */
+  onLayer?(size: LayerSize): void
   /** Before the second attempt at a layer; later ones wait twice as long each. */
   retryMs?: number
 }
@@ -60,6 +62,7 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
     using blob = await openLayerBlob(layer, diffId, api.download)
     try {
       await snapshots.addLayer(diffId, blob.tar, blob.verify)
+      options.onLayer?.({ digest: layer.digest, unpackedBytes: blob.tarBytes() })
     } catch (error) {
       throw await blob.explain(error)
     }

@@ -17,8 +17,9 @@ export interface PackOptions {
 }
 
 export interface PackedLayer {
-  /** Of the tar. */
+  /** Of the tar, with its size in bytes. */
   diffId: Digest
+  unpackedBytes: number
   /** Of the gzip file, with its size in bytes. */
   digest: Digest
   size: number
@@ -63,7 +64,8 @@ export async function packTar(tar: AsyncIterable<Uint8Array>, options: PackOptio
     if (errnoOf(error) !== 'EEXIST') await rm(path, { force: true })
     throw asKernelError(error, `pack a layer into ${path}`)
   }
-  return { diffId: plain.digest(), digest: zipped.digest(), size: zipped.size, path, isEmpty: false }
+  const unpackedBytes = plain.size
+  return { diffId: plain.digest(), unpackedBytes, digest: zipped.digest(), size: zipped.size, path, isEmpty: false }
 }
 
 /** Bytes on their way through, hashed and counted. */
