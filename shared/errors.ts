@@ -35,6 +35,7 @@ export const ERRORS = {
   'host.command-failed': { status: 500, retry: true },
   // blobs and images
   'blob.not-found': { status: 404, retry: false },
+  'blob.in-use': { status: 405, retry: false },
   'blob.digest-mismatch': { status: 400, retry: false },
   'blob.size-mismatch': { status: 400, retry: false },
   'blob.url-invalid': { status: 403, retry: false },
@@ -44,6 +45,7 @@ export const ERRORS = {
   'manifest.not-found': { status: 404, retry: false },
   'manifest.invalid': { status: 400, retry: false },
   'manifest.blob-unknown': { status: 400, retry: false },
+  'manifest.in-use': { status: 405, retry: false },
   'manifest.too-large': { status: 413, retry: false },
   'digest.invalid': { status: 400, retry: false },
   'upload.not-found': { status: 404, retry: false },

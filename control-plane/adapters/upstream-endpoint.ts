@@ -87,8 +87,11 @@ async function reach(endpoint: Endpoint, url: URL, init: RequestInit): Promise<R
 
 function failureOf(endpoint: Endpoint, call: Call, { status, headers }: Response, memory: Memory, now: number) {
   const { host } = new URL(endpoint.url)
-  if (status === 404)
-    return new SlipwayError('upstream.not-found', `${call.registry} has no ${call.repository} ${call.path}.`)
+  if (status === 404) {
+    const [, reference = call.path] = call.path.split('/') // `manifests/TAG`, `blobs/DIGEST`.
+    const name = `${call.repository}${reference.includes(':') ? '@' : ':'}${reference}`
+    return new SlipwayError('upstream.not-found', `${call.registry} has no ${name}.`)
+  }
   if (status === 401 || status === 403) return denied(endpoint, `it answered ${status}`)
   if (status === 429) {
     const retryAfterS = readRetryAfter(headers.get('retry-after'), now)

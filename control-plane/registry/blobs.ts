@@ -98,8 +98,17 @@ export async function mountBlob(
   return (await findLinkedBlob(ports.db, repository, digest)) !== undefined
 }
 
-/** Takes a blob out of a repository; its bytes go when no manifest needs them. Errors: `blob.not-found`. */
+/**
+ * Takes a blob out of a repository; its bytes go when no manifest needs them. One that a manifest of the repository names
+ * stays, or its image could no more be pulled. Errors: `blob.not-found`, `blob.in-use`.
+ */
 export async function removeBlob(ports: Ports, repository: Repository, digest: Digest): Promise<void> {
   if (await unlinkBlob(ports.db, repository, digest)) return
+  if (await findLinkedBlob(ports.db, repository, digest)) {
+    throw new SlipwayError(
+      'blob.in-use',
+      `A manifest of ${repository} names blob ${digest}: delete that first, or leave blobs to garbage collection.`,
+    )
+  }
   throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)
 }

@@ -53,7 +53,14 @@ const IMAGES = await Promise.all(
 )
 
 /** The refusals that racing with removals and with hours of silence explains. */
-const EXPECTED = ['manifest.not-found', 'repository.not-found', 'image.not-found', 'image.in-use', 'upload.not-found']
+const EXPECTED = [
+  'manifest.not-found',
+  'manifest.in-use',
+  'repository.not-found',
+  'image.not-found',
+  'image.in-use',
+  'upload.not-found',
+]
 
 /** As docker does it: what the registry says is here is not sent; then the manifest, which must not be refused for it. */
 async function pushSome({ ports, chance, images, names }: Party): Promise<void> {

@@ -87,7 +87,12 @@ test('an index holds its images, and goes with them', async () => {
   const images = await Promise.all([imageText(['one'], 'a'), imageText(['two'], 'b')])
   for (const image of images) await pushImageText(world.ports, team, image.digest, image)
   const index = await pushDocument(world.ports, team, 'latest', await indexText(images, 'index'))
-  for (const { digest } of images) await removeManifest(world.ports, team, digest)
+  for (const { digest } of images) {
+    await expect(removeManifest(world.ports, team, digest)).rejects.toMatchObject({ code: 'manifest.in-use' })
+  }
+  // Gone from the repository all the same, as they were before that was refused: the index alone holds them.
+  await world.rows(`delete from tags where tag != 'latest'`)
+  await world.rows(`delete from repository_manifests where digest != '${index}'`)
   await settle(world)
   expect([await countOf(world, 'manifests'), await countOf(world, 'blobs')]).toEqual([3, 4])
   await removeManifest(world.ports, team, index)

@@ -3,7 +3,7 @@ import { newId, type UploadId } from '#shared/domain/ids.ts'
 import { isTag, type Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
-import { findBlobs } from '../store/blobs.ts'
+import { findBlobs, findLinkedBlobs } from '../store/blobs.ts'
 import {
   findManifestIn,
   findTagged,
@@ -64,7 +64,7 @@ export interface Pushed {
 
 /**
  * Takes a manifest into a repository, under a tag or its digest, once all it names is there. Errors: `manifest.invalid`,
- * `manifest.blob-unknown`, `blob.digest-mismatch`, `manifest.not-found` for a reference that is no tag.
+ * `manifest.blob-unknown`, `blob.digest-mismatch`.
  */
 export async function pushManifest(
   ports: Ports,
@@ -79,11 +79,29 @@ export async function pushManifest(
     throw new SlipwayError('blob.digest-mismatch', `The manifest has digest ${digest}, not ${reference}.`)
   }
   if (!reference.includes(':') && !isTag(reference)) {
-    throw new SlipwayError('manifest.invalid', `${JSON.stringify(reference.slice(0, 128))} is no tag.`)
+    throw new SlipwayError(
+      'manifest.invalid',
+      `${JSON.stringify(reference.slice(0, 128))} is no tag: use letters, digits, . _ and -, neither . nor - first, at most 128.`,
+    )
   }
+  await refuseOtherSizes(ports, repository, facts)
   const tag = isDigest(reference) ? undefined : reference
   await storeManifest(ports, repository, { digest, facts, bytes, tag })
   return { digest, subject: facts.subject ?? null }
+}
+
+/** Some clients refuse an image whose descriptors lie, others do not; and sizes that are shown here come from them. */
+async function refuseOtherSizes(ports: Ports, repository: Repository, { blobs }: ManifestFacts): Promise<void> {
+  const here = await findLinkedBlobs(
+    ports.db,
+    repository,
+    blobs.map(({ digest }) => digest),
+  )
+  const sizes = new Map(here.map(({ digest, size }) => [digest, size]))
+  const wrong = blobs.find(({ digest, size }) => size !== (sizes.get(digest) ?? size))
+  if (!wrong) return
+  const message = `The manifest says that ${wrong.digest} has ${wrong.size} bytes; it has ${sizes.get(wrong.digest)}.`
+  throw new SlipwayError('manifest.invalid', message)
 }
 
 export interface ReadyManifest {
@@ -168,12 +186,18 @@ async function putBody(ports: Ports, bytes: Uint8Array<ArrayBuffer>) {
   return upload
 }
 
-/** By tag: the tag alone. By digest: the manifest and its tags there. Errors: `manifest.not-found`. */
+/**
+ * By tag: the tag alone. By digest: the manifest and its tags there, unless an index there names it.
+ * Errors: `manifest.not-found`, `manifest.in-use`.
+ */
 export async function removeManifest(ports: Ports, repository: Repository, reference: string): Promise<void> {
   const isGone = reference.includes(':')
     ? await removeFromRepository(ports.db, repository, digestParameter(reference))
     : await deleteTag(ports.db, repository, reference, ports.clock.now())
   if (isGone) return
+  if (isDigest(reference) && (await findManifestIn(ports.db, repository, reference))) {
+    throw new SlipwayError('manifest.in-use', `An index of ${repository} names ${reference}: delete that first.`)
+  }
   await requireRepository(ports, repository)
   throw new SlipwayError('manifest.not-found', `Repository ${repository} has no manifest ${reference}.`)
 }

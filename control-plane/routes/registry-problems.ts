@@ -19,6 +19,8 @@ const OCI_CODES: Partial<Record<ErrorCode, string>> = {
   'blob.digest-mismatch': 'DIGEST_INVALID',
   'blob.size-mismatch': 'SIZE_INVALID',
   'blob.not-found': 'BLOB_UNKNOWN',
+  'blob.in-use': 'UNSUPPORTED',
+  'manifest.in-use': 'UNSUPPORTED',
   'upload.not-found': 'BLOB_UPLOAD_UNKNOWN',
   'upload.out-of-order': 'BLOB_UPLOAD_INVALID',
   'upload.busy': 'BLOB_UPLOAD_INVALID',

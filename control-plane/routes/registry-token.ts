@@ -2,7 +2,8 @@ import type { Context } from 'hono'
 import { allows, parseRepository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { readBounded } from '#shared/read-bounded.ts'
-import { authenticate, tokenOf } from '../intent/principal.ts'
+import { authenticate, type Principal, tokenOf } from '../intent/principal.ts'
+import type { Ports } from '../ports.ts'
 import { repositoryNames } from '../registry/repositories.ts'
 import type { AppEnv } from './environment.ts'
 import { linkTo, pageSize } from './registry-paging.ts'
@@ -17,11 +18,17 @@ const FORM_LIMIT = 16 * 1024
  */
 export async function tokenAnswer(c: Context<AppEnv>): Promise<Response> {
   const header = c.req.method === 'POST' ? await authorizationOfForm(c) : c.req.header('authorization')
-  await authenticate(c.get('ports'), header)
+  await authenticateClient(c.get('ports'), header)
   const token = tokenOf(header) ?? ''
   c.header('Cache-Control', 'no-store')
   const issued = new Date(c.get('ports').clock.now()).toISOString()
   return c.json({ token, access_token: token, expires_in: EXPIRES_S, issued_at: issued })
+}
+
+/** Clients of registries show the message to a person, who knows `docker login` and no headers. Errors: `authenticate`'s. */
+export function authenticateClient(ports: Ports, header: string | undefined): Promise<Principal> {
+  if (tokenOf(header) !== undefined) return authenticate(ports, header)
+  throw new SlipwayError('auth.token-missing', 'Log in first (docker login), with a Slipway token as the password.')
 }
 
 async function authorizationOfForm(c: Context<AppEnv>): Promise<string | undefined> {

@@ -77,7 +77,15 @@ function contentRange(c: Context<AppEnv>): ContentRange | undefined {
   if (start === undefined || end === undefined || Number(end) < Number(start)) {
     throw new SlipwayError('request.invalid', 'Content-Range must be START-END, both inclusive.')
   }
+  refuseOtherLength(c.req.header('content-length'), Number(end) - Number(start) + 1)
   return { start: Number(start), end: Number(end) }
+}
+
+/** Headers that contradict each other: refused before any byte is taken. A PUT may have none to send. */
+function refuseOtherLength(announced: string | undefined, ranged: number): void {
+  if (announced === undefined || announced === '0' || Number(announced) === ranged) return
+  const message = `Content-Range has ${ranged} bytes and Content-Length ${announced}: nothing was taken.`
+  throw new SlipwayError('request.invalid', message)
 }
 
 function created(c: Context<AppEnv>, repository: Repository, digest: string): Response {

@@ -1,12 +1,11 @@
 import type { Context } from 'hono'
 import { type Action, allows, parseRepository, type Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import { authenticate } from '../intent/principal.ts'
 import { refuseUpstreamName, sourceOf } from '../registry/upstream-names.ts'
 import { type AppEnv, router } from './environment.ts'
 import { getBlob, getReferrers, headBlob, listTagsOf, removeBlobOf } from './registry-blobs.ts'
 import { deleteManifest, getManifest, putManifest } from './registry-manifests.ts'
-import { repositoriesOf, tokenAnswer } from './registry-token.ts'
+import { authenticateClient, repositoriesOf, tokenAnswer } from './registry-token.ts'
 import { cancel, chunk, finish, start, status } from './registry-uploads.ts'
 
 /** One endpoint of distribution-spec 1.1 ("Endpoints"): what it needs, and who answers. */
@@ -49,7 +48,7 @@ export function registryRoutes() {
   })
   routes.on(['GET', 'POST'], '/v2/token', tokenAnswer)
   routes.use('/v2/*', async (c, next) => {
-    c.set('principal', await authenticate(c.get('ports'), c.req.header('authorization')))
+    c.set('principal', await authenticateClient(c.get('ports'), c.req.header('authorization')))
     if (c.get('principal').hostId !== null) {
       throw new SlipwayError(
         'auth.forbidden',
@@ -115,5 +114,8 @@ function decoded(text: string): string {
 
 function refuseUnlessAllowed(c: Context<AppEnv>, repository: Repository, action: Action): void {
   if (allows(c.get('principal').scopes, repository, action)) return
-  throw new SlipwayError('auth.forbidden', `This token may not ${action} in ${repository}: see its scopes.`)
+  throw new SlipwayError(
+    'auth.forbidden',
+    `This token may not ${action} in ${repository}: that takes the scope repository:${repository}:${action}.`,
+  )
 }

@@ -31,6 +31,15 @@ export function findBlobs(db: Database, digests: readonly Digest[]): Promise<Blo
     .where(sql`${blobs.digest} in ${among(digests)}`)
 }
 
+/** Those of these blobs that a repository may hand out. */
+export function findLinkedBlobs(db: Database, repository: string, digests: readonly Digest[]): Promise<BlobRow[]> {
+  return db
+    .select()
+    .from(blobs)
+    .where(sql`${blobs.digest} in ${among(digests)}
+      and ${blobs.digest} in (select digest from repository_blobs where repository = ${repository})`)
+}
+
 /** Keeps blobs from being collected for a while; those touched after `since` are left as they are, which saves the write. */
 export function touchBlobs(db: Database, digests: readonly Digest[], now: number, since: number) {
   return db
@@ -57,10 +66,17 @@ export function linkBlobs(db: Database, repository: string, digests: readonly Di
     .onConflictDoNothing()
 }
 
+/** A manifest of the link's own repository names the blob. */
+export const isLinkNeeded = sql`exists (
+  select 1 from manifest_edges e cross join repository_manifests r on r.digest = e.parent
+  where e.child = ${repositoryBlobs.digest} and r.repository = ${repositoryBlobs.repository})`
+
+/** False when there is no such link, or a manifest of the repository needs it. */
 export async function unlinkBlob(db: Database, repository: string, digest: Digest): Promise<boolean> {
+  const { repository: owner, digest: linked } = repositoryBlobs
   const gone = await db
     .delete(repositoryBlobs)
-    .where(and(eq(repositoryBlobs.repository, repository), eq(repositoryBlobs.digest, digest)))
+    .where(and(eq(owner, repository), eq(linked, digest), sql`not ${isLinkNeeded}`))
     .returning({ digest: repositoryBlobs.digest })
   return gone.length > 0
 }

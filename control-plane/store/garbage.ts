@@ -1,5 +1,6 @@
 import { and, asc, gt, lte, type SQL, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
+import { isLinkNeeded } from './blobs.ts'
 import { isImageRun } from './containers.ts'
 import type { Database } from './database.ts'
 import { blobs, doomedObjects, manifestEdges, manifests, repositoryBlobs } from './schema.ts'
@@ -110,8 +111,7 @@ export interface LinkPosition {
 
 const isNeedlessLink = (before: number): SQL => sql`${repositoryBlobs.linkedAt} < ${before}
   and not exists (select 1 from ${blobs} where ${blobs.digest} = ${repositoryBlobs.digest} and ${blobs.touchedAt} >= ${before})
-  and not exists (select 1 from manifest_edges e cross join repository_manifests r on r.digest = e.parent
-    where e.child = ${repositoryBlobs.digest} and r.repository = ${repositoryBlobs.repository})`
+  and not ${isLinkNeeded}`
 
 export async function sliceOfLinks(db: Database, after: LinkPosition, limit: number) {
   const { repository, digest } = repositoryBlobs

@@ -1,7 +1,7 @@
 import { and, asc, eq, gt, isNotNull, or, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { Database } from './database.ts'
-import type { ManifestRow } from './manifests.ts'
+import { isOfIndex, type ManifestRow } from './manifests.ts'
 import { containers, manifests, repositoryManifests, tags } from './schema.ts'
 
 export interface ImagePosition {
@@ -31,8 +31,8 @@ export function listImages(
 }
 
 /**
- * Takes an image out of every repository, unless a container needs it or (`unlessTagged`) a tag still names it: all is
- * asked in the statement itself. The documents and blobs are collected later.
+ * Takes an image out of every repository, unless a container needs it or a tag still names it, and but for those where an
+ * index names it: all is asked in the statement itself. The documents and blobs are collected later.
  */
 export function forgetImage(db: Database, digest: Digest) {
   return db
@@ -42,6 +42,7 @@ export function forgetImage(db: Database, digest: Digest) {
         eq(repositoryManifests.digest, digest),
         sql`not exists (select 1 from ${tags} where ${tags.digest} = ${digest})`,
         sql`not exists (select 1 from ${containers} where ${containers.spec} ->> 'imageDigest' = ${digest})`,
+        sql`not ${isOfIndex(repositoryManifests.repository, digest)}`,
       ),
     )
 }

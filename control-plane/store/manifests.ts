@@ -1,6 +1,7 @@
-import { and, asc, eq, gt, isNotNull, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, isNotNull, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { UploadId } from '#shared/domain/ids.ts'
+import { findLinkedBlobs } from './blobs.ts'
 import type { Database } from './database.ts'
 import {
   blobs,
@@ -145,11 +146,7 @@ export async function imagesOfIndex(db: Database, index: Digest): Promise<Manife
 /** Which of these are missing in a repository: for the error's words. */
 export async function missingIn(db: Database, repository: string, { needs }: NewManifest): Promise<Digest[]> {
   const [linked, pushed] = await Promise.all([
-    db
-      .select({ digest: blobs.digest })
-      .from(blobs)
-      .where(sql`${blobs.digest} in (select value from json_each(${JSON.stringify(needs.blobs)}))
-        and ${blobs.digest} in (select digest from repository_blobs where repository = ${repository})`),
+    findLinkedBlobs(db, repository, needs.blobs),
     db
       .select({ digest: repositoryManifests.digest })
       .from(repositoryManifests)
@@ -225,13 +222,22 @@ export function copyIntoRepository(db: Database, from: string, repository: strin
   ] as const
 }
 
-/** Takes a manifest out of a repository, with its tags there; the document goes when nothing needs it. */
+/** An index of the same repository names the manifest: without it, the index could no more be pulled. */
+export const isOfIndex = (repository: SQLWrapper | string, digest: SQLWrapper | Digest): SQL => sql`exists (
+  select 1 from manifest_edges up cross join repository_manifests p on p.digest = up.parent
+  where up.child = ${digest} and p.repository = ${repository})`
+
+/**
+ * Takes a manifest out of a repository, with its tags there; the document goes when nothing needs it. False when it is
+ * not there, or an index there names it.
+ */
 export async function removeFromRepository(db: Database, repository: string, digest: Digest): Promise<boolean> {
+  const isLoose = sql`not ${isOfIndex(repository, digest)}`
   const [, gone] = await db.batch([
-    db.delete(tags).where(and(eq(tags.repository, repository), eq(tags.digest, digest))),
+    db.delete(tags).where(and(eq(tags.repository, repository), eq(tags.digest, digest), isLoose)),
     db
       .delete(repositoryManifests)
-      .where(and(eq(repositoryManifests.repository, repository), eq(repositoryManifests.digest, digest)))
+      .where(and(eq(repositoryManifests.repository, repository), eq(repositoryManifests.digest, digest), isLoose))
       .returning({ digest: repositoryManifests.digest }),
   ])
   return gone.length > 0

@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { retentionRuleSchema } from './retention.ts'
 
+/** Strict: a mistyped `dryRun` must not become a run. */
 export const collectGarbageSchema = z
-  .object({
+  .strictObject({
     /** Says what would go, and removes nothing. */
     dryRun: z.boolean().default(false),
     /** To try before they are stored, in place of those that are: with `dryRun` alone. */

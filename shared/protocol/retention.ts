@@ -11,8 +11,9 @@ const tagPattern = z
   .max(128)
   .regex(/^[a-zA-Z0-9_*][a-zA-Z0-9_.*-]*$/, 'a tag, with * for any characters')
 
+/** Strict: a rule without its mistyped bound would mean something else. */
 export const retentionRuleSchema = z
-  .object({
+  .strictObject({
     repositories: repositoryPattern,
     /** This many tags stay, those that were set last; left out, every tag stays. */
     keepLast: z.int().min(0).max(100_000).optional(),
@@ -28,4 +29,4 @@ export const retentionRuleSchema = z
 export type RetentionRule = z.infer<typeof retentionRuleSchema>
 
 /** In the order in which they are tried: the first that matches a repository decides, and no other. */
-export const retentionSchema = z.object({ rules: z.array(retentionRuleSchema).max(100) })
+export const retentionSchema = z.strictObject({ rules: z.array(retentionRuleSchema).max(100) })

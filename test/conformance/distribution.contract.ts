@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { describeDistributionPush } from './distribution-push.contract.ts'
+import { describeDistributionSizes } from './distribution-sizes.contract.ts'
 import {
   descriptor,
   EMPTY_TYPE,
@@ -138,6 +139,7 @@ export function describeDistribution(get: () => { url: string; token: string }):
   })
 
   describeDistributionPush(get)
+  describeDistributionSizes(get)
 
   describe('distribution-spec: content discovery', () => {
     test('end-8: tags in order; n, last and Link lead through all of them', async () => {
@@ -263,6 +265,27 @@ export function describeDistribution(get: () => { url: string; token: string }):
       expect((await client.send('DELETE', `/v2/${name}/manifests/${digest}`)).status).toBe(404)
     })
 
+    test('end-9: an image of an index stays until the index is gone, also when its last tag goes', async () => {
+      const client = open()
+      const name = repository('del-child')
+      const { digest, manifest } = await pushImage(client, name, 'amd64')
+      const index = {
+        schemaVersion: 2,
+        mediaType: INDEX_TYPE,
+        manifests: [descriptor(IMAGE_TYPE, JSON.stringify(manifest))],
+      }
+      expect((await client.pushManifest(name, 'all', index, INDEX_TYPE)).status).toBe(201)
+      const kept = await client.send('DELETE', `/v2/${name}/manifests/${digest}`)
+      expect([kept.status, await codeOf(kept)]).toEqual([405, 'UNSUPPORTED'])
+      expect((await client.send('GET', `/v2/${name}/manifests/amd64`)).status).toBe(200)
+      const tag = await client.send('DELETE', `/v1/images/${encodeURIComponent(`${name}:amd64`)}`)
+      expect(tag.status).toBe(204)
+      expect((await client.send('GET', `/v2/${name}/manifests/amd64`)).status).toBe(404)
+      expect((await client.send('GET', `/v2/${name}/manifests/${digest}`)).status).toBe(200)
+      await client.send('DELETE', `/v2/${name}/manifests/${sha256(JSON.stringify(index))}`)
+      expect((await client.send('DELETE', `/v2/${name}/manifests/${digest}`)).status).toBe(202)
+    })
+
     test('end-10: a blob is deleted from its repository, and from no other', async () => {
       const client = open()
       const digest = await client.pushBlob(repository('del-a'), 'shared by two')
@@ -271,6 +294,19 @@ export function describeDistribution(get: () => { url: string; token: string }):
       expect((await client.send('GET', `/v2/${repository('del-a')}/blobs/${digest}`)).status).toBe(404)
       expect((await client.send('HEAD', `/v2/${repository('del-b')}/blobs/${digest}`)).status).toBe(200)
       expect((await client.send('DELETE', `/v2/${repository('del-a')}/blobs/${digest}`)).status).toBe(404)
+    })
+
+    test('end-10: a blob that a manifest of its repository names stays until that is gone', async () => {
+      const client = open()
+      const name = repository('del-named')
+      const { digest, manifest } = await pushImage(client, name, 'v1')
+      for (const blob of [manifest.config.digest, ...manifest.layers.map(layer => layer.digest)]) {
+        const kept = await client.send('DELETE', `/v2/${name}/blobs/${blob}`)
+        expect([kept.status, await codeOf(kept)]).toEqual([405, 'UNSUPPORTED'])
+        expect((await client.send('HEAD', `/v2/${name}/blobs/${blob}`)).status).toBe(200)
+      }
+      await client.send('DELETE', `/v2/${name}/manifests/${digest}`)
+      expect((await client.send('DELETE', `/v2/${name}/blobs/${manifest.config.digest}`)).status).toBe(202)
     })
   })
 
@@ -324,7 +360,11 @@ export function describeDistribution(get: () => { url: string; token: string }):
       const client = registryClient(get().url, token)
       expect((await client.send('GET', `/v2/${name}/manifests/v1`)).status).toBe(200)
       const push = await client.send('POST', `/v2/${name}/blobs/uploads/`)
-      expect([push.status, await codeOf(push)]).toEqual([403, 'DENIED'])
+      expect(push.status).toBe(403)
+      // The message is all that docker shows: it says which scope is missing.
+      expect(await push.json()).toMatchObject({
+        errors: [{ code: 'DENIED', message: expect.stringContaining(`repository:${name}:push`) }],
+      })
       expect((await client.send('DELETE', `/v2/${name}/manifests/v1`)).status).toBe(403)
       expect((await client.send('GET', `/v2/${repository('pull')}/tags/list`)).status).toBe(403)
       const catalog = await client.send('GET', '/v2/_catalog')

@@ -68,7 +68,10 @@ test('PUT and GET /v1/registry/retention: rules, tried first, then applied by a 
   const rules = [{ repositories: 'kept/*', keepLast: 1, keepTags: ['v*'], untaggedAfter: '0s' }]
   const tried = await api('POST', '/v1/registry/gc', { dryRun: true, rules })
   expect(tried.body.tags).toEqual({ count: 2, first: ['kept/app:a', 'kept/app:b'] })
-  expect((await api('POST', '/v1/registry/gc', { rules })).body.code).toBe('request.invalid')
+  // Neither becomes a run: rules that are not stored, and a dry run that is mistyped.
+  for (const body of [{ rules }, { dry_run: true }]) {
+    expect((await api('POST', '/v1/registry/gc', body)).body.code).toBe('request.invalid')
+  }
   expect((await api('PUT', '/v1/registry/retention', { rules: [{ repositories: '*', keepTags: ['a'] }] })).status).toBe(
     400,
   )
