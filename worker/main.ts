@@ -152,9 +152,15 @@ const loops = [
   }),
   streams(),
 ]
+sayLayerSizes().catch(error => log.warn({ err: error }, 'the images of this host could not be listed'))
 log.info({ instance: environment.SLIPWAY_INSTANCE, api: environment.SLIPWAY_URL }, 'ready')
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, stop)
 await Promise.all(loops)
+
+/** An earlier agent may not have come to say them. */
+async function sayLayerSizes(): Promise<void> {
+  for (const { layerSizes } of await host.images.list()) for (const size of layerSizes) reporter.layer(size)
+}
 
 async function fullPass(): Promise<void> {
   await ensureNetwork()

@@ -1,8 +1,11 @@
+import { sql } from 'drizzle-orm'
 import { expect, test } from 'vitest'
+import { digestOf } from '#shared/digest.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
 import { imageText, indexText, pushDocument, pushImageText } from '#test/support/images.ts'
 import { openRegistryWorld } from '#test/support/registry-world.ts'
 import { imagePage, inspectImage } from './images.ts'
+import { takeLayerSizes } from './layer-sizes.ts'
 import { inspectRepository, removeRepository, repositoryPage, tagPage } from './repositories.ts'
 
 const team = parseRepository('team/app')
@@ -55,4 +58,21 @@ test('images say what other images need too', async () => {
   expect(await inspectImage(world.ports, 'team/app:one')).toMatchObject(expected)
   const page = await imagePage(world.ports, { createdAt: -1, digest: '' }, 10, team)
   expect(page.map(({ view }) => view)).toMatchObject([expected])
+})
+
+test('the unpacked size of an image is known once that of each layer is, and the first word counts', async () => {
+  const { world } = await twoRepositories()
+  await using _ = world
+  const { ports } = world
+  const unpacked = async () => (await inspectImage(ports, 'team/app:one')).unpackedSize
+  const [shared, own] = await Promise.all(['shared layer', 'own'].map(text => digestOf(text)))
+  if (!shared || !own) throw new Error('Two digests were made.')
+  expect(await unpacked()).toBeNull()
+  await takeLayerSizes(ports, [{ digest: shared, unpackedBytes: 1000 }])
+  expect(await unpacked()).toBeNull()
+  await takeLayerSizes(ports, [{ digest: own, unpackedBytes: 200 }])
+  await takeLayerSizes(ports, [{ digest: own, unpackedBytes: 999 }])
+  expect(await unpacked()).toBe(1200)
+  await ports.db.run(sql`delete from blobs where digest = ${own}`) // As where an upstream alone has it.
+  expect(await unpacked()).toBeNull()
 })

@@ -63,17 +63,17 @@ export interface ImageSizes {
   digest: Digest
   total: number
   shared: number
-  /** Of the layers' tars; null while one of them is not known. */
+  /** Of the layers' tars; null while one of them is not known, be it that an upstream alone has the layer. */
   unpacked: number | null
 }
 
 /** Bytes of images, and which of them other manifests that some repository holds need as well. */
 export function sizesOfImages(db: Database, digests: readonly Digest[]): Promise<ImageSizes[]> {
-  return db.all<ImageSizes>(sql`select e.parent as digest, sum(b.size) as total,
+  return db.all<ImageSizes>(sql`select e.parent as digest, coalesce(sum(b.size), 0) as total,
       sum(case when exists (select 1 from manifest_edges o join repository_manifests r on r.digest = o.parent
-        where o.child = e.child and o.parent <> e.parent) then b.size else 0 end) as shared,
+        where o.child = e.child and o.parent <> e.parent) then coalesce(b.size, 0) else 0 end) as shared,
       case when sum(e.position > 0 and b.unpacked_bytes is null) = 0
         then coalesce(sum(case when e.position > 0 then b.unpacked_bytes end), 0) end as unpacked
     from json_each(${JSON.stringify(digests)}) as page
-    join manifest_edges e on e.parent = page.value join blobs b on b.digest = e.child group by e.parent`)
+    join manifest_edges e on e.parent = page.value left join blobs b on b.digest = e.child group by e.parent`)
 }

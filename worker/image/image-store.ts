@@ -1,5 +1,5 @@
 import type { Digest } from '#shared/digest.ts'
-import type { ResolvedImage } from '#shared/protocol/agent.ts'
+import type { LayerSize, ResolvedImage } from '#shared/protocol/agent.ts'
 
 /**
  * Images of this host: manifests and configurations in small files, layers in the snapshotter.
@@ -27,6 +27,8 @@ export interface ImageStore {
 export interface StoredImage {
   digest: Digest
   layers: Digest[]
+  /** Of the layers that were fetched for it. */
+  layerSizes: LayerSize[]
   /** When it was last asked for or made (Unix milliseconds), to the minute. */
   usedAt: number
 }

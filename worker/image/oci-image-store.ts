@@ -2,10 +2,11 @@ import { mkdir, readdir, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import PQueue from 'p-queue'
 import pRetry from 'p-retry'
+import { z } from 'zod'
 import { type Digest, digestHex } from '#shared/digest.ts'
 import type { Descriptor } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import { type LayerSize, type ResolvedImage, resolvedImageSchema } from '#shared/protocol/agent.ts'
+import { type LayerSize, layerSizeSchema, type ResolvedImage, resolvedImageSchema } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import { readDurableJson, removeDurable, writeDurableJson } from '../host/durable-file.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
@@ -19,7 +20,7 @@ export interface ImageStoreOptions {
   snapshots: Pick<Snapshotter, 'hasLayer' | 'addLayer'>
   now(): number
   /** Told of each layer that came. */
-  onLayer?(size: LayerSize): void
+  onLayer?: ((size: LayerSize) => void) | undefined
   /** Before the second attempt at a layer; later ones wait twice as long each. */
   retryMs?: number
 }
@@ -32,11 +33,11 @@ const IMAGE = /^[0-9a-f]{64}\.json$/
 
 /** Images as small files, `<hex>.json` each; their layers are the snapshotter's. */
 export async function openImageStore(options: ImageStoreOptions): Promise<ImageStore> {
-  const { folder, api, snapshots, now, retryMs = RETRY_MS } = options
+  const { folder, api, snapshots, now, onLayer = () => {}, retryMs = RETRY_MS } = options
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const downloads = new PQueue({ concurrency: LAYERS_AT_ONCE })
   /** Two images that share a layer wait for one download. */
-  const underWay = new Map<Digest, Promise<void>>()
+  const underWay = new Map<Digest, Promise<LayerSize | undefined>>()
   const known = new Map<Digest, ResolvedImage>()
   const usedAt = new Map<Digest, number>()
   const pulls = workUnderWay(now)
@@ -46,7 +47,7 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
     const found = await Promise.all(image.config.rootfs.diff_ids.map(diffId => snapshots.hasLayer(diffId)))
     return found.every(Boolean)
   }
-  const fetchLayer = (layer: Descriptor, diffId: Digest): Promise<void> => {
+  const fetchLayer = (layer: Descriptor, diffId: Digest): Promise<LayerSize | undefined> => {
     const begun = underWay.get(diffId)
     if (begun) return begun
     const work = downloads
@@ -62,7 +63,9 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
     using blob = await openLayerBlob(layer, diffId, api.download)
     try {
       await snapshots.addLayer(diffId, blob.tar, blob.verify)
-      options.onLayer?.({ digest: layer.digest, unpackedBytes: blob.tarBytes() })
+      const size = { digest: layer.digest, unpackedBytes: blob.tarBytes() }
+      onLayer(size)
+      return size
     } catch (error) {
       throw await blob.explain(error)
     }
@@ -74,9 +77,17 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
     usedAt.set(digest, at)
     await utimes(pathOf(digest), at / 1000, at / 1000).catch(() => {}) // It is only less exact then.
   }
+  const writeImage = (image: ResolvedImage, sizes: LayerSize[]) =>
+    writeDurableJson(pathOf(image.digest), { ...image, layerSizes: sizes } satisfies StoredFile)
+  /** What is known of an image that may have been here before, and what is new. */
+  const layerSizes = async ({ digest }: ResolvedImage, fetched: readonly (LayerSize | undefined)[]) => {
+    const before = (await readFile(pathOf(digest)))?.layerSizes ?? []
+    const all = [...before, ...fetched.filter(size => size !== undefined)]
+    return [...new Map(all.map(size => [size.digest, size])).values()]
+  }
   const store: ImageStore = {
     find: async digest => {
-      const image = known.get(digest) ?? (await readImage(pathOf(digest)))
+      const image = known.get(digest) ?? resolvedImageSchema.safeParse(await readFile(pathOf(digest))).data
       if (!image || !(await hasLayers(image))) return undefined
       known.set(digest, image)
       await used(digest)
@@ -86,16 +97,16 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
       using _ = pulls.begin()
       const image = await api.resolveImage(reference)
       const { layers } = image.manifest
-      await Promise.all(
+      const fetched = await Promise.all(
         image.config.rootfs.diff_ids.map(async (diffId, at) => {
           const layer = layers[at]
-          if (layer && !(await snapshots.hasLayer(diffId))) await fetchLayer(layer, diffId)
+          return layer && !(await snapshots.hasLayer(diffId)) ? fetchLayer(layer, diffId) : undefined
         }),
       )
-      await store.add(image)
+      await writeImage(image, await layerSizes(image, fetched))
       return image
     },
-    add: image => writeDurableJson(pathOf(image.digest), image),
+    add: async image => writeImage(image, await layerSizes(image, [])),
     list: async () => {
       const names = (await readdir(folder)).filter(name => IMAGE.test(name))
       const found = await Promise.all(names.map(name => storedImage(join(folder, name))))
@@ -111,14 +122,22 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
   return store
 }
 
+const fileSchema = resolvedImageSchema.extend({
+  /** Of the layers that were fetched for it, for they cannot be told from the layers themselves. */
+  layerSizes: z.array(layerSizeSchema).default([]),
+})
+type StoredFile = z.infer<typeof fileSchema>
+
 async function storedImage(path: string): Promise<StoredImage | undefined> {
-  const [image, info] = await Promise.all([readImage(path), stat(path).catch(() => undefined)])
-  return image && info && { digest: image.digest, layers: image.config.rootfs.diff_ids, usedAt: info.mtimeMs }
+  const [image, info] = await Promise.all([readFile(path), stat(path).catch(() => undefined)])
+  if (!image || !info) return undefined
+  const { digest, config, layerSizes } = image
+  return { digest, layers: config.rootfs.diff_ids, layerSizes, usedAt: info.mtimeMs }
 }
 
 /** A file that holds no image is as good as none: the image is fetched again, and the file with it. */
-export async function readImage(path: string): Promise<ResolvedImage | undefined> {
-  return readDurableJson(path, resolvedImageSchema).catch(() => undefined)
+function readFile(path: string): Promise<StoredFile | undefined> {
+  return readDurableJson(path, fileSchema).catch(() => undefined)
 }
 
 function shouldRetry({ error }: { error: Error }): boolean {
