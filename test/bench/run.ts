@@ -1,5 +1,6 @@
 import { layersBench } from './layers.ts'
 import { memoryBench } from './memory.ts'
+import { readsBench } from './reads.ts'
 import { registryBench } from './registry.ts'
 import { startBench } from './start.ts'
 
@@ -9,6 +10,7 @@ const benches: Record<string, () => Promise<void>> = {
   memory: memoryBench,
   registry: registryBench,
   layers: layersBench,
+  reads: readsBench,
 }
 
 const wanted = process.argv.slice(2)
