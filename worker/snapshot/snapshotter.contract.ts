@@ -3,11 +3,13 @@ import { createHash } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
+  closeSync,
   existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -25,7 +27,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Digest, digestFromHex } from '#shared/digest.ts'
-import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
+import { lgetxattr, llistxattr, lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
 import { packLayer } from '#worker/layer/pack.ts'
 import { isKeptXattr } from '#worker/layer/tree-writer.ts'
 import type { Snapshotter } from './snapshotter.ts'
@@ -44,6 +46,18 @@ function layerOf(files: Record<string, string>, ...tarOptions: string[]): TestLa
       if (!path.endsWith('/')) writeFileSync(join(folder, path), text)
     }
     const tar = execFileSync('tar', ['-C', folder, '-c', ...tarOptions, '.'])
+    return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** With a node that reads as many zeros as one likes. */
+function layerWithDevice(): TestLayer {
+  const folder = mkdtempSync(join(tmpdir(), 'slipway-layer-'))
+  try {
+    mknod(join(folder, 'zero'), S_IFCHR | 0o666, 1, 5)
+    const tar = execFileSync('tar', ['-C', folder, '-c', '.'])
     return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -136,6 +150,26 @@ export function describeSnapshotter(
       expect(readdirSync(join(rootfs, 'etc'))).toEqual(['name'])
       expect(readdirSync(join(rootfs, 'opaque'))).toEqual(['new'])
       expect(existsSync(join(rootfs, 'kept'))).toBe(true)
+    })
+
+    test('a folder becomes a file, and a folder again', async () => {
+      const stages = [{ 'a/old': 'old' }, { a: 'a file' }, { 'a/new': 'new' }].map(files => layerOf(files))
+      for (const { tar, diffId } of stages) await snapshots.addLayer(diffId, stream(tar), good)
+      const rootOf = async (count: number) => {
+        const diffIds = stages.slice(0, count).map(({ diffId }) => diffId)
+        return (await snapshots.prepare(`stages-${count}`, diffIds)).rootfs
+      }
+      expect(readdirSync(join(await rootOf(1), 'a'))).toEqual(['old'])
+      expect(readFileSync(join(await rootOf(2), 'a'), 'utf8')).toBe('a file')
+      expect(readdirSync(join(await rootOf(3), 'a'))).toEqual(['new'])
+    })
+
+    test('a device node of an image is inert', async () => {
+      const { tar, diffId } = layerWithDevice()
+      await snapshots.addLayer(diffId, stream(tar), good)
+      const { rootfs } = await snapshots.prepare('device', [diffId])
+      expect(lstatSync(join(rootfs, 'zero')).rdev).toBe(lstatSync('/dev/zero').rdev)
+      expect(() => openSync(join(rootfs, 'zero'), 'r')).toThrow('EACCES')
     })
 
     test('writes stay in their snapshot, over unmounting and mounting again', async () => {
@@ -267,6 +301,28 @@ export function describeSnapshotter(
       expect(await other.layers()).toEqual(expect.arrayContaining([base.diffId, top.diffId]))
       expect(await other.list()).toContainEqual({ id: 'found', rootfs, isMounted: true })
       expect(readFileSync(join((await other.prepare('found', [base.diffId])).rootfs, 'mine'), 'utf8')).toBe('mine')
+    })
+
+    test('what was written has a size', async () => {
+      const { rootfs } = await snapshots.prepare('sized', [base.diffId])
+      const before = await snapshots.writableSize('sized')
+      writeFileSync(join(rootfs, 'large'), Buffer.alloc(3_000_000, 'x'))
+      execFileSync('sync', ['-f', rootfs]) // Blocks are counted once they have a place on the disk.
+      expect((await snapshots.writableSize('sized')) - before).toBeGreaterThan(2_900_000)
+      expect(await snapshots.writableSize('nothing')).toBe(0)
+      expect(await snapshots.layerSize(base.diffId)).toBeGreaterThan(0)
+    })
+
+    test('what somebody still reads is removed all the same', async () => {
+      const { rootfs } = await snapshots.prepare('in-use', [base.diffId])
+      const file = openSync(join(rootfs, 'etc/name'), 'r')
+      try {
+        await snapshots.remove('in-use')
+        expect(existsSync(rootfs)).toBe(false)
+        expect((await snapshots.list()).map(({ id }) => id)).not.toContain('in-use')
+      } finally {
+        closeSync(file)
+      }
     })
 
     test('removing takes mount and files away, and removing nothing is no error', async () => {
