@@ -1,8 +1,17 @@
 import type { Digest } from '#shared/digest.ts'
 import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import type { ByteRange } from '#shared/ports/blob-store.ts'
 import type { Ports } from '../ports.ts'
-import { type BlobRow, findBlob, findLinkedBlob, linkBlobs, touchBlobs, unlinkBlob } from '../store/blobs.ts'
+import {
+  type BlobRow,
+  findBlob,
+  findLinkedBlob,
+  forgetBlob,
+  linkBlobs,
+  touchBlobs,
+  unlinkBlob,
+} from '../store/blobs.ts'
 import { findUpstreamBlob, findUpstreamBlobs } from '../store/upstreams.ts'
 import { touchEveryMs } from './grace.ts'
 import { AGENT_PATIENCE_MS, CLIENT_PATIENCE_MS, pullBlob } from './pull-blob.ts'
@@ -45,6 +54,18 @@ export async function awaitBlob(ports: Ports, repository: Repository, digest: Di
   } finally {
     answered.abort()
   }
+}
+
+/**
+ * A blob's bytes. Those that the store has lost are forgotten, so that whoever pushes them is not told that they are here.
+ * Errors: `blob.store-failed`.
+ */
+export async function openBlob(ports: Ports, blob: BlobRow, range?: ByteRange): Promise<ReadableStream<Uint8Array>> {
+  const object = await ports.blobs.get(blob.objectKey, range)
+  if (object) return object.body
+  await forgetBlob(ports.db, blob)
+  ports.note('the blob store has lost a blob', { digest: blob.digest, objectKey: blob.objectKey })
+  throw new SlipwayError('blob.store-failed', `The store has lost blob ${blob.digest}: push it again.`)
 }
 
 /** The size of a blob that a repository holds, or would fetch. Errors: `blob.not-found`. */

@@ -1,10 +1,11 @@
 import type { Context } from 'hono'
 import type { Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import type { BlobStore, ByteRange } from '#shared/ports/blob-store.ts'
+import type { ByteRange } from '#shared/ports/blob-store.ts'
 import { readRange } from '#shared/protocol/byte-range.ts'
+import type { Ports } from '../ports.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
-import { awaitBlob, removeBlob, sizeOfBlob } from '../registry/blobs.ts'
+import { awaitBlob, openBlob, removeBlob, sizeOfBlob } from '../registry/blobs.ts'
 import { digestParameter } from '../registry/manifests.ts'
 import { referrersOf } from '../registry/referrers.ts'
 import { tagNames } from '../registry/repositories.ts'
@@ -32,7 +33,7 @@ export async function getBlob(c: Context<AppEnv>, repository: Repository, refere
   if (location && !takesTokenAlong(c.req.url, location)) return c.body(null, 307, { ...headersOf(digest), location })
   const range = readRange(c.req.header('range'), size)
   if (range === 'unsatisfiable') return c.body(null, 416, { 'content-range': `bytes */${size}` })
-  const body = here ? await openBlob(ports.blobs, here, range) : lateBody(ports.blobs, whole, size, range)
+  const body = here ? await openBlob(ports, here, range) : lateBody(ports, whole, size, range)
   return new Response(body, {
     status: range ? 206 : 200,
     headers: {
@@ -53,19 +54,13 @@ export function takesTokenAlong(asked: string, location: string): boolean {
   return to === from || to.endsWith(`.${from}`)
 }
 
-async function openBlob(blobs: BlobStore, { objectKey, digest }: BlobRow, range: ByteRange | undefined) {
-  const object = await blobs.get(objectKey, range)
-  if (object) return object.body
-  throw new SlipwayError('blob.store-failed', `The store has lost blob ${digest}: push it again.`)
-}
-
 /** Breaks off when the blob cannot be had: its client asks again, and is told why. */
-function lateBody(blobs: BlobStore, whole: Promise<BlobRow>, size: number, range: ByteRange | undefined) {
+function lateBody(ports: Ports, whole: Promise<BlobRow>, size: number, range: ByteRange | undefined) {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
   const follow = async () => {
     const blob = await whole
     if (blob.size !== size) throw new SlipwayError('blob.size-mismatch', `Blob ${blob.digest} has ${blob.size} bytes.`)
-    await (await openBlob(blobs, blob, range)).pipeTo(writable)
+    await (await openBlob(ports, blob, range)).pipeTo(writable)
   }
   follow().catch(error => writable.abort(error).catch(() => {})) // The client is gone already.
   return readable

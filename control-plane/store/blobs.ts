@@ -49,6 +49,11 @@ export function touchBlobs(db: Database, digests: readonly Digest[], now: number
     .returning({ digest: blobs.digest })
 }
 
+/** Forgets bytes that the store has lost, unless others were pushed in their place meanwhile. */
+export function forgetBlob(db: Database, { digest, objectKey }: Pick<BlobRow, 'digest' | 'objectKey'>) {
+  return db.delete(blobs).where(and(eq(blobs.digest, digest), eq(blobs.objectKey, objectKey)))
+}
+
 /** The first word counts: a size that is known stays, and a digest that is not here is passed over. */
 export function setUnpackedBytes(db: Database, layers: readonly LayerSize[]) {
   const said = sql`json_each(${JSON.stringify(layers)}) as item where item.value ->> 'digest' = ${blobs.digest}`
