@@ -27,11 +27,14 @@ const ASK_AGAIN_MS = 1000
 const TRANSFER_MS = 30 * 60 * 1000
 /** With the waits in between, half a minute. */
 const RETRIES = 8
-/** The API restarts, or the line breaks for a while: no reason to lose a build. Every call is idempotent. */
-const patiently = <T>(attempt: () => Promise<T>): Promise<T> =>
+/**
+ * The API restarts, or the line breaks for a while: no reason to lose a build. Every call is idempotent. Uploads are tried
+ * again after what a store says of itself, too.
+ */
+const patiently = <T>(attempt: () => Promise<T>, isPassing = isAway): Promise<T> =>
   pRetry(attempt, {
     ...{ retries: RETRIES, minTimeout: 250, maxTimeout: 8000, randomize: true },
-    shouldRetry: ({ error }) => isAway(error),
+    shouldRetry: ({ error }) => isPassing(error),
   })
 
 /** The API over HTTP with the host's token, which is sent to the API alone and never to a signed URL of elsewhere. */
@@ -94,18 +97,15 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
       (await call('POST', '/v1/agent/images', publishedImageSchema, image, PUBLISH_MS)).digest,
     missingBlobs: async blobs => (await call('POST', '/v1/agent/blobs', missingBlobsSchema, { blobs })).missing,
     upload: ({ upload }, path) =>
-      pRetry(
-        async () => {
-          const response = await reach(upload.url, {
-            method: 'PUT',
-            headers: upload.headers,
-            body: await openAsBlob(path),
-            signal: AbortSignal.timeout(TRANSFER_MS),
-          })
-          if (!response.ok) throw await asError(response)
-        },
-        { retries: RETRIES, randomize: true, shouldRetry: ({ error }) => isWorthRetrying(error) },
-      ),
+      patiently(async () => {
+        const response = await reach(upload.url, {
+          method: 'PUT',
+          headers: upload.headers,
+          body: await openAsBlob(path),
+          signal: AbortSignal.timeout(TRANSFER_MS),
+        })
+        if (!response.ok) throw await asError(response)
+      }, isWorthRetrying),
     download: digest => download(`/v1/agent/blobs/${digest}`, BLOB_CALL_MS),
     downloadContext: id => download(`/v1/agent/contexts/${id}`),
     appendBuildLog: async (id, chunk) =>
