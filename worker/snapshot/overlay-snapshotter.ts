@@ -1,8 +1,6 @@
 import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs'
 import { mkdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
-import { finished } from 'node:stream/promises'
 import type { Digest } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { diskUsage } from '#worker/host/disk-usage.ts'
@@ -90,9 +88,9 @@ export class OverlaySnapshotter implements Snapshotter {
     return (await this.#isWhole(id)) ? diskUsage(this.#upper(id)) : 0
   }
 
-  async addLayer(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void> {
+  async addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void> {
     if (!(await this.hasLayer(diffId))) return this.#parts.layers.add(diffId, tar, verify)
-    await finished(tar.resume())
+    for await (const _ of tar);
     await verify()
   }
 

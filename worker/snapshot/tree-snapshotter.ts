@@ -1,7 +1,5 @@
 import { mkdir, realpath, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
-import { finished } from 'node:stream/promises'
 import type { Digest } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { createSubvolume, removeWithSubvolumes, snapshotSubvolume } from '#worker/host/btrfs.ts'
@@ -94,9 +92,9 @@ export class TreeSnapshotter implements Snapshotter {
     return bases.with(diffIds, async base => Math.max(0, bytes - (await diskUsage(base))))
   }
 
-  async addLayer(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void> {
+  async addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void> {
     if (!(await this.hasLayer(diffId))) return this.#parts.layers.add(diffId, tar, verify)
-    await finished(tar.resume())
+    for await (const _ of tar);
     await verify()
   }
 
