@@ -1,9 +1,12 @@
 import koffi, { type KoffiFunc, type LibraryHandle } from 'koffi'
 
-/** A shared library of the host's; undefined where it is not installed. */
+/**
+ * A shared library of the host's; undefined where it is not installed. `deep`: it calls its own functions, not those of
+ * the same name that the Node program has in another version (zstd's).
+ */
 export function tryLoad(name: string): LibraryHandle | undefined {
   try {
-    return koffi.load(name)
+    return koffi.load(name, { deep: true })
   } catch {
     return undefined
   }
