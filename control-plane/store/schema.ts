@@ -241,6 +241,9 @@ export const uploads = sqliteTable(
     expiresAt: integer().notNull(),
     /** Where the hash of an upload in chunks goes on (`registry/running-hash.ts`). */
     hashState: text(),
+    /** The store's id of an upload in parts (`SignedParts`), and a JSON object of the tags of the parts that came, by number. */
+    partsId: text(),
+    partTags: text(),
   },
   table => [index('uploads_expires').on(table.expiresAt), index('uploads_digest').on(table.digest)],
 )

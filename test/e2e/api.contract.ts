@@ -344,6 +344,16 @@ CMD ["greeting"]
       expect(await build({ b: 'other' })).toMatchObject({ cached: 2, pushed: 1 })
     })
 
+    test('a layer of more than 64 MiB is pushed in parts, and whole', async () => {
+      const fill = 'dd if=/dev/urandom of=/big bs=1M count=70 && sha256sum /big > /sum'
+      const context = await uploadFiles(get().api, { Dockerfile: `FROM busybox\nRUN ${fill}\n` })
+      let log = ''
+      await buildContext(get().api, { context, tags: ['large:1'] }, text => (log += text))
+      expect(log).toMatch(/pushing layer sha256:[0-9a-f]{64} in 2 parts/)
+      const { layers } = await call<{ layers: { size: number }[] }>('GET', '/v1/images/large:1')
+      expect(layers.at(-1)?.size).toBeGreaterThan(64 * 1024 * 1024)
+    })
+
     test('a build can be canceled', async () => {
       const context = await uploadFiles(get().api, { Dockerfile: 'FROM busybox\nRUN echo begun; sleep 100\n' })
       const { id } = await call<{ id: string }>('POST', '/v1/builds', { context, tags: ['never:1'] })

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { openFolderBlobs } from '#control-plane/adapters/folder-blobs.ts'
 import { httpUpstreams } from '#control-plane/adapters/http-upstreams.ts'
 import { migrate } from '#control-plane/adapters/migrate.ts'
@@ -26,8 +27,12 @@ export interface RegistryWorld extends AsyncDisposable {
   hooked(hook: Hook): Ports
   advance(ms: number): void
   rows<T = Record<string, unknown>>(sql: string): Promise<T[]>
+  /** PUTs to a signed URL; returns the answer's `ETag`. */
+  send(url: string, bytes: Uint8Array): Promise<string | undefined>
   /** Keys of all objects. */
   objects(): Promise<string[]>
+  /** Names of files that are on their way. */
+  unfinished(): Promise<string[]>
 }
 
 export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS): Promise<RegistryWorld> {
@@ -68,6 +73,12 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
       now += ms
     },
     rows: async <T>(sql: string) => (await client.prepare(sql).all()).results as T[],
+    send: (url, bytes) => {
+      const { pathname, searchParams } = new URL(url)
+      const key = pathname.slice('/blobs/'.length)
+      return blobs.write(key, Readable.from([bytes]), blobs.verify('PUT', key, searchParams))
+    },
+    unfinished: () => readdir(join(folder, '.part')),
     objects: async () => (await blobs.list('blobs/')).keys,
     [Symbol.asyncDispose]: () => whole.disposeAsync(),
   }
@@ -108,6 +119,12 @@ function hookedBlobs(blobs: BlobStore, hook: Hook, writers: Set<BlobWriter>): Bl
     get: (key, range) => hook('get', () => blobs.get(key, range)),
     put: (key, bytes, terms) => hook('put', () => blobs.put(key, bytes, terms)),
     delete: key => hook('delete', () => blobs.delete(key)),
+    parts: {
+      ...blobs.parts,
+      begin: key => hook('begin', () => blobs.parts.begin(key)),
+      join: (key, id, tags, size) => hook('join', () => blobs.parts.join(key, id, tags, size)),
+      drop: (key, id) => hook('drop', () => blobs.parts.drop(key, id)),
+    },
     openWriter: (key, state) =>
       hook('openWriter', async () => {
         const writer = await blobs.openWriter(key, state)
