@@ -33,7 +33,7 @@ export async function loadIsal(): Promise<OpenGunzip | undefined> {
     inflate: library.func('isal_inflate', 'int', ['uint8_t *']),
   }
   const open = () => new IsalGunzip(isal)
-  return (await isAsKnown(open)) ? open : undefined
+  return (await isAsKnown(open).catch(() => false)) ? open : undefined
 }
 
 /** Two members one behind the other, in a buffer too small for both, come out as they went in: the structure is the one above. */

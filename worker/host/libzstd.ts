@@ -19,10 +19,10 @@ interface Zstd {
 /** Makes decompressors of zstd (RFC 8878): frames one behind the other, skippable ones too. */
 export type OpenUnzstd = () => Decompressor
 
-/** Throws `internal` where the host lacks the library, which package managers of most distributions need themselves. */
-export function loadZstd(): OpenUnzstd {
+/** Undefined where the host lacks the library, which package managers of most distributions need themselves. */
+export function loadZstd(): OpenUnzstd | undefined {
   const library = tryLoad(LIBRARY)
-  if (!library) throw new SlipwayError('internal', `This host lacks ${LIBRARY}: install libzstd.`)
+  if (!library) return undefined
   const zstd: Zstd = {
     create: library.func('ZSTD_createDStream', 'void *', []),
     free: library.func('ZSTD_freeDStream', 'size_t', ['void *']),

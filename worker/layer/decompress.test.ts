@@ -15,7 +15,9 @@ const GUNZIPS: [string, Unzip][] = [
   ...(openIsal ? [['ISA-L', chunks => inflate(openIsal(), chunks)] as [string, Unzip]] : []),
   ['the one of this host', chunks => decompress('gzip', chunks)],
 ]
-const unzstd: Unzip = chunks => inflate(loadZstd()(), chunks)
+const openUnzstd = loadZstd()
+if (!openUnzstd) throw new Error('libzstd.so.1 is missing: every Debian has it.')
+const unzstd: Unzip = chunks => inflate(openUnzstd(), chunks)
 const skippable = Buffer.concat([Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0]), Buffer.from('toc')])
 
 async function* cut(bytes: Buffer, size: number) {
@@ -30,11 +32,11 @@ async function unzipped(unzip: Unzip, bytes: Buffer, size = 65_536): Promise<Buf
 
 const part = fc.oneof(
   fc.uint8Array({ maxLength: 3000 }).map(bytes => Buffer.from(bytes)),
-  fc.nat(2_000_000).map(count => Buffer.from('slipway '.repeat(count / 8))),
-  fc.integer({ min: 1, max: 1_300_000 }).map(length => Buffer.alloc(length, Math.sin(length).toString(36))),
+  fc.nat(800_000).map(count => Buffer.from('slipway '.repeat(count / 8))),
+  fc.integer({ min: 1, max: 600_000 }).map(length => Buffer.alloc(length, Math.sin(length).toString(36))),
 )
 const anything = fc.record({
-  parts: fc.array(part, { minLength: 1, maxLength: 4 }),
+  parts: fc.array(part, { minLength: 1, maxLength: 3 }),
   size: fc.oneof(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 50, max: 100_000 })),
 })
 
@@ -47,7 +49,7 @@ test.each(GUNZIPS)('gzip by %s: every member counts, however the bytes are cut',
       const got = await unzipped(unzip, zipped, zipped.length > 100_000 ? Math.max(size, 1000) : size)
       expect(got.equals(Buffer.concat(parts))).toBe(true)
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   )
 })
 
@@ -59,7 +61,7 @@ test('zstd: every frame counts, however the bytes are cut', async () => {
       const got = await unzipped(unzstd, Buffer.concat([...frames, skippable]), size)
       expect(got.equals(Buffer.concat(parts))).toBe(true)
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   )
 })
 
@@ -87,7 +89,7 @@ test.each(ZIPS)('%s: what is cut off, damaged or something else is refused', asy
       })
       if (got) expect(got.equals(text)).toBe(true)
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   )
 })
 

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
+import { SlipwayError } from '#shared/errors.ts'
 import { DamagedStream, type Decompressor } from '#worker/host/decompressor.ts'
 import { loadIsal } from '#worker/host/isal.ts'
 import { loadZstd } from '#worker/host/libzstd.ts'
@@ -9,8 +10,9 @@ const OUTPUT_BYTES = 512 * 1024
 
 export type Compression = 'gzip' | 'zstd'
 
-/** Asked for once: the answer does not change while this process lives. */
+/** Asked for once: the answers do not change while this process lives. */
 const isal = loadIsal()
+const openUnzstd = loadZstd()
 
 /**
  * What the compressed bytes hold. Buffers are filled again: a chunk may be looked at until the next one is asked for, so
@@ -22,9 +24,10 @@ export async function* decompress(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void> {
   const openGunzip = await isal
-  if (compression === 'zstd') yield* oneAhead(inflate(loadZstd()(), chunks))
-  else if (openGunzip) yield* oneAhead(inflate(openGunzip(), chunks))
-  else yield* gunzip(chunks)
+  const open = compression === 'gzip' ? openGunzip : openUnzstd
+  if (open) yield* oneAhead(inflate(open(), chunks))
+  else if (compression === 'gzip') yield* gunzip(chunks)
+  else throw new SlipwayError('internal', 'This host lacks libzstd.so.1, which layers in zstd need: install libzstd.')
 }
 
 /** For hosts without ISA-L. */
