@@ -1,0 +1,99 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { checkRestart, type LayerWorld, makeLayerWorld } from '#test/support/layer-check.ts'
+import type { DriverName } from '#test/support/layer-life.ts'
+import type { LayerLifeOptions } from '#test/support/layer-life-process.ts'
+import { chooseSeed } from '#test/support/seeded.ts'
+import { unmountBelow } from '../host/mount.ts'
+
+/**
+ * kill -9 ahead of every call that changes files or mounts, of everything that happens to layers: the next agent finds
+ * each layer whole or not at all, and nothing that nobody owns.
+ */
+
+const PROGRAM = join(import.meta.dirname, '../../test/support/layer-life-process.ts')
+const AT_ONCE = 2
+const MOST_CALLS = 1000
+const TIMEOUT_MS = 240_000
+/** Of the drivers that few hosts use, every so many calls are enough. */
+const SOME = 7
+const seed = chooseSeed()
+
+const folder = mkdtempSync('/var/tmp/slipway-crash-')
+afterAll(async () => {
+  await unmountBelow(folder)
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** False: it was killed. */
+async function livesThrough(options: LayerLifeOptions): Promise<boolean> {
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(folder, 'compiled') }
+  const child = spawn(process.execPath, [PROGRAM, JSON.stringify(options)], { stdio: 'inherit', env })
+  const { promise, resolve } = Promise.withResolvers<{ code: number | null; signal: string | null }>()
+  child.once('exit', (code, signal) => resolve({ code, signal }))
+  const { code, signal } = await promise
+  if (signal === null) expect(code).toBe(0)
+  else expect(signal).toBe('SIGKILL')
+  return signal === null
+}
+
+/** Returns how many layers were there after the kill; undefined once nothing was left to be killed. */
+async function killAt(world: LayerWorld, call: number, place: string): Promise<number | undefined> {
+  const data = join(place, `${call}`)
+  mkdirSync(data)
+  const { driver, tars, diffIds } = world
+  const isThrough = await livesThrough({ driver, folder: data, tars, diffIds, killAt: call })
+  const layers = await checkRestart(world, data)
+  rmSync(data, { recursive: true })
+  return isThrough ? undefined : layers.length
+}
+
+/** Every `every`th call, beginning with one of the first by the seed. */
+async function killAhead(driver: DriverName, place: string, every: number): Promise<number[]> {
+  const world = await makeLayerWorld(driver, place)
+  const counts: number[] = []
+  let isThrough = false
+  let next = 1 + (seed % every)
+  const kill = async () => {
+    while (!isThrough) {
+      const call = next
+      next += every
+      expect(call).toBeLessThan(MOST_CALLS)
+      const layers = await killAt(world, call, place)
+      if (layers === undefined) isThrough = true
+      else counts.push(layers)
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, kill))
+  return counts
+}
+
+const placeOf = (name: string) => {
+  const place = join(folder, name)
+  mkdirSync(place)
+  return place
+}
+
+test.each<DriverName>(['erofs', 'overlay'])('%s: killed ahead of each call', { timeout: TIMEOUT_MS }, async driver => {
+  const counts = await killAhead(driver, placeOf(driver), 1)
+  expect(counts.length).toBeGreaterThan(50)
+  expect([0, 1, 2, 3].filter(count => !counts.includes(count))).toEqual([])
+})
+
+const some = `killed ahead of some calls (seed ${seed}; SLIPWAY_SEED=${seed} repeats it)`
+
+test.each<DriverName>(['fuse-overlayfs', 'vfs'])(`%s: ${some}`, { timeout: TIMEOUT_MS }, async driver => {
+  expect((await killAhead(driver, placeOf(driver), SOME)).length).toBeGreaterThan(5)
+})
+
+test(`btrfs: ${some}`, { timeout: TIMEOUT_MS }, async () => {
+  const place = placeOf('btrfs')
+  const image = join(folder, 'btrfs.img')
+  writeFileSync(image, '')
+  truncateSync(image, 256 * 1024 * 1024)
+  execFileSync('mkfs.btrfs', ['-q', image])
+  execFileSync('mount', ['-o', 'loop', image, place])
+  expect((await killAhead('btrfs', place, SOME)).length).toBeGreaterThan(5)
+})
