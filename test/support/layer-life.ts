@@ -26,6 +26,7 @@ function report(error: unknown): void {
   console.error(error)
 }
 
+const BUILD = 'build-1'
 /** The layer that the build makes. */
 export const MADE = digestFromHex('d'.repeat(64))
 
@@ -62,13 +63,14 @@ export type LayerLife = Awaited<ReturnType<typeof openLayerLife>>
 
 /** Safe to begin anew wherever it was broken off. */
 export async function liveThrough({ snapshots, images, image }: LayerLife, diffIds: readonly Digest[]): Promise<void> {
+  await snapshots.remove(BUILD) // As agents do at their start, of builds that are over.
   await images.pull('image')
-  const { rootfs } = await snapshots.prepare('build', diffIds)
+  const { rootfs } = await snapshots.prepare(BUILD, diffIds)
   const made = join(rootfs, 'made')
   writeFileSync(made, 'made')
   utimesSync(made, 1, 1)
-  await snapshots.unmount('build')
-  await snapshots.adoptUpper('build', MADE)
+  await snapshots.unmount(BUILD)
+  await snapshots.adoptUpper(BUILD, MADE)
   await snapshots.settled()
   await snapshots.prepare('container', [...diffIds, MADE])
   await snapshots.remove('container')

@@ -1,7 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { makeDiskFile, mountDisk } from '#test/support/disks.ts'
 import { checkRestart, type LayerWorld, makeLayerWorld } from '#test/support/layer-check.ts'
 import type { DriverName } from '#test/support/layer-life.ts'
 import type { LayerLifeOptions } from '#test/support/layer-life-process.ts'
@@ -66,7 +67,15 @@ async function killAhead(driver: DriverName, place: string, every: number): Prom
       else counts.push(layers)
     }
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, kill))
+  const ended = await Promise.allSettled(
+    Array.from({ length: AT_ONCE }, () =>
+      kill().finally(() => {
+        isThrough = true
+      }),
+    ),
+  )
+  // Only now, so that nobody works any more on what is cleaned away.
+  for (const end of ended) if (end.status === 'rejected') throw end.reason
   return counts
 }
 
@@ -89,11 +98,8 @@ test.each<DriverName>(['fuse-overlayfs', 'vfs'])(`%s: ${some}`, { timeout: TIMEO
 })
 
 test(`btrfs: ${some}`, { timeout: TIMEOUT_MS }, async () => {
-  const place = placeOf('btrfs')
-  const image = join(folder, 'btrfs.img')
-  writeFileSync(image, '')
-  truncateSync(image, 256 * 1024 * 1024)
-  execFileSync('mkfs.btrfs', ['-q', image])
-  execFileSync('mount', ['-o', 'loop', image, place])
+  const place = join(folder, 'btrfs')
+  makeDiskFile(`${place}.img`, 'btrfs', 256)
+  mountDisk(`${place}.img`, place)
   expect((await killAhead('btrfs', place, SOME)).length).toBeGreaterThan(5)
 })

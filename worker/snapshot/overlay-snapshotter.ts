@@ -111,7 +111,7 @@ export class OverlaySnapshotter implements Snapshotter {
         await snapshots.make(id, diffIds, async folder => makeWritable(folder, lower[0]))
         undo.defer(() => trash.discard(snapshots.pathOf(id)))
       }
-      await snapshots.checkLayers(id, diffIds)
+      await snapshots.keepLayers(id, diffIds)
       await this.#ensureMount(id, lower)
       undo.move()
       return { id, rootfs: snapshots.rootfsOf(id) }

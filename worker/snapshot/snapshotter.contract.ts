@@ -272,6 +272,22 @@ export function describeSnapshotter(
       expect(await other.hasLayer(left.diffId)).toBe(true)
     })
 
+    test('a list of layers that a power cut tore is written again when its snapshot is prepared', async () => {
+      const { tar, diffId } = layerOf({ torn: 'torn' })
+      await snapshots.addLayer(diffId, stream(tar), good)
+      const { rootfs } = await snapshots.prepare('torn', [diffId])
+      writeFileSync(join(rootfs, 'mine'), 'mine')
+      writeFileSync(join(folder, 'snapshots/torn/layers.json'), '')
+      const others = new Set((await snapshots.layers()).filter(layer => layer !== diffId))
+      const sweep = async () => (await open(folder)).sweepLayers(others, Date.now() + 60_000)
+      expect(await sweep()).toEqual([])
+      await snapshots.prepare('torn', [diffId])
+      expect(await sweep()).toEqual([])
+      expect(readFileSync(join(rootfs, 'mine'), 'utf8')).toBe('mine')
+      await snapshots.remove('torn')
+      expect(await sweep()).toEqual([diffId])
+    })
+
     test('another agent finds everything: layers, mounted snapshots, and what was written', async () => {
       const { rootfs } = await snapshots.prepare('found', [base.diffId])
       writeFileSync(join(rootfs, 'mine'), 'mine')
