@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makeDiskFile, mountDisk, unmountDisk } from '#test/support/disks.ts'
@@ -39,4 +40,29 @@ test('changes that nobody reads any more go at the next start; the snapshot stay
   expect(existsSync(changes)).toBe(false)
   expect(existsSync(rootfs)).toBe(true)
   await next.remove('one')
+})
+
+/** Makes a folder at the end of a path that is longer than the kernel takes, and a subvolume in it. */
+const DEEP = `
+  for (1..30) { mkdir('d' x 200) or die; chdir('d' x 200) or die }
+  exec('btrfs', 'subvolume', 'create', 'deepest')`
+
+test('subvolumes that a container made go with its snapshot: nested, read-only, of any name and depth', async () => {
+  const snapshots = await openBtrfs(join(disk, 'nested'))
+  await snapshots.sweep()
+  const subvolumes = () => execFileSync('btrfs', ['subvolume', 'list', disk], { encoding: 'utf8' }).split('\n').length
+  const { rootfs } = await snapshots.prepare('one', [])
+  const before = subvolumes()
+  const make = (script: string) =>
+    execFileSync('sh', ['-ec', script], { cwd: rootfs, stdio: ['ignore', 'ignore', 'pipe'] })
+  make('mkdir a; btrfs subvolume create a/outer; mkdir a/outer/b; btrfs subvolume create a/outer/b/inner')
+  make('echo x > a/outer/file; btrfs subvolume snapshot -r a/outer frozen')
+  make('btrfs subvolume create "$(printf \'x\\377\')"')
+  make('for name in $(seq 70); do btrfs subvolume create many-$name; done')
+  expect(subvolumes() - before).toBe(74)
+  // Last, for the program that counts cannot say its path.
+  execFileSync('perl', ['-e', DEEP], { cwd: rootfs, stdio: ['ignore', 'ignore', 'pipe'] })
+  await snapshots.remove('one')
+  expect(subvolumes()).toBe(before - 1)
+  expect(readdirSync(join(disk, 'nested/trash'))).toEqual([])
 })
