@@ -11,8 +11,8 @@ export function folderBlobRoutes(blobs: FolderBlobs): Hono {
     const key = c.req.param('key')
     const terms = blobs.verify('PUT', key, new URL(c.req.url).searchParams)
     const bytes = c.req.raw.body ? Readable.fromWeb(c.req.raw.body as NodeWebStream) : Readable.from([])
-    await blobs.write(key, bytes, terms)
-    return c.body(null, 201)
+    const tag = await blobs.write(key, bytes, terms)
+    return c.body(null, 201, tag === undefined ? {} : { etag: tag })
   })
   routes.get('/blobs/:key{.+}', async c => {
     const key = c.req.param('key')

@@ -8,7 +8,8 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { BlobStore, UploadTerms } from '#shared/ports/blob-store.ts'
 import { FileStream } from './file-stream.ts'
 import { folderFailure, missing, openFolderParts, syncPath } from './folder-parts.ts'
-import { type SignedUrlOptions, type SignedUrls, signedUrls } from './folder-urls.ts'
+import { folderSignedParts } from './folder-signed-parts.ts'
+import { type SignedUrlOptions, type SignedUrls, signedUrls, type UrlTerms } from './folder-urls.ts'
 import { openFolderWriter } from './folder-writer.ts'
 
 /**
@@ -16,8 +17,11 @@ import { openFolderWriter } from './folder-writer.ts'
  * blob becomes visible; `openWriter` checks neither. `put` with `ifAbsent` needs a file system with hard links.
  */
 export interface FolderBlobs extends BlobStore, Pick<SignedUrls, 'verify'> {
-  /** Takes bytes in: `blob.digest-mismatch`, `blob.size-mismatch`, `request.too-large`, `host.disk-full`; nothing stays then. */
-  write(key: string, bytes: Readable, terms: UploadTerms): Promise<void>
+  /**
+   * Takes in what a signed URL brings; returns the tag of a part. `blob.digest-mismatch`, `blob.size-mismatch`,
+   * `request.too-large`, `host.disk-full`, `blob.not-found`: nothing stays then, or of a part nothing that counts.
+   */
+  write(key: string, bytes: Readable, terms: UrlTerms): Promise<string | undefined>
 }
 
 export interface FolderBlobOptions extends SignedUrlOptions {
@@ -31,6 +35,7 @@ export async function openFolderBlobs(options: FolderBlobOptions): Promise<Folde
   const { folder } = options
   const parts = await openFolderParts(folder, options.clock.now())
   const urls = signedUrls(options)
+  const signedParts = folderSignedParts(parts, urls, key => pathOf(key))
   const pathOf = (key: string) => {
     if (!KEY.test(key)) throw new SlipwayError('blob.not-found', 'There is no such blob.')
     return join(folder, key)
@@ -74,8 +79,11 @@ export async function openFolderBlobs(options: FolderBlobOptions): Promise<Folde
     verify: urls.verify,
     write: async (key, bytes, terms) => {
       const target = pathOf(key)
+      if (terms.part) return signedParts.write(terms.part, bytes, checking(terms))
       await takeIn(bytes, terms, part => parts.publish(part, target))
+      return undefined
     },
+    parts: signedParts,
     openWriter: async (key, state) => openFolderWriter(parts, pathOf(key), state),
   }
 }

@@ -86,3 +86,14 @@ export function folderFailure(error: unknown): unknown {
   }
   return error
 }
+
+/** Work on the folder whose failures are told as `folderFailure` tells them. */
+export async function failing<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
+  try {
+    return await (typeof work === 'function' ? work() : work)
+  } catch (error) {
+    throw folderFailure(error)
+  }
+}
+
+export const uploadGone = () => new SlipwayError('blob.not-found', 'This upload is no longer there: begin it again.')

@@ -5,10 +5,16 @@ import type { Clock } from '#shared/ports/clock.ts'
 
 export type BlobMethod = 'GET' | 'PUT'
 
+/** What a URL was signed for. */
+export interface UrlTerms extends UploadTerms {
+  /** The bytes belong at `offset` of an upload in parts. */
+  part?: { id: string; offset: number }
+}
+
 export interface SignedUrls {
-  sign(method: BlobMethod, key: string, terms: UploadTerms): string
+  sign(method: BlobMethod, key: string, terms: UrlTerms): string
   /** Checks a signed URL's query for a method and key; throws `blob.url-invalid`. */
-  verify(method: BlobMethod, key: string, query: URLSearchParams): UploadTerms
+  verify(method: BlobMethod, key: string, query: URLSearchParams): UrlTerms
 }
 
 export interface SignedUrlOptions {
@@ -28,6 +34,10 @@ export function signedUrls({ secret, publicUrl, clock }: SignedUrlOptions): Sign
       if (terms.size !== undefined) query.set('size', String(terms.size))
       if (terms.maxSize !== undefined) query.set('max', String(terms.maxSize))
       if (terms.sha256 !== undefined) query.set('sha256', terms.sha256)
+      if (terms.part !== undefined) {
+        query.set('part', terms.part.id)
+        query.set('offset', String(terms.part.offset))
+      }
       query.set('signature', seal(method, key, query))
       return `${publicUrl}/blobs/${key}?${query}`
     },
@@ -47,12 +57,14 @@ function invalid(): SlipwayError {
   return new SlipwayError('blob.url-invalid', message)
 }
 
-function termsOf(query: URLSearchParams): UploadTerms {
+function termsOf(query: URLSearchParams): UrlTerms {
   const sha256 = query.get('sha256')
+  const part = query.get('part')
   return {
     expiresMs: 0,
     ...(query.has('size') ? { size: Number(query.get('size')) } : {}),
     ...(query.has('max') ? { maxSize: Number(query.get('max')) } : {}),
     ...(sha256 === null ? {} : { sha256 }),
+    ...(part === null ? {} : { part: { id: part, offset: Number(query.get('offset')) } }),
   }
 }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { SlipwayError } from '#shared/errors.ts'
 import type { BlobWriter, WriterState } from '#shared/ports/blob-store.ts'
 import { gatherBlocks } from './blocks.ts'
-import { type FolderParts, folderFailure, missing, PART_NAME } from './folder-parts.ts'
+import { type FolderParts, failing, missing, PART_NAME, uploadGone } from './folder-parts.ts'
 
 /** One write call for this many bytes, however small the pieces: 64 KiB each would cost a third of the speed. */
 const BLOCK_BYTES = 1024 * 1024
@@ -66,17 +66,15 @@ export async function openFolderWriter(parts: FolderParts, target: string, state
 /** A part as it was at a state: what came later is cut off. */
 async function reopen(path: string, offset: number): Promise<FileHandle> {
   const handle = await open(path, 'r+').catch(missing)
-  if (!handle) throw gone()
+  if (!handle) throw uploadGone()
   const { size } = await handle.stat()
   if (size < offset) {
     await handle.close() // A power failure took what was not yet on disk.
-    throw gone()
+    throw uploadGone()
   }
   await handle.truncate(offset)
   return handle
 }
-
-const gone = () => new SlipwayError('blob.not-found', 'This upload is no longer there: begin it again.')
 
 /** Appends at an offset; `finish` makes all of it durable and returns the offset reached. */
 function appender(handle: FileHandle, offset: number) {
@@ -113,13 +111,5 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number)
   for (let at = 0; at < bytes.length; ) {
     const { bytesWritten } = await handle.write(bytes, at, bytes.length - at, position + at)
     at += bytesWritten
-  }
-}
-
-async function failing<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
-  try {
-    return await (typeof work === 'function' ? work() : work)
-  } catch (error) {
-    throw folderFailure(error)
   }
 }

@@ -5,9 +5,10 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
-import type { BlobInfo, BlobStore, ByteRange, UploadTerms } from '#shared/ports/blob-store.ts'
+import type { BlobInfo, BlobStore, ByteRange, SignedPart, UploadTerms } from '#shared/ports/blob-store.ts'
 import { type S3Calls, type S3Options, s3Calls, statusOf } from './s3-calls.ts'
 import { s3PartStore } from './s3-part-store.ts'
 import { putIfAbsent } from './s3-put-if-absent.ts'
@@ -60,6 +61,12 @@ export function s3Blobs(options: S3Options): BlobStore {
     signDownload: (Key, expiresMs) =>
       run(() => getSignedUrl(client, new GetObjectCommand({ Bucket, Key }), { expiresIn: seconds(expiresMs) })),
     openWriter: async (key, state) => s3Writer(parts, key, { state, name: randomUUID }),
+    parts: {
+      begin: parts.begin,
+      sign: (key, id, part) => run(() => signPart(calls, Bucket, key, id, part)),
+      join: parts.join,
+      drop: parts.drop,
+    },
   }
 }
 
@@ -100,6 +107,16 @@ async function signUpload({ client }: S3Calls, Bucket: string, Key: string, { si
     ...(size === undefined ? {} : { signableHeaders: new Set(['host', 'content-length', CHECKSUM]) }),
   })
   return { url, headers: checksum === undefined ? {} : { [CHECKSUM]: checksum } }
+}
+
+async function signPart({ client }: S3Calls, Bucket: string, Key: string, UploadId: string, part: SignedPart) {
+  const { number: PartNumber, size: ContentLength } = part
+  const command = new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, ContentLength })
+  const signableHeaders = new Set(['host', 'content-length'])
+  return {
+    url: await getSignedUrl(client, command, { expiresIn: seconds(part.expiresMs), signableHeaders }),
+    headers: {},
+  }
 }
 
 const CHECKSUM = 'x-amz-checksum-sha256'

@@ -50,7 +50,7 @@ export function s3PartStore(calls: S3Calls, Bucket: string): PartStore {
     join: async (Key, UploadId, tags, size) => {
       const Parts = tags.map((ETag, index) => ({ ETag, PartNumber: index + 1 }))
       const command = new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } })
-      if (await find(terms => client.send(command, terms), JOIN_PATIENCE)) return
+      if (await find(terms => client.send(command, terms).catch(undefinedIfNoParts), JOIN_PATIENCE)) return
       // Gone is the upload also when an earlier attempt joined it and only its answer was lost.
       const made = await find(terms => client.send(new HeadObjectCommand({ Bucket, Key }), terms))
       if (made?.ContentLength !== size) throw gone()
@@ -59,6 +59,11 @@ export function s3PartStore(calls: S3Calls, Bucket: string): PartStore {
       await find(terms => client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }), terms))
     },
   }
+}
+
+/** S3 says so of parts that never came. */
+function undefinedIfNoParts(error: unknown): undefined {
+  if (!(error instanceof Error) || error.name !== 'InvalidPart') throw error
 }
 
 const gone = () => new SlipwayError('blob.not-found', 'This upload is no longer there: begin it again.')

@@ -12,8 +12,9 @@ import { insertHost } from '../store/hosts.ts'
 import { listRepositories } from '../store/tags.ts'
 import { mountBlob } from './blobs.ts'
 import { collectGarbage } from './garbage.ts'
+import { missingBlobs, takeUpload } from './host-uploads.ts'
 import { removeManifest } from './manifests.ts'
-import { missingBlobs, publishImage } from './publish.ts'
+import { publishImage } from './publish.ts'
 import { removeRepository } from './repositories.ts'
 import { sweepObjects } from './sweep-objects.ts'
 import { appendToUpload, beginUpload, cancelUpload, finishUpload } from './uploads.ts'
@@ -113,10 +114,12 @@ async function givenBuild({ db }: Ports): Promise<void> {
 /** As an agent does it: what is missing goes up by signed URLs, then the image appears. */
 async function publish(ports: Ports): Promise<void> {
   const layers = await Promise.all(image.layers.map(layer => descriptorOf(layer, MEDIA_TYPES.layer)))
-  const { missing } = await missingBlobs(ports, layers)
-  for (const { digest, upload } of missing) {
-    const text = image.layers[layers.findIndex(layer => layer.digest === digest)] ?? ''
-    await ports.blobs.put(new URL(upload.url).pathname.slice('/blobs/'.length), new TextEncoder().encode(text))
+  const { missing } = await missingBlobs(ports, hostId, layers)
+  for (const blob of missing) {
+    const text = image.layers[layers.findIndex(layer => layer.digest === blob.digest)] ?? ''
+    const url = 'upload' in blob ? blob.upload.url : ''
+    await ports.blobs.put(new URL(url).pathname.slice('/blobs/'.length), new TextEncoder().encode(text))
+    await takeUpload(ports, blob.digest)
   }
   await publishImage(ports, hostId, {
     buildId,

@@ -49,6 +49,7 @@ async function endExpired(ports: Ports, upload: UploadRow): Promise<void> {
   const row = await claimExpired(ports.db, upload.id, newId<UploadId>(ports.random), now, now - CLAIM_STALE_MS)
   if (!row) return
   try {
+    if (row.partsId !== null) await ports.blobs.parts.drop(row.objectKey, row.partsId)
     await abortWriter(ports, row)
   } catch (error) {
     if (now < row.expiresAt + UPLOAD_LIFE_MS) throw error

@@ -6,10 +6,12 @@ import {
   desiredStateSchema,
   missingBlobsRequestSchema,
   missingBlobsSchema,
+  partCameSchema,
   publishedImageSchema,
   publishImageSchema,
   reportSchema,
   resolvedImageSchema,
+  signedUploadSchema,
 } from '#shared/protocol/agent.ts'
 import { ingestBuildLog } from '../ingest/build-log.ts'
 import { ingestReport } from '../ingest/report.ts'
@@ -18,8 +20,9 @@ import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
 import { requireAnyBlob } from '../registry/blobs.ts'
+import { missingBlobs, partCame, signPart, takeUpload } from '../registry/host-uploads.ts'
 import { takeLayerSizes } from '../registry/layer-sizes.ts'
-import { missingBlobs, publishImage } from '../registry/publish.ts'
+import { publishImage } from '../registry/publish.ts'
 import { resolveImage } from '../registry/resolve.ts'
 import { body, hostOf, json, problems, router } from './environment.ts'
 
@@ -56,6 +59,22 @@ const missing = createRoute({
   ...{ method: 'post', path: '/v1/agent/blobs', tags, summary: 'Which blobs are missing, and where to upload them' },
   request: { body: body(missingBlobsRequestSchema) },
   responses: { 200: json(missingBlobsSchema, 'The missing ones'), ...problems },
+})
+const partParams = z.object({ digest: digestSchema, number: z.coerce.number().int().min(1).max(10_000) })
+const part = createRoute({
+  ...{ method: 'post', path: '/v1/agent/blobs/{digest}/parts/{number}', tags, summary: 'Where to upload a part' },
+  request: { params: partParams },
+  responses: { 200: json(signedUploadSchema, 'A signed URL'), ...problems },
+})
+const partSent = createRoute({
+  ...{ method: 'put', path: '/v1/agent/blobs/{digest}/parts/{number}', tags, summary: 'A part was uploaded' },
+  request: { params: partParams, body: body(partCameSchema) },
+  responses: done,
+})
+const sent = createRoute({
+  ...{ method: 'put', path: '/v1/agent/blobs/{digest}', tags, summary: 'A blob was uploaded: verify and keep it' },
+  request: { params: z.object({ digest: digestSchema }) },
+  responses: done,
 })
 const blob = createRoute({
   ...{ method: 'get', path: '/v1/agent/blobs/{digest}', tags, summary: 'A blob' },
@@ -96,7 +115,22 @@ export function agentRoutes() {
   routes.openapi(publish, async c =>
     c.json({ digest: await publishImage(c.get('ports'), hostOf(c), c.req.valid('json')) }, 201),
   )
-  routes.openapi(missing, async c => c.json(await missingBlobs(c.get('ports'), c.req.valid('json').blobs), 200))
+  routes.openapi(missing, async c =>
+    c.json(await missingBlobs(c.get('ports'), hostOf(c), c.req.valid('json').blobs), 200),
+  )
+  routes.openapi(part, async c => {
+    const { digest, number } = c.req.valid('param')
+    return c.json(await signPart(c.get('ports'), hostOf(c), digest, number), 200)
+  })
+  routes.openapi(partSent, async c => {
+    const { digest, number } = c.req.valid('param')
+    await partCame(c.get('ports'), hostOf(c), digest, number, c.req.valid('json').tag)
+    return c.body(null, 204)
+  })
+  routes.openapi(sent, async c => {
+    await takeUpload(c.get('ports'), c.req.valid('param').digest)
+    return c.body(null, 204)
+  })
   routes.openapi(blob, async c => {
     const ports = c.get('ports')
     const { objectKey } = await requireAnyBlob(ports, c.req.valid('param').digest)

@@ -27,6 +27,14 @@ export const tokens = sqliteTable(
   table => [uniqueIndex('tokens_hash').on(table.hash)],
 )
 
+/** Texts that others must not see, sealed (`intent/secret-box.ts`). */
+export const secrets = sqliteTable('secrets', {
+  name: text().primaryKey(),
+  sealed: text().notNull(),
+  createdAt: integer().notNull(),
+  updatedAt: integer().notNull(),
+})
+
 export const hosts = sqliteTable(
   'hosts',
   {
@@ -241,6 +249,9 @@ export const uploads = sqliteTable(
     expiresAt: integer().notNull(),
     /** Where the hash of an upload in chunks goes on (`registry/running-hash.ts`). */
     hashState: text(),
+    /** The store's id of an upload in parts (`SignedParts`), and a JSON object of the tags of the parts that came, by number. */
+    partsId: text(),
+    partTags: text(),
   },
   table => [index('uploads_expires').on(table.expiresAt), index('uploads_digest').on(table.digest)],
 )

@@ -6,7 +6,7 @@ import { doomedObjects, manifests, uploads } from './schema.ts'
 
 export type UploadRow = typeof uploads.$inferSelect
 
-/** Ids are random but those of pulls, which are there already when another request began the same one. */
+/** Ids are random but those of pulls and of uploads in parts, which are there already when another request began the same. */
 export function insertUploads(
   db: Database,
   rows: readonly (Pick<UploadRow, 'id' | 'repository' | 'objectKey' | 'expiresAt' | 'size'> & {
@@ -16,7 +16,7 @@ export function insertUploads(
   return db
     .insert(uploads)
     .select(sql`select value ->> 'id', value ->> 'repository', value ->> 'objectKey', value ->> 'digest',
-      value ->> 'size', null, null, null, 0, value ->> 'expiresAt', null from json_each(${JSON.stringify(rows)}) where true`)
+      value ->> 'size', null, null, null, 0, value ->> 'expiresAt', null, null, null from json_each(${JSON.stringify(rows)}) where true`)
     .onConflictDoNothing()
 }
 
@@ -28,17 +28,37 @@ export function findUpload(db: Database, id: string, repository: string): Promis
     .get()
 }
 
-/** What agents uploaded, or still upload, of these digests. */
-export function uploadsOf(db: Database, digests: readonly Digest[]): Promise<UploadRow[]> {
+/** What agents uploaded, or still upload, of a digest. */
+export function uploadsOf(db: Database, digest: Digest): Promise<UploadRow[]> {
   return db
     .select()
     .from(uploads)
-    .where(
-      and(
-        isNull(uploads.repository),
-        sql`${uploads.digest} in (select value from json_each(${JSON.stringify(digests)}))`,
-      ),
-    )
+    .where(and(isNull(uploads.repository), eq(uploads.digest, digest)))
+}
+
+export function uploadsById(db: Database, ids: readonly UploadId[]): Promise<UploadRow[]> {
+  return db
+    .select()
+    .from(uploads)
+    .where(sql`${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))`)
+}
+
+/** Returns the store's id that the upload in parts has now: the first one said. Undefined when the upload is gone. */
+export async function setPartsId(db: Database, id: UploadId, partsId: string): Promise<string | undefined> {
+  const set = await db
+    .update(uploads)
+    .set({ partsId: sql`coalesce(${uploads.partsId}, ${partsId})` })
+    .where(eq(uploads.id, id))
+    .returning({ partsId: uploads.partsId })
+  return set[0]?.partsId ?? undefined
+}
+
+/** One statement, since parts come side by side. */
+export async function saveUploadPart(db: Database, id: UploadId, number: number, tag: string, expiresAt: number) {
+  await db
+    .update(uploads)
+    .set({ partTags: sql`json_set(coalesce(${uploads.partTags}, '{}'), ${`$."${number}"`}, ${tag})`, expiresAt })
+    .where(eq(uploads.id, id))
 }
 
 /** Takes an upload for one writer; undefined while another one, not silent since `staleBefore`, has it. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { BlobStore } from './blob-store.ts'
 import { describeBlobWriter } from './blob-writer.contract.ts'
+import { describeSignedParts } from './signed-parts.contract.ts'
 
 export interface BlobStoreTraits {
   /** Whether somebody serves the signed URLs. */
@@ -167,6 +168,7 @@ export function describeBlobStore(
         })
       })
 
+    if (hasUrls) describeSignedParts(() => store, key)
     describeBlobWriter(() => store, key, traits)
   })
 }

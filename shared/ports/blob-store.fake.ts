@@ -1,13 +1,15 @@
 import { SlipwayError } from '../errors.ts'
 import type { BlobInfo, BlobStore, BlobWriter, ByteRange, WriterState } from './blob-store.ts'
 
-/** A store within one process, for tests. Its signed URLs name what they are for, and nobody serves them. */
+/** A store within one process, for tests. Its signed URLs are served by `send` alone. */
 export interface FakeBlobs extends BlobStore {
   readonly isDirect: boolean
   /** The next calls, writers' ones too, fail with `blob.store-failed` and do nothing. */
   failNext(calls: number): void
   /** From now on calls wait, until the returned function is called. */
   stall(): () => void
+  /** PUTs to a signed URL; returns the answer's `ETag`. */
+  send(url: string, bytes: Uint8Array): Promise<string>
   /** What unfinished writers hold, suspended ones too, in bytes. */
   pendingBytes(): number
 }
@@ -18,6 +20,7 @@ const PAGE = 1000
 export function fakeBlobs({ isDirect = false, page = PAGE }: { isDirect?: boolean; page?: number } = {}): FakeBlobs {
   const objects = new Map<string, Uint8Array>()
   const pending = new Map<string, Uint8Array[]>()
+  const parts = new Map<string, Map<number, Uint8Array>>()
   const faults = openFaults()
   let lastId = 0
   const store = (key: string, bytes: Uint8Array) => void objects.set(key, bytes.slice())
@@ -25,7 +28,18 @@ export function fakeBlobs({ isDirect = false, page = PAGE }: { isDirect?: boolea
     isDirect,
     failNext: faults.failNext,
     stall: faults.stall,
-    pendingBytes: () => sizeOf([...pending.values()].flat()),
+    send: (url, bytes) =>
+      faults.pass(() => {
+        const { pathname, searchParams } = new URL(url)
+        const size = searchParams.get('size')
+        if (size !== '' && Number(size) !== bytes.length)
+          throw new SlipwayError('blob.size-mismatch', 'Another size came.')
+        const [id, number] = [searchParams.get('upload'), searchParams.get('part')]
+        if (id === null) store(pathname.slice('/upload/'.length), bytes)
+        else (parts.get(id) ?? gone()).set(Number(number), bytes.slice())
+        return `"${number}"`
+      }),
+    pendingBytes: () => sizeOf([...pending.values(), ...[...parts.values()].map(some => [...some.values()])].flat()),
     head: key => faults.pass(() => infoOf(objects.get(key))),
     get: (key, range) => faults.pass(() => found(objects.get(key), range)),
     put: (key, bytes, { ifAbsent = false } = {}) =>
@@ -47,11 +61,35 @@ export function fakeBlobs({ isDirect = false, page = PAGE }: { isDirect?: boolea
       faults.pass(() => {
         const from = state === undefined ? { id: String(++lastId), size: 0 } : parseState(state)
         const before = state === undefined ? [] : pending.get(from.id)
-        if (!before) throw new SlipwayError('blob.not-found', 'This upload is no longer there: begin it again.')
+        if (!before) return gone()
         pending.set(from.id, [joined(before).slice(0, from.size)])
         return openFakeWriter({ id: from.id, isNew: state === undefined }, pending, faults, bytes => store(key, bytes))
       }),
+    parts: {
+      begin: () =>
+        faults.pass(() => {
+          const id = String(++lastId)
+          parts.set(id, new Map())
+          return id
+        }),
+      sign: (key, id, { number, size }) =>
+        faults.pass(() => ({ url: `memory:///upload/${key}?size=${size}&upload=${id}&part=${number}`, headers: {} })),
+      join: (key, id, tags, size) =>
+        faults.pass(() => {
+          const came = parts.get(id)
+          if (!came && objects.get(key)?.length === size) return
+          const whole = joined(tags.map((_, index) => came?.get(index + 1) ?? gone()))
+          if (whole.length !== size) gone()
+          store(key, whole)
+          parts.delete(id)
+        }),
+      drop: (_key, id) => faults.pass(() => void parts.delete(id)),
+    },
   }
+}
+
+function gone(): never {
+  throw new SlipwayError('blob.not-found', 'This upload is no longer there: begin it again.')
 }
 
 function openFakeWriter(

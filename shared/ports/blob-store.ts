@@ -36,6 +36,35 @@ export interface BlobStore {
    * One writer at a time for a key. `blob.not-found`, here or at a later call, when what the state names is gone.
    */
   openWriter(key: string, state?: WriterState): Promise<BlobWriter>
+  /** For what is too large for one PUT, or to be sent anew when a line breaks. */
+  readonly parts: SignedParts
+}
+
+/**
+ * Objects that come in parts by signed URLs: in any order, several at once, each as often as it takes. Invisible until
+ * `join`. Parts are of one size but the last, which may be smaller; S3 takes 10,000 of 5 MiB to 5 GiB.
+ */
+export interface SignedParts {
+  /** Begins an upload; returns its id, at most 1 KiB. */
+  begin(key: string): Promise<string>
+  /** A URL that takes a PUT of exactly one part. Its answer's `ETag` is the part's tag. */
+  sign(key: string, id: string, part: SignedPart): Promise<SignedUpload>
+  /**
+   * Makes the object of the parts with these tags, in this order; `size` is its whole. No digest is checked. Again, it is
+   * no error. `blob.not-found` when the upload is gone or lacks bytes.
+   */
+  join(key: string, id: string, tags: readonly string[], size: number): Promise<void>
+  /** Removes an upload and what came of it; one that is gone is no error. */
+  drop(key: string, id: string): Promise<void>
+}
+
+export interface SignedPart {
+  /** Counts from 1. */
+  number: number
+  /** Where its bytes lie in the object, and how many they are. */
+  offset: number
+  size: number
+  expiresMs: number
 }
 
 /** Opaque to callers: what an adapter needs to go on. JSON, at most 2 KiB whatever the object's size. */

@@ -12,8 +12,10 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  * - `GET desired?since=G`: the state after generation G. `ETag: "<generation>"`; 304 when nothing changed.
  * - `POST report`: what the agent saw. Idempotent; older generations than the recorded are ignored.
  * - `GET images?reference=R&architecture=A`: a tag or digest resolved to manifest and configuration.
- * - `POST images`: the image a build made, after its layers are in the blob store.
- * - `POST blobs`: which blobs are missing, each with a signed URL to upload it to.
+ * - `POST images`: the image a build made, after its layers are blobs.
+ * - `POST blobs`: which blobs are missing, each with a signed URL to upload it to or, if it is large, the parts that lack.
+ * - `POST blobs/{digest}/parts/{number}`: a signed URL for a part; `PUT` there says that it came, with its tag (`ETag`).
+ * - `PUT blobs/{digest}`: its bytes are all uploaded; they are verified, and a blob from then on. Idempotent.
  * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL. A blob of an upstream is fetched first: the answer takes
  *   up to four minutes, and `upstream.busy` means that it is not over and to ask again.
  * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
@@ -75,9 +77,19 @@ export const publishedImageSchema = z.object({ digest: digestSchema })
 
 export const missingBlobsRequestSchema = z.object({ blobs: z.array(descriptorSchema).max(1000) })
 export const signedUploadSchema = z.object({ url: z.url(), headers: z.record(z.string(), z.string()) })
-export const missingBlobsSchema = z.object({
-  missing: z.array(z.object({ digest: digestSchema, upload: signedUploadSchema })),
+export const blobPartsSchema = z.object({
+  /** Of each part but the last, which is shorter. Parts count from 1. */
+  bytes: z.int().min(1),
+  missing: z.array(z.int().min(1)).max(10_000),
 })
+export type BlobParts = z.infer<typeof blobPartsSchema>
+export const missingBlobSchema = z.union([
+  z.object({ digest: digestSchema, upload: signedUploadSchema }),
+  z.object({ digest: digestSchema, parts: blobPartsSchema }),
+])
+export type MissingBlob = z.infer<typeof missingBlobSchema>
+export const missingBlobsSchema = z.object({ missing: z.array(missingBlobSchema) })
+export const partCameSchema = z.object({ tag: z.string().min(1).max(1024) })
 export type MissingBlobs = z.infer<typeof missingBlobsSchema>
 
 export const BUILD_LOG_LINE_LIMIT = 16 * 1024

@@ -210,6 +210,21 @@ export function describeApi(get: () => TestSlipway): void {
       await call('DELETE', `/v1/containers/${id}?wait=removed`)
     })
 
+    test('secrets are kept and named, and never told again', async () => {
+      const value = `hush ${Date.now()}`
+      const [set, again] = [
+        await call<{ createdAt: string }>('PUT', '/v1/secrets/git-token', { value }),
+        await call<{ createdAt: string }>('PUT', '/v1/secrets/git-token', { value: `${value}!` }),
+      ]
+      expect(again).toMatchObject({ name: 'git-token', createdAt: set.createdAt })
+      const { items } = await call<{ items: object[] }>('GET', '/v1/secrets')
+      expect(items).toEqual([again])
+      expect(JSON.stringify([set, again, items])).not.toContain('hush')
+      expect(await codeOf(call('PUT', '/v1/secrets/no%20name', { value }))).toBe('request.invalid')
+      await call('DELETE', '/v1/secrets/git-token')
+      expect(await codeOf(call('DELETE', '/v1/secrets/git-token'))).toBe('secret.not-found')
+    })
+
     test('tokens: made once a key, shown once, revoked at once', async () => {
       const headers = { 'idempotency-key': crypto.randomUUID() }
       const { id, token } = await call<{ id: string; token: string }>('POST', '/v1/tokens', { name: 'ci' }, headers)
@@ -342,6 +357,16 @@ CMD ["greeting"]
       expect(first).toMatchObject({ cached: 0, pushed: 3 })
       expect(await build({})).toEqual({ imageDigest: first.imageDigest, cached: 3, pushed: 0 })
       expect(await build({ b: 'other' })).toMatchObject({ cached: 2, pushed: 1 })
+    })
+
+    test('a layer of more than 64 MiB is pushed in parts, and whole', async () => {
+      const fill = 'dd if=/dev/urandom of=/big bs=1M count=70 && sha256sum /big > /sum'
+      const context = await uploadFiles(get().api, { Dockerfile: `FROM busybox\nRUN ${fill}\n` })
+      let log = ''
+      await buildContext(get().api, { context, tags: ['large:1'] }, text => (log += text))
+      expect(log).toMatch(/pushing layer sha256:[0-9a-f]{64} in 2 parts/)
+      const { layers } = await call<{ layers: { size: number }[] }>('GET', '/v1/images/large:1')
+      expect(layers.at(-1)?.size).toBeGreaterThan(64 * 1024 * 1024)
     })
 
     test('a build can be canceled', async () => {

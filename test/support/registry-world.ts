@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { openFolderBlobs } from '#control-plane/adapters/folder-blobs.ts'
 import { httpUpstreams } from '#control-plane/adapters/http-upstreams.ts'
 import { migrate } from '#control-plane/adapters/migrate.ts'
 import { openSqlite, type SqliteClient, type SqliteStatement } from '#control-plane/adapters/sqlite.ts'
+import { openSecretBox } from '#control-plane/intent/secret-box.ts'
 import type { Ports } from '#control-plane/ports.ts'
 import { openShare } from '#control-plane/registry/share.ts'
 import { openDatabase } from '#control-plane/store/database.ts'
@@ -26,8 +28,12 @@ export interface RegistryWorld extends AsyncDisposable {
   hooked(hook: Hook): Ports
   advance(ms: number): void
   rows<T = Record<string, unknown>>(sql: string): Promise<T[]>
+  /** PUTs to a signed URL; returns the answer's `ETag`. */
+  send(url: string, bytes: Uint8Array): Promise<string | undefined>
   /** Keys of all objects. */
   objects(): Promise<string[]>
+  /** Names of files that are on their way. */
+  unfinished(): Promise<string[]>
 }
 
 export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS): Promise<RegistryWorld> {
@@ -51,7 +57,8 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
   const upstreams = httpUpstreams([], clock)
   const share = openShare()
   const note = () => {}
-  const ports: Ports = { db: openDatabase(client), blobs, bus, clock, random, config, upstreams, share, note }
+  const secrets = openSecretBox(new Uint8Array(32), random)
+  const ports: Ports = { db: openDatabase(client), blobs, bus, clock, random, config, upstreams, secrets, share, note }
   const writers = new Set<BlobWriter>()
   undo.defer(async () => {
     for (const writer of writers) await writer.abort()
@@ -68,6 +75,12 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
       now += ms
     },
     rows: async <T>(sql: string) => (await client.prepare(sql).all()).results as T[],
+    send: (url, bytes) => {
+      const { pathname, searchParams } = new URL(url)
+      const key = pathname.slice('/blobs/'.length)
+      return blobs.write(key, Readable.from([bytes]), blobs.verify('PUT', key, searchParams))
+    },
+    unfinished: () => readdir(join(folder, '.part')),
     objects: async () => (await blobs.list('blobs/')).keys,
     [Symbol.asyncDispose]: () => whole.disposeAsync(),
   }
@@ -108,6 +121,12 @@ function hookedBlobs(blobs: BlobStore, hook: Hook, writers: Set<BlobWriter>): Bl
     get: (key, range) => hook('get', () => blobs.get(key, range)),
     put: (key, bytes, terms) => hook('put', () => blobs.put(key, bytes, terms)),
     delete: key => hook('delete', () => blobs.delete(key)),
+    parts: {
+      ...blobs.parts,
+      begin: key => hook('begin', () => blobs.parts.begin(key)),
+      join: (key, id, tags, size) => hook('join', () => blobs.parts.join(key, id, tags, size)),
+      drop: (key, id) => hook('drop', () => blobs.parts.drop(key, id)),
+    },
     openWriter: (key, state) =>
       hook('openWriter', async () => {
         const writer = await blobs.openWriter(key, state)

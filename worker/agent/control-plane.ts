@@ -5,7 +5,7 @@ import type { Descriptor } from '#shared/domain/image.ts'
 import type {
   AppendBuildLog,
   DesiredState,
-  MissingBlobs,
+  MissingBlob,
   PublishImage,
   Report,
   ResolvedImage,
@@ -21,9 +21,9 @@ export interface ControlPlane {
   report(report: Report): Promise<void>
   resolveImage(reference: string): Promise<ResolvedImage>
   publishImage(image: PublishImage): Promise<Digest>
-  missingBlobs(blobs: readonly Descriptor[]): Promise<MissingBlobs['missing']>
-  /** PUTs a file to a signed URL, with retries. */
-  upload(upload: MissingBlobs['missing'][number], path: string): Promise<void>
+  missingBlobs(blobs: readonly Descriptor[]): Promise<MissingBlob[]>
+  /** Brings a file to the store, which has verified it then. What breaks off goes on with what is missing. */
+  upload(blob: MissingBlob, path: string, signal: AbortSignal): Promise<void>
   /** The blob's bytes as stored; unverified. */
   download(digest: Digest): Promise<Readable>
   downloadContext(id: ContextId): Promise<Readable>

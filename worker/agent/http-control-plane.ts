@@ -1,7 +1,7 @@
-import { openAsBlob } from 'node:fs'
 import { Readable } from 'node:stream'
 import pRetry from 'p-retry'
 import type { z } from 'zod'
+import type { Digest } from '#shared/digest.ts'
 import { ociArchitecture } from '#shared/domain/host.ts'
 import { isErrorCode, SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
@@ -10,32 +10,26 @@ import {
   missingBlobsSchema,
   publishedImageSchema,
   resolvedImageSchema,
+  signedUploadSchema,
 } from '#shared/protocol/agent.ts'
 import { problemSchema } from '#shared/protocol/problem.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { resumedDownload } from './resumed-download.ts'
+import { PATIENCE, type UploadCalls, uploadBlob } from './upload-blob.ts'
 
 const CALL_MS = 10_000
 /** The API may have to ask a registry, its mirrors and its token server first, each of them a few times. */
 const RESOLVE_MS = 120_000
 /** It fetches a blob from its upstream first, for two minutes at a time, and may wait for another request's two before. */
 const BLOB_CALL_MS = 280_000
-/** The API reads layers that came to a store which checks no digest. */
-const PUBLISH_MS = 280_000
+/** The API reads what came to a store which checks no digest. */
+const VERIFY_MS = 280_000
 const ASK_AGAIN_MS = 1000
 /** For bytes on their way: a layer may be large and a line slow. */
 const TRANSFER_MS = 30 * 60 * 1000
-/** With the waits in between, half a minute. */
-const RETRIES = 8
-/**
- * The API restarts, or the line breaks for a while: no reason to lose a build. Every call is idempotent. Uploads are tried
- * again after what a store says of itself, too.
- */
-const patiently = <T>(attempt: () => Promise<T>, isPassing = isAway): Promise<T> =>
-  pRetry(attempt, {
-    ...{ retries: RETRIES, minTimeout: 250, maxTimeout: 8000, randomize: true },
-    shouldRetry: ({ error }) => isPassing(error),
-  })
+/** The API restarts, or the line breaks for a while: no reason to lose a build. Every call is idempotent. */
+const patiently = <T>(attempt: () => Promise<T>): Promise<T> =>
+  pRetry(attempt, { ...PATIENCE, shouldRetry: ({ error }) => isAway(error) })
 
 /** The API over HTTP with the host's token, which is sent to the API alone and never to a signed URL of elsewhere. */
 export function httpControlPlane(url: string, token: string): ControlPlane {
@@ -62,6 +56,8 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
   }
   const call = <T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown, timeoutMs = CALL_MS) =>
     patiently(async () => schema.parse(await (await send(method, path, body, timeoutMs, 'follow')).json()))
+  const tell = (method: string, path: string, body?: unknown, timeoutMs = CALL_MS) =>
+    patiently(async () => void (await send(method, path, body, timeoutMs, 'follow')))
   const download = async (path: string, timeoutMs = CALL_MS): Promise<Readable> => {
     const deadline = AbortSignal.timeout(TRANSFER_MS)
     const open = async (from: number) => {
@@ -78,6 +74,19 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     const bytes = resumedDownload(async from => opened.pop() ?? open(from), systemClock)
     return Readable.from(bytes, { objectMode: false })
   }
+  const blobPath = (digest: Digest) => `/v1/agent/blobs/${digest}`
+  const uploadCalls: UploadCalls = {
+    signPart: (digest, number) => call('POST', `${blobPath(digest)}/parts/${number}`, signedUploadSchema),
+    partCame: (digest, number, tag) => tell('PUT', `${blobPath(digest)}/parts/${number}`, { tag }),
+    blobCame: digest => tell('PUT', blobPath(digest), undefined, VERIFY_MS),
+    send: async ({ url: to, headers }, body, signal) => {
+      const deadline = AbortSignal.any([signal, AbortSignal.timeout(TRANSFER_MS)])
+      const response = await reach(to, { method: 'PUT', headers, body, signal: deadline })
+      if (!response.ok) throw await asError(response)
+      await response.arrayBuffer() // The connection is free for the next part.
+      return response.headers.get('etag') ?? undefined
+    },
+  }
   return {
     desired: async since => {
       const query = since === undefined ? '' : `?since=${since}`
@@ -93,20 +102,10 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
         undefined,
         RESOLVE_MS,
       ),
-    publishImage: async image =>
-      (await call('POST', '/v1/agent/images', publishedImageSchema, image, PUBLISH_MS)).digest,
+    publishImage: async image => (await call('POST', '/v1/agent/images', publishedImageSchema, image)).digest,
     missingBlobs: async blobs => (await call('POST', '/v1/agent/blobs', missingBlobsSchema, { blobs })).missing,
-    upload: ({ upload }, path) =>
-      patiently(async () => {
-        const response = await reach(upload.url, {
-          method: 'PUT',
-          headers: upload.headers,
-          body: await openAsBlob(path),
-          signal: AbortSignal.timeout(TRANSFER_MS),
-        })
-        if (!response.ok) throw await asError(response)
-      }, isWorthRetrying),
-    download: digest => download(`/v1/agent/blobs/${digest}`, BLOB_CALL_MS),
+    upload: (blob, path, signal) => uploadBlob(uploadCalls, blob, path, signal),
+    download: digest => download(blobPath(digest), BLOB_CALL_MS),
     downloadContext: id => download(`/v1/agent/contexts/${id}`),
     appendBuildLog: async (id, chunk) =>
       void (await send('POST', `/v1/agent/builds/${id}/log`, chunk, CALL_MS, 'follow')),
@@ -125,10 +124,6 @@ async function untilFetched<T>(ask: () => Promise<T>): Promise<T> {
       await systemClock.sleep(ASK_AGAIN_MS * (0.5 + Math.random()))
     }
   }
-}
-
-function isWorthRetrying(error: Error): boolean {
-  return error instanceof SlipwayError && error.retry
 }
 
 function isAway(error: Error): boolean {

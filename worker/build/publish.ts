@@ -31,8 +31,9 @@ export async function publishDraft(draft: Draft, { id, spec }: DesiredBuild, opt
     missing.map(blob =>
       uploads.add(async () => {
         signal.throwIfAborted()
-        log.write('step', `pushing layer ${blob.digest}`)
-        await api.upload(blob, cache.blobPath(blob.digest))
+        const inParts = 'parts' in blob ? ` in ${blob.parts.missing.length} parts` : ''
+        log.write('step', `pushing layer ${blob.digest}${inParts}`)
+        await api.upload(blob, cache.blobPath(blob.digest), signal)
       }),
     ),
   )
