@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type Digest, digestFromHex, digestHex } from '#shared/digest.ts'
 import { readMounts } from '#worker/host/mount-table.ts'
+import { folderOf } from '#worker/snapshot/probe.ts'
 import { type DriverName, type LayerLife, liveThrough, MADE, openLayerLife } from './layer-life.ts'
 import { viewOf } from './tree-view.ts'
 
@@ -61,8 +62,8 @@ export async function checkRestart(world: LayerWorld, folder: string): Promise<D
   const life = await openLayerLife(driver, folder, tars, diffIds)
   await life.snapshots.settled()
   const found = await life.snapshots.layers()
-  await expectOwners(life, join(folder, driver))
-  for (const layer of found) await expectWhole(life, world, join(folder, driver), layer)
+  await expectOwners(life, folderOf(driver, folder))
+  for (const layer of found) await expectWhole(life, world, folderOf(driver, folder), layer)
   if (await life.images.find(life.image.digest)) {
     expect(await viewOfLayers(life, diffIds)).toBe(views.get(diffIds.join()))
   }

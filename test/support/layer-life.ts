@@ -8,6 +8,7 @@ import { openImageStore } from '#worker/image/oci-image-store.ts'
 import { erofsOverlay } from '#worker/snapshot/erofs-overlay.ts'
 import { FUSE_OVERLAY } from '#worker/snapshot/fuse-overlay.ts'
 import { openOverlaySnapshotter, UNPACKED_OVERLAY } from '#worker/snapshot/overlay-snapshotter.ts'
+import { folderOf } from '#worker/snapshot/probe.ts'
 import { BTRFS, openTreeSnapshotter, VFS } from '#worker/snapshot/tree-snapshotter.ts'
 
 /** All that happens to layers on a host, once: pulled, indexed or unpacked, mounted, made by a build, removed, pulled again. */
@@ -44,7 +45,7 @@ export function imageOf(folder: string, diffIds: readonly Digest[]): ResolvedIma
 
 /** The image that lies in `tars`, on a host whose data are in `folder`. The bytes come as a registry would send them. */
 export async function openLayerLife(driver: DriverName, folder: string, tars: string, diffIds: readonly Digest[]) {
-  const snapshots = await DRIVERS[driver](join(folder, driver))
+  const snapshots = await DRIVERS[driver](folderOf(driver, folder))
   await snapshots.sweep()
   const image = imageOf(tars, diffIds)
   const images = await openImageStore({

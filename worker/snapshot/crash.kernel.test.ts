@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { makeDiskFile, mountDisk } from '#test/support/disks.ts'
 import { checkRestart, type LayerWorld, makeLayerWorld } from '#test/support/layer-check.ts'
-import type { DriverName } from '#test/support/layer-life.ts'
+import { type DriverName, liveThrough, openLayerLife } from '#test/support/layer-life.ts'
 import type { LayerLifeOptions } from '#test/support/layer-life-process.ts'
 import { chooseSeed } from '#test/support/seeded.ts'
 import { unmountBelow } from '../host/mount.ts'
@@ -40,19 +40,29 @@ async function livesThrough(options: LayerLifeOptions): Promise<boolean> {
   return signal === null
 }
 
+interface Sweep {
+  driver: DriverName
+  /** The driver that the host had until then. */
+  before?: DriverName
+  place: string
+  /** Every so many calls, beginning with one of the first by the seed. */
+  every: number
+}
+
 /** Returns how many layers were there after the kill; undefined once nothing was left to be killed. */
-async function killAt(world: LayerWorld, call: number, place: string): Promise<number | undefined> {
+async function killAt(world: LayerWorld, call: number, { place, before }: Sweep): Promise<number | undefined> {
   const data = join(place, `${call}`)
   mkdirSync(data)
   const { driver, tars, diffIds } = world
+  if (before) await liveThrough(await openLayerLife(before, data, tars, diffIds), diffIds)
   const isThrough = await livesThrough({ driver, folder: data, tars, diffIds, killAt: call })
   const layers = await checkRestart(world, data)
   rmSync(data, { recursive: true })
   return isThrough ? undefined : layers.length
 }
 
-/** Every `every`th call, beginning with one of the first by the seed. */
-async function killAhead(driver: DriverName, place: string, every: number): Promise<number[]> {
+async function killAhead(sweep: Sweep): Promise<number[]> {
+  const { driver, place, every } = sweep
   const world = await makeLayerWorld(driver, place)
   const counts: number[] = []
   let isThrough = false
@@ -62,7 +72,7 @@ async function killAhead(driver: DriverName, place: string, every: number): Prom
       const call = next
       next += every
       expect(call).toBeLessThan(MOST_CALLS)
-      const layers = await killAt(world, call, place)
+      const layers = await killAt(world, call, sweep)
       if (layers === undefined) isThrough = true
       else counts.push(layers)
     }
@@ -86,7 +96,7 @@ const placeOf = (name: string) => {
 }
 
 test.each<DriverName>(['erofs', 'overlay'])('%s: killed ahead of each call', { timeout: TIMEOUT_MS }, async driver => {
-  const counts = await killAhead(driver, placeOf(driver), 1)
+  const counts = await killAhead({ driver, place: placeOf(driver), every: 1 })
   expect(counts.length).toBeGreaterThan(50)
   expect([0, 1, 2, 3].filter(count => !counts.includes(count))).toEqual([])
 })
@@ -94,12 +104,20 @@ test.each<DriverName>(['erofs', 'overlay'])('%s: killed ahead of each call', { t
 const some = `killed ahead of some calls (seed ${seed}; SLIPWAY_SEED=${seed} repeats it)`
 
 test.each<DriverName>(['fuse-overlayfs', 'vfs'])(`%s: ${some}`, { timeout: TIMEOUT_MS }, async driver => {
-  expect((await killAhead(driver, placeOf(driver), SOME)).length).toBeGreaterThan(5)
+  expect((await killAhead({ driver, place: placeOf(driver), every: SOME })).length).toBeGreaterThan(5)
 })
 
 test(`btrfs: ${some}`, { timeout: TIMEOUT_MS }, async () => {
   const place = join(folder, 'btrfs')
   makeDiskFile(`${place}.img`, 'btrfs', 256)
   mountDisk(`${place}.img`, place)
-  expect((await killAhead('btrfs', place, SOME)).length).toBeGreaterThan(5)
+  expect((await killAhead({ driver: 'btrfs', place, every: SOME })).length).toBeGreaterThan(5)
+})
+
+test.each<[DriverName, DriverName]>([
+  ['erofs', 'overlay'],
+  ['overlay', 'erofs'],
+])(`%s, and then %s: ${some}`, { timeout: TIMEOUT_MS }, async (before, driver) => {
+  const sweep = { driver, before, place: placeOf(`${before}-${driver}`), every: SOME }
+  expect((await killAhead(sweep)).length).toBeGreaterThan(5)
 })

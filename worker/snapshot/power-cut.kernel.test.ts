@@ -8,6 +8,7 @@ import { checkRestart, type LayerWorld, makeLayerWorld } from '#test/support/lay
 import type { LayerLifeOptions } from '#test/support/layer-life-process.ts'
 import { chooseSeed } from '#test/support/seeded.ts'
 import { unmountBelow } from '../host/mount.ts'
+import { folderOf } from './probe.ts'
 
 /**
  * A loss of power ahead of every call that changes files, in everything that happens to layers. The layers lie on an ext4
@@ -94,8 +95,8 @@ async function checkCopies(world: LayerWorld, copies: readonly string[], some: n
     mountDisk(copy, place)
     try {
       const data = join(place, 'data')
-      reboot(join(data, world.driver))
-      const names = namesOn(join(data, world.driver))
+      reboot(folderOf(world.driver, data))
+      const names = namesOn(folderOf(world.driver, data))
       const found = await checkRestart(world, data)
       seen.kept += found.length
       seen.lost += names - found.length
