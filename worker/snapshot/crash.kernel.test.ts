@@ -17,7 +17,7 @@ import { unmountBelow } from '../host/mount.ts'
 const PROGRAM = join(import.meta.dirname, '../../test/support/layer-life-process.ts')
 const AT_ONCE = 2
 const MOST_CALLS = 1000
-const TIMEOUT_MS = 240_000
+const TIMEOUT_MS = 480_000
 /** Of the drivers that few hosts use, every so many calls are enough. */
 const SOME = 7
 const seed = chooseSeed()

@@ -18,7 +18,7 @@ import { folderOf } from './probe.ts'
  */
 
 const PROGRAM = join(import.meta.dirname, '../../test/support/layer-life-process.ts')
-const TIMEOUT_MS = 120_000
+const TIMEOUT_MS = 240_000
 /** Of each run that are looked at: an agent starts on each. */
 const MOST_COPIES = 12
 const seed = chooseSeed()
