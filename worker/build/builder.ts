@@ -19,6 +19,7 @@ import type { Draft } from './image-draft.ts'
 import { publishDraft } from './publish.ts'
 import type { SharedWork } from './stage-builder.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
+import { openTurns } from './turns.ts'
 
 export interface BuilderOptions {
   ports: HostPorts
@@ -53,6 +54,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const endpoints = openBuildEndpoints(options.network)
   const owned = new Set<string>()
   const held = new Set<string>()
+  const pushes = openTurns()
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (wanted: DesiredBuild, buildLog: BuildLog, signal: AbortSignal): Promise<Digest> => {
@@ -64,7 +66,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const shared = { ports, cache, endpoints, owned, held, signal, log: buildLog, random, folder: own }
     const draft = await draftOf(wanted.spec, shared, api)
     buildLog.write('step', 'exporting the image')
-    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, signal })
+    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, signal })
   }
 
   return {
