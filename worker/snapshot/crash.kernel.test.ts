@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makeDiskFile, mountDisk } from '#test/support/disks.ts'
 import { checkRestart, type LayerWorld, makeLayerWorld } from '#test/support/layer-check.ts'
 import { type DriverName, liveThrough, openLayerLife } from '#test/support/layer-life.ts'
@@ -22,7 +22,10 @@ const TIMEOUT_MS = 480_000
 const SOME = 7
 const seed = chooseSeed()
 
-const folder = mkdtempSync('/var/tmp/slipway-crash-')
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync('/var/tmp/slipway-crash-')
+})
 afterAll(async () => {
   await unmountBelow(folder)
   rmSync(folder, { recursive: true, force: true })
