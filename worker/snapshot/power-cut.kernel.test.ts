@@ -20,7 +20,7 @@ import { folderOf } from './probe.ts'
 const PROGRAM = join(import.meta.dirname, '../../test/support/layer-life-process.ts')
 const TIMEOUT_MS = 240_000
 /** Of each run that are looked at: an agent starts on each. */
-const MOST_COPIES = 12
+const MOST_COPIES = process.env.SLIPWAY_SOAK === '1' ? 1000 : 12
 const seed = chooseSeed()
 
 /** Nothing is written down but what somebody asks for. */
