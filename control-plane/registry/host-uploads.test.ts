@@ -136,7 +136,7 @@ test('an upload that was asked for again lives a day more', async () => {
   expect(await lacks(world.ports)).toEqual([1])
 })
 
-test('killed at every call of its end, an upload is gone on with', async () => {
+test('killed at every call of its end, an upload is gone on with', { timeout: 60_000 }, async () => {
   await using world = await openRegistryWorld()
   let isReached = true
   for (let nth = 1; isReached; nth++) {

@@ -3,7 +3,9 @@ import {
   decodeHeader,
   decodePax,
   decodeTime,
+  decodeXattrName,
   invalidTar,
+  PAX_XATTR,
   type RawHeader,
   type TarEntry,
   type TarEntryType,
@@ -41,7 +43,6 @@ export interface TarConsumer {
 const MAX_META = 1024 * 1024
 /** The largest user, group or device number of Linux; the one above means "unchanged". */
 const MAX_ID = 0xfffffffe
-const PAX_XATTR = 'SCHILY.xattr.'
 
 const TYPES: Record<string, TarEntryType> = {
   '\0': 'file',
@@ -318,7 +319,7 @@ export class TarReader {
 function xattrsOf(pax: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
   const xattrs = new Map<string, string>()
   for (const [key, value] of pax) {
-    if (key.startsWith(PAX_XATTR)) xattrs.set(key.slice(PAX_XATTR.length), value)
+    if (key.startsWith(PAX_XATTR)) xattrs.set(decodeXattrName(key.slice(PAX_XATTR.length)), value)
   }
   return xattrs
 }

@@ -34,7 +34,7 @@ import {
   setTimes,
 } from '#worker/host/syscalls.ts'
 import type { LayerTree } from './layer-writer.ts'
-import { invalidTar, type TarEntry, type TarErrors, type Timestamp } from './tar-format.ts'
+import { checkLinkTarget, invalidTar, type TarEntry, type TarErrors, type Timestamp } from './tar-format.ts'
 
 export interface TreePolicy {
   /** Whether a name may lead through a link of the tree (followed as if the tree were `/`); else it is refused. */
@@ -149,6 +149,7 @@ export class TreeWriter implements LayerTree {
   }
 
   symlink(names: readonly string[], entry: TarEntry): void {
+    checkLinkTarget(entry, this.#policy.errors)
     this.#guard(entry.path, () => {
       const at = this.#at(names)
       this.#clear(at, false)

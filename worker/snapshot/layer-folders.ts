@@ -90,13 +90,14 @@ export class LayerFolders implements LayerStore {
       // Its own times are the tar's; this one changed last when it came here.
       const { ctimeMs } = await stat(this.#pathOf(diffId))
       if (Math.max(ctimeMs, this.#asked.get(diffId) ?? 0) >= olderThan) continue
-      await this.#remove(diffId)
+      await this.remove(diffId)
       removed.push(diffId)
     }
     return removed
   }
 
-  async #remove(diffId: Digest): Promise<void> {
+  /** Takes a layer away whatever its age.  */
+  async remove(diffId: Digest): Promise<void> {
     this.#leaving.add(diffId)
     try {
       await this.#marks.forget(digestHex(diffId))

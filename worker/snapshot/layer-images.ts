@@ -20,8 +20,7 @@ export class LayerImages implements LayerStore {
   readonly #mounts: LayerMounts
 
   constructor(dataFolder: string, trash: Trash, backing: ErofsBacking) {
-    const fill = (tar: AsyncIterable<Uint8Array>, folder: string) => indexLayer(tar, pathsIn(folder))
-    this.#images = new LayerFolders(join(dataFolder, 'images'), trash, fill)
+    this.#images = imagesIn(dataFolder, trash)
     this.#folders = new LayerFolders(join(dataFolder, 'layers'), trash)
     this.#mounts = new LayerMounts(join(dataFolder, 'mounts'), backing)
   }
@@ -89,6 +88,11 @@ export class LayerImages implements LayerStore {
     await this.#images.settled()
     await this.#folders.settled()
   }
+}
+
+/** Layers as images, not yet mounted. */
+export function imagesIn(dataFolder: string, trash: Trash): LayerFolders {
+  return new LayerFolders(join(dataFolder, 'images'), trash, (tar, folder) => indexLayer(tar, pathsIn(folder)))
 }
 
 function pathsIn(folder: string): IndexPaths {

@@ -8,12 +8,12 @@ import { asKernelError } from '#worker/host/kernel-error.ts'
 import { mountOverlay, type OverlayMount, unmount } from '#worker/host/mount.ts'
 import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
 import { isKeptXattr } from '#worker/layer/tree-writer.ts'
-import { LayerFolders } from './layer-folders.ts'
 import type { LayerStore } from './layer-store.ts'
 import { removePrivateMarks } from './private-marks.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
 import type { Changes, Snapshot, SnapshotInfo, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
+import { UnpackedLayers } from './unpacked-layers.ts'
 
 /** How layers and a writable folder become one filesystem. */
 export interface OverlayKind {
@@ -30,7 +30,7 @@ export interface OverlayKind {
 export const UNPACKED_OVERLAY: OverlayKind = {
   name: 'overlay',
   mount: async overlay => mountOverlay(overlay),
-  openLayers: (dataFolder, trash) => new LayerFolders(join(dataFolder, 'layers'), trash),
+  openLayers: (dataFolder, trash) => new UnpackedLayers(dataFolder, trash),
 }
 
 /** Opens a driver on a data folder, making its folders where they are missing. Call `sweep` before all else. */
@@ -109,7 +109,7 @@ export class OverlaySnapshotter implements Snapshotter {
         await snapshots.make(id, diffIds, async folder => makeWritable(folder, lower[0]))
         undo.defer(() => trash.discard(snapshots.pathOf(id)))
       }
-      await snapshots.checkLayers(id, diffIds)
+      await snapshots.keepLayers(id, diffIds)
       await this.#ensureMount(id, lower)
       undo.move()
       return { id, rootfs: snapshots.rootfsOf(id) }
