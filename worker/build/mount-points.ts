@@ -1,11 +1,8 @@
 import { lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { resolveInRootSync } from '../host/rooted-fs.ts'
-import { setTimes } from '../host/syscalls.ts'
-
-/** What the runtime makes in a root filesystem to mount over; what is in a folder comes before it. */
-const MOUNT_POINTS = ['proc', 'sys', 'dev', 'etc/hosts', 'etc/resolv.conf', 'etc']
-const BILLION = 1_000_000_000n
+import { setMtime } from '../host/set-mtime.ts'
+import { MOUNT_POINTS } from '../runtime/mount-points.ts'
 
 export interface MountPoints {
   /** The runtime has made what was missing, and the command does not run yet. */
@@ -19,9 +16,9 @@ export interface MountPoints {
  * made in have the time of before, unless the command changed something there too.
  */
 export function watchMountPoints(rootfs: string): MountPoints {
-  const missing = MOUNT_POINTS.map(path => resolveInRootSync(rootfs, path, false)).filter(
-    at => mtimeOf(at) === undefined,
-  )
+  const missing = [...MOUNT_POINTS.keys()]
+    .map(path => resolveInRootSync(rootfs, path, false))
+    .filter(at => mtimeOf(at) === undefined)
   const before = timesOf(new Set(missing.map(dirname)))
   let made = before
   return {
@@ -31,7 +28,7 @@ export function watchMountPoints(rootfs: string): MountPoints {
     remove: () => {
       const untouched = [...before].filter(([folder]) => mtimeOf(folder) === made.get(folder))
       for (const at of missing) removeEmpty(at)
-      for (const [folder, time] of untouched) if (mtimeOf(folder) !== undefined) setTime(folder, time)
+      for (const [folder, time] of untouched) if (mtimeOf(folder) !== undefined) setMtime(folder, time)
     },
   }
 }
@@ -47,12 +44,6 @@ function timesOf(paths: Iterable<string>): Map<string, bigint> {
 
 function mtimeOf(path: string): bigint | undefined {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs
-}
-
-/** Rounded down, so that what is left counts forward from a time before 1970 too. */
-function setTime(path: string, time: bigint): void {
-  const nanoseconds = ((time % BILLION) + BILLION) % BILLION
-  setTimes(Buffer.from(path), Number((time - nanoseconds) / BILLION), Number(nanoseconds))
 }
 
 /** Empty folders and files only: what the command put there stays. */
