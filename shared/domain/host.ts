@@ -24,7 +24,7 @@ export type Usage = z.infer<typeof usageSchema>
 export const diskUsageSchema = z.object({
   measuredAt: z.int().meta({ description: 'Milliseconds since 1970' }),
   images: usageSchema,
-  containers: usageSchema.meta({ description: 'What they wrote besides their images' }),
+  containers: usageSchema.meta({ description: 'What their files take besides their images' }),
   volumes: usageSchema,
   buildCache: usageSchema.meta({ description: 'Without the layers that images have too' }),
   logs: usageSchema,
