@@ -3,7 +3,15 @@ import { z } from 'zod'
 /** How a host keeps the files of its containers: the driver in use, and whether each that there is could be. */
 export const storageSchema = z.object({
   driver: z.string(),
-  drivers: z.array(z.object({ name: z.string(), usable: z.boolean(), reason: z.string().optional() })),
+  drivers: z.array(
+    z.object({
+      name: z.string(),
+      usable: z.boolean(),
+      reason: z.string().optional(),
+      /** What to know ahead of a choice of one that is usable. */
+      note: z.string().optional(),
+    }),
+  ),
 })
 export type StorageFacts = z.infer<typeof storageSchema>
 
