@@ -89,6 +89,7 @@ export class DriversTogether implements Snapshotter {
 
   /** A layer that two drivers have takes room twice. */
   async layerSize(diffId: Digest): Promise<number> {
+    if (this.#openLeft().length === 0) return this.#chosen.snapshots.layerSize(diffId)
     let bytes = 0
     for (const { snapshots } of this.#open()) {
       if ((await snapshots.layers()).includes(diffId)) bytes += await snapshots.layerSize(diffId)
