@@ -2,22 +2,24 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Digest } from '#shared/digest.ts'
-import type { BuildSpec, DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
+import { type BuildSecrets, type DesiredBuild, NO_SECRETS, type ObservedBuild } from '#shared/domain/build.ts'
 import type { Random } from '#shared/domain/ids.ts'
 import { toFault, unreachable } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
+import { unmountBelow } from '../host/mount.ts'
 import { removeTree } from '../host/remove-tree.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
+import type { SharedWork } from './build-work.ts'
+import { openCacheMounts } from './cache-mounts.ts'
 import { fromContainer } from './from-container.ts'
 import { fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
 import { publishDraft } from './publish.ts'
-import type { SharedWork } from './stage-builder.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
 
 export interface BuilderOptions {
@@ -27,6 +29,10 @@ export interface BuilderOptions {
   /** For the cache and, while they run, a folder a build. */
   folder: string
   random: Random
+  /** Opens what the API sealed for this host. */
+  unseal(sealed: string): Promise<BuildSecrets>
+  /** What RUN steps may ask for on this host (`network.host`, `security.insecure`). */
+  entitlements: ReadonlySet<string>
   /** The host's network, as desired state has it. */
   network(): HostNetwork | undefined
 }
@@ -47,10 +53,12 @@ export interface Builder {
 export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const { ports, folder, log } = options
   const workFolder = join(folder, 'work')
+  await unmountBelow(workFolder)
   await removeTree(workFolder)
   await mkdir(workFolder, { recursive: true, mode: 0o700 })
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
+  const cacheMounts = openCacheMounts(join(folder, 'cache-mounts'))
   const owned = new Set<string>()
   const held = new Set<string>()
   const running = workUnderWay(ports.clock.now)
@@ -60,9 +68,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     await using undo = new AsyncDisposableStack()
     undo.defer(() => removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
-    const { random, api } = options
-    const shared = { ports, cache, endpoints, owned, held, signal, log: buildLog, random, folder: own }
-    const draft = await draftOf(wanted.spec, shared, api)
+    const { random } = options
+    const shared = { ports, cache, cacheMounts, endpoints, owned, held, signal, log: buildLog, random, folder: own }
+    const draft = await draftOf(wanted, shared, options)
     buildLog.write('step', 'exporting the image')
     return publishDraft(draft, wanted, { ...options, cache, log: buildLog, signal })
   }
@@ -94,10 +102,13 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   }
 }
 
-function draftOf(spec: BuildSpec, shared: SharedWork, api: ControlPlane): Promise<Draft> {
+async function draftOf({ spec }: DesiredBuild, shared: SharedWork, options: BuilderOptions): Promise<Draft> {
+  const { api } = options
   switch (spec.kind) {
-    case 'dockerfile':
-      return fromDockerfile(spec, shared, api)
+    case 'dockerfile': {
+      const secrets = spec.sealed === undefined ? NO_SECRETS : await options.unseal(spec.sealed)
+      return fromDockerfile(spec, { ...shared, secrets }, options)
+    }
     case 'container':
       return fromContainer(spec, shared)
     case 'tar':

@@ -1,10 +1,10 @@
 import { lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, posix } from 'node:path'
 import { resolveInRootSync } from '../host/rooted-fs.ts'
 import { setTimes } from '../host/syscalls.ts'
 
-/** What the runtime makes in a root filesystem to mount over; what is in a folder comes before it. */
-const MOUNT_POINTS = ['proc', 'sys', 'dev', 'etc/hosts', 'etc/resolv.conf', 'etc']
+/** What the runtime makes in every root filesystem to mount over. */
+const MOUNT_POINTS = ['proc', 'sys', 'dev', 'etc/hosts', 'etc/resolv.conf']
 const BILLION = 1_000_000_000n
 
 export interface MountPoints {
@@ -16,12 +16,14 @@ export interface MountPoints {
 
 /**
  * Mount points are no change of the command's: those that are missing now are removed again, and folders that they were
- * made in have the time of before, unless the command changed something there too.
+ * made in have the time of before, unless the command changed something there too. `more` are paths that this command has
+ * mounts at.
  */
-export function watchMountPoints(rootfs: string): MountPoints {
-  const missing = MOUNT_POINTS.map(path => resolveInRootSync(rootfs, path, false)).filter(
-    at => mtimeOf(at) === undefined,
-  )
+export function watchMountPoints(rootfs: string, more: readonly string[] = []): MountPoints {
+  const paths = [...MOUNT_POINTS, ...more].map(path => posix.join('/', path))
+  // What is in a folder comes before it.
+  const all = new Set(paths.flatMap(withFolders).sort((a, b) => depth(b) - depth(a)))
+  const missing = [...all].map(path => resolveInRootSync(rootfs, path, false)).filter(at => mtimeOf(at) === undefined)
   const before = timesOf(new Set(missing.map(dirname)))
   let made = before
   return {
@@ -34,6 +36,14 @@ export function watchMountPoints(rootfs: string): MountPoints {
       for (const [folder, time] of untouched) if (mtimeOf(folder) !== undefined) setTime(folder, time)
     },
   }
+}
+
+const depth = (path: string) => path.split('/').length
+
+/** A path and the folders that it is in, but for the root. */
+function withFolders(path: string): string[] {
+  const names = path.split('/').filter(Boolean)
+  return names.map((_, at) => `/${names.slice(0, at + 1).join('/')}`)
 }
 
 function timesOf(paths: Iterable<string>): Map<string, bigint> {

@@ -3,7 +3,7 @@ import { rename } from 'node:fs/promises'
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import type { PackedLayer } from '../layer/pack.ts'
-import type { SharedWork } from './stage-builder.ts'
+import type { SharedWork } from './build-work.ts'
 import type { StepResult } from './step-cache.ts'
 
 /**

@@ -24,7 +24,11 @@ const UPLOADS_AT_ONCE = 3
  */
 export async function publishDraft(draft: Draft, { id, spec }: DesiredBuild, options: PublishOptions): Promise<Digest> {
   const { api, cache, log, ports, signal } = options
-  const { texts, ...image } = await imageOf(draft, ports.architecture)
+  const { texts, ...image } = await imageOf(
+    draft,
+    ports.architecture,
+    spec.kind === 'dockerfile' ? spec.annotations : {},
+  )
   const missing = draft.layers.length > 0 ? await api.missingBlobs(draft.layers) : []
   const uploads = new PQueue({ concurrency: UPLOADS_AT_ONCE })
   const pushed = Promise.all(
