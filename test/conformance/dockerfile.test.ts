@@ -59,7 +59,7 @@ function filled(request: Record<string, unknown>): Record<string, unknown> {
 
 async function imageOf(tag: string): Promise<ReadImage> {
   const [repository = '', version = ''] = tag.split(':')
-  return readImage(slipway.api.url, slipway.token, repository, version)
+  return readImage(slipway.api.url, slipway.operatorToken, repository, version)
 }
 
 async function logOf(id: string): Promise<string> {

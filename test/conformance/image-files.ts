@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
-import { extract, type Headers } from 'tar-stream'
+import { extract, type Header } from 'tar-stream'
 import type { z } from 'zod'
 import { imageConfigSchema, imageManifestSchema } from '#shared/domain/image.ts'
 
@@ -34,7 +34,7 @@ async function applyLayer(files: Map<string, string>, blob: Buffer): Promise<voi
   const added = new Map<string, string>()
   for await (const entry of entries) {
     const chunks: Buffer[] = []
-    for await (const chunk of entry) chunks.push(Buffer.from(chunk))
+    for await (const chunk of entry) chunks.push(Buffer.from(chunk as Uint8Array))
     const path = entry.header.name.replace(/^(\.?\/)+/, '').replace(/\/$/, '')
     const [, folder = '', hidden] = /^(.*\/)?\.wh\.([^/]+)$/.exec(path) ?? []
     if (hidden === '.wh..opq') forget(files, folder)
@@ -53,7 +53,7 @@ function forget(files: Map<string, string>, prefix: string): void {
   for (const path of files.keys()) if (path.startsWith(prefix)) files.delete(path)
 }
 
-function described(header: Headers, bytes: Buffer, added: ReadonlyMap<string, string>): string {
+function described(header: Header, bytes: Buffer, added: ReadonlyMap<string, string>): string {
   const { type, mode = 0, uid = 0, gid = 0, linkname = '' } = header
   const owner = `${mode.toString(8)} ${uid}:${gid}`
   if (type === 'directory') return `d ${owner}`

@@ -117,7 +117,7 @@ async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, material
   } catch (error) {
     throw withoutHostPaths(error, [snapshot.rootfs, sources?.root ?? work.folder, work.folder])
   }
-  return packed(work, snapshot.id, undo)
+  return await packed(work, snapshot.id, undo)
 }
 
 async function doCopy(
