@@ -54,8 +54,8 @@ export const FAULT_CASES: Case[] = [
   },
   {
     name: 'a variable that has to be set',
-    dockerfile: 'FROM scratch\nLABEL x=${V:?give a version}\n',
-    error: invalid('V is not set: give a version', 2, 9),
+    dockerfile: 'FROM scratch\nLABEL x="${V:?give a version}"\n',
+    error: invalid('V is not set: give a version', 2, 10),
     peer: '',
   },
   {

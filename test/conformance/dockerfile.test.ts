@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { uploadFolder } from '#infra/local/contexts.ts'
@@ -39,10 +39,11 @@ interface Build {
 }
 
 let count = 0
+let contexts = 0
 
 async function built(wanted: Pick<Case, 'dockerfile' | 'make' | 'request'>, tag: string): Promise<Build> {
-  const context = join(folder, `context-${count}`)
-  execFileSync('mkdir', [context])
+  const context = join(folder, `context-${++contexts}`)
+  mkdirSync(context)
   writeFileSync(join(context, 'Dockerfile'), wanted.dockerfile)
   if (wanted.make) execFileSync('bash', ['-ec', wanted.make], { cwd: context })
   const request = filled(wanted.request ?? {})
@@ -136,7 +137,6 @@ describe('requests', () => {
     const wanted = { dockerfile, make: 'echo f > f; touch -d @1234567890 f', request }
     await built(wanted, 'conform/epoch:1')
     await new Promise(resolve => setTimeout(resolve, 1100)) // Times would differ by a second at least.
-    count++
     await built(wanted, 'conform/epoch:2')
     const [one, two] = [await imageOf('conform/epoch:1'), await imageOf('conform/epoch:2')]
     expect(two.manifest).toEqual(one.manifest)

@@ -2,7 +2,13 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Digest } from '#shared/digest.ts'
-import { type BuildSecrets, type DesiredBuild, NO_SECRETS, type ObservedBuild } from '#shared/domain/build.ts'
+import {
+  type BuildSecrets,
+  type BuildWarning,
+  type DesiredBuild,
+  NO_SECRETS,
+  type ObservedBuild,
+} from '#shared/domain/build.ts'
 import type { Random } from '#shared/domain/ids.ts'
 import { toFault, unreachable } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
@@ -11,12 +17,13 @@ import { unmountBelow } from '../host/mount.ts'
 import { removeTree } from '../host/remove-tree.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
+import { sentenceOf } from './advice.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { openCacheMounts } from './cache-mounts.ts'
 import { fromContainer } from './from-container.ts'
-import { fromDockerfile } from './from-dockerfile.ts'
+import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
 import { publishDraft } from './publish.ts'
@@ -63,14 +70,23 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const held = new Set<string>()
   const running = workUnderWay(ports.clock.now)
 
-  const buildIn = async (wanted: DesiredBuild, buildLog: BuildLog, signal: AbortSignal): Promise<Digest> => {
+  const buildIn = async (
+    wanted: DesiredBuild,
+    buildLog: BuildLog,
+    warnings: BuildWarning[],
+    signal: AbortSignal,
+  ): Promise<Digest> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random } = options
     const shared = { ports, cache, cacheMounts, endpoints, owned, held, signal, log: buildLog, random, folder: own }
-    const draft = await draftOf(wanted, shared, options)
+    const warn = (found: readonly BuildWarning[]) => {
+      for (const warning of found) buildLog.write('stderr', sentenceOf(warning))
+      warnings.push(...found)
+    }
+    const draft = await draftOf(wanted, shared, { ...options, warn })
     buildLog.write('step', 'exporting the image')
     return publishDraft(draft, wanted, { ...options, cache, log: buildLog, signal })
   }
@@ -83,18 +99,19 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     build: async (wanted, signal) => {
       const startedAt = ports.clock.now()
       const buildLog = openBuildLog(wanted.id, options.api, ports.clock)
+      const warnings: BuildWarning[] = []
       using _ = running.begin()
       try {
         ports.requireRoom()
-        const imageDigest = await buildIn(wanted, buildLog, signal)
+        const imageDigest = await buildIn(wanted, buildLog, warnings, signal)
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', startedAt, finishedAt: ports.clock.now(), imageDigest }
+        return { state: 'succeeded', startedAt, finishedAt: ports.clock.now(), imageDigest, warnings }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', startedAt, finishedAt: ports.clock.now() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
         const fault = toFault(error)
         buildLog.write('stderr', fault.message)
-        return { state: 'failed', startedAt, finishedAt: ports.clock.now(), error: fault }
+        return { state: 'failed', startedAt, finishedAt: ports.clock.now(), error: fault, warnings }
       } finally {
         await buildLog.close()
       }
@@ -102,7 +119,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   }
 }
 
-async function draftOf({ spec }: DesiredBuild, shared: SharedWork, options: BuilderOptions): Promise<Draft> {
+async function draftOf(
+  { spec }: DesiredBuild,
+  shared: SharedWork,
+  options: BuilderOptions & Pick<DockerfileOptions, 'warn'>,
+): Promise<Draft> {
   const { api } = options
   switch (spec.kind) {
     case 'dockerfile': {

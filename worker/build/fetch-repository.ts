@@ -21,7 +21,11 @@ git init -q -b main "$1"
 cd "$1"
 git remote add origin "$2"
 if git fetch -q --depth=1 origin "$3" 2>/dev/null; then git checkout -q FETCH_HEAD
-else git fetch -q --tags origin '+refs/heads/*:refs/remotes/origin/*' && git checkout -q --detach "$3"; fi
+else
+  git fetch -q --tags origin '+refs/heads/*:refs/remotes/origin/*'
+  git remote set-head origin --auto >/dev/null 2>&1 || true
+  git checkout -q --detach "origin/$3" 2>/dev/null || git checkout -q --detach "$3"
+fi
 git submodule --quiet update --init --recursive --depth=1
 git rev-parse HEAD
 `

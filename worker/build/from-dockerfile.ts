@@ -1,11 +1,12 @@
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import type { BuildSpecOf } from '#shared/domain/build.ts'
+import type { BuildSpecOf, BuildWarning } from '#shared/domain/build.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import { parseDockerfile } from '../dockerfile/dockerfile.ts'
 import type { Instruction } from '../dockerfile/instruction.ts'
 import { inPlace } from '../dockerfile/interpret.ts'
+import { lint } from '../dockerfile/lint.ts'
 import type { Scope } from '../dockerfile/scope.ts'
 import { withConfig } from '../dockerfile/stage-state.ts'
 import {
@@ -17,6 +18,8 @@ import {
   sourceStage,
   targetStage,
 } from '../dockerfile/stages.ts'
+import { undefinedVariables } from '../dockerfile/undefined-variables.ts'
+import { openAdvice } from './advice.ts'
 import { refuseOtherPlatform } from './base-image.ts'
 import { applyIgnoreFile, readDockerfile } from './build-context.ts'
 import type { BuildWork, SharedWork } from './build-work.ts'
@@ -32,13 +35,14 @@ export interface DockerfileOptions {
   api: Pick<ControlPlane, 'downloadContext'>
   /** What this host lets RUN ask for. */
   entitlements: ReadonlySet<string>
+  warn(warnings: readonly BuildWarning[]): void
 }
 
 /** Builds a Dockerfile's target stage and those that it needs, each once, in order of need. */
 export async function fromDockerfile(
   spec: BuildSpecOf<'dockerfile'>,
   shared: SharedWork & Pick<BuildWork, 'secrets'>,
-  { api, entitlements }: DockerfileOptions,
+  { api, entitlements, warn }: DockerfileOptions,
 ): Promise<Draft> {
   const { ports, signal, log } = shared
   const context = join(shared.folder, 'context')
@@ -50,6 +54,9 @@ export async function fromDockerfile(
   const scope: Scope = { dockerfile, given: spec.args, globals }
   const stages = resolveStages(dockerfile, globals)
   const main = mainContext(context, ignore)
+  const advice = openAdvice(dockerfile, spec, warn)
+  advice.add(lint({ dockerfile, predefined: new Set(platform.keys()), ignoredBy: path => main.ignoredBy?.(path) }))
+  advice.refuse()
   const named = namedContexts(spec.contexts, shared, api)
 
   const pull = once((reference: string) => ports.images.pull(reference))
@@ -97,6 +104,8 @@ export async function fromDockerfile(
     for (const [at, instruction] of all.entries()) {
       await setImmediate() // Thousands of instructions need no file, and would let nothing else of this process run.
       const label = `[${name}${at + 2}/${all.length + 1}]`
+      advice.add(undefinedVariables(instruction, draft.state, scope))
+      advice.refuse()
       draft = await buildInstruction(workOf(stage, instruction), draft, instruction, scope, label)
     }
     return draft

@@ -62,7 +62,7 @@ function wordsOf({ keyword, json, text, heredocs }: Instruction, state: StageSta
   if (documents.length > 0 && announced(written.at(-1) ?? '')) {
     throw new WordError(`${keyword} cannot have a here-document as its destination`, written.at(-1))
   }
-  const paths = expandWords(others, variablesOf(state), escapeChar).filter(Boolean)
+  const paths = expandWords(others, variablesOf(state), escapeChar, { onUnset: scope.onUnset }).filter(Boolean)
   const destination = paths.pop()
   if (destination === undefined || paths.length + documents.length === 0) {
     throw new WordError(`${keyword} takes one or more sources and a destination`, text)

@@ -12,6 +12,8 @@ export interface Directives {
 export interface CheckOptions {
   /** Names of rules, or `all`. */
   skip: readonly string[]
+  /** Rules on trial that are asked for, or `all`. */
+  experimental: readonly string[]
   /** Whether warnings fail the build. */
   isError: boolean
 }
@@ -47,6 +49,10 @@ export function readDirectives(lines: readonly string[], file: string): Directiv
 /** As `readDirectives` has them, and as a build's request gives them. */
 export function checkOptions(text: string): CheckOptions {
   const options = new Map(text.split(';').map(part => part.split('=', 2).map(half => half.trim()) as [string, string]))
-  const skip = (options.get('skip') ?? '').split(',').map(name => name.trim())
-  return { skip: skip.filter(Boolean), isError: options.get('error') === 'true' }
+  const names = (option: string) =>
+    (options.get(option) ?? '')
+      .split(',')
+      .map(name => name.trim())
+      .filter(Boolean)
+  return { skip: names('skip'), experimental: names('experimental'), isError: options.get('error') === 'true' }
 }

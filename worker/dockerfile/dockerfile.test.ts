@@ -145,10 +145,14 @@ describe('here-documents', () => {
 
 describe('directives', () => {
   test('check tells which warnings are left out and whether they fail', () => {
-    expect(parse('#check=skip=A, B;error=true\nFROM a\n').check).toEqual({ skip: ['A', 'B'], isError: true })
+    expect(parse('#check=skip=A, B;error=true\nFROM a\n').check).toEqual({
+      skip: ['A', 'B'],
+      experimental: [],
+      isError: true,
+    })
     expect(parse('# syntax=docker/dockerfile:1\nFROM a\n')).toMatchObject({
       syntax: 'docker/dockerfile:1',
-      check: { skip: [], isError: false },
+      check: { skip: [], experimental: [], isError: false },
     })
   })
 })

@@ -35,7 +35,7 @@ export function argValues(instruction: Instruction, known: Variables, scope: Sco
     const at = word.indexOf('=')
     const name = at < 0 ? word : word.slice(0, at)
     if (name === '') throw new WordError(`ARG takes a name, or name=default, not ${word}`, word)
-    const usual = at < 0 ? globals.get(name) : expandWord(word.slice(at + 1), variables, dockerfile.escapeChar)
+    const usual = at < 0 ? globals.get(name) : expandWord(word.slice(at + 1), variables, dockerfile.escapeChar, scope)
     const value = Object.hasOwn(given, name) ? given[name] : usual
     if (value === undefined) return []
     variables.set(name, value)
@@ -143,14 +143,14 @@ function pairs(instruction: Instruction, state: StageState, scope: Scope): [stri
   if (!found[0]?.includes('=')) {
     const [, name = '', value = ''] = /^(\S+)\s+(.*)$/s.exec(instruction.text) ?? []
     if (name === '') throw new WordError(`${instruction.keyword} takes name=value`, instruction.text)
-    return inPairs(expandWords([name, value], variables, escapeChar))
+    return inPairs(expandWords([name, value], variables, escapeChar, scope))
   }
   const halves = found.flatMap(word => {
     const at = word.indexOf('=')
     if (at < 1) throw new WordError(`${instruction.keyword} takes name=value, not ${word}`, word)
     return [word.slice(0, at), word.slice(at + 1)]
   })
-  return inPairs(expandWords(halves, variables, escapeChar))
+  return inPairs(expandWords(halves, variables, escapeChar, scope))
 }
 
 function inPairs(words: readonly string[]): [string, string][] {

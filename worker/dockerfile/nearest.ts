@@ -22,15 +22,19 @@ export function suggestion(word: string, names: Iterable<string>): string {
   return found === undefined ? '' : `: did you mean ${found}?`
 }
 
-/** Levenshtein's, with one row kept. */
+/** Damerau's and Levenshtein's: two letters in the wrong order are one slip. The last two rows are kept. */
 function distanceOf(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, at) => at)
+  let before = row
   for (let y = 1; y <= a.length; y++) {
     const next = [y]
     for (let x = 1; x <= b.length; x++) {
       const replaced = (row[x - 1] ?? 0) + (a[y - 1] === b[x - 1] ? 0 : 1)
-      next.push(Math.min(replaced, (row[x] ?? 0) + 1, (next[x - 1] ?? 0) + 1))
+      const isSwapped = y > 1 && x > 1 && a[y - 1] === b[x - 2] && a[y - 2] === b[x - 1]
+      const swapped = isSwapped ? (before[x - 2] ?? 0) + 1 : Number.POSITIVE_INFINITY
+      next.push(Math.min(replaced, swapped, (row[x] ?? 0) + 1, (next[x - 1] ?? 0) + 1))
     }
+    before = row
     row = next
   }
   return row[b.length] ?? 0

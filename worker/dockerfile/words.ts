@@ -24,10 +24,15 @@ export function refuseTooLarge(values: Iterable<string>): void {
 }
 
 /** Each word as `expandWord` has it; bounded together, too. */
-export function expandWords(words: readonly string[], variables: Variables, escapeChar?: string): string[] {
+export function expandWords(
+  words: readonly string[],
+  variables: Variables,
+  escapeChar?: string,
+  reading?: Reading,
+): string[] {
   let left = SUM_LIMIT
   return words.map(word => {
-    const expanded = expandWord(word, variables, escapeChar)
+    const expanded = expandWord(word, variables, escapeChar, reading)
     left -= expanded.length
     if (left < 0) throw sumTooLarge()
     return expanded
@@ -60,7 +65,7 @@ export interface Reading {
   /** Quotes are characters like any other, as in a here-document. */
   keepsQuotes?: boolean
   /** Told of each variable that has no value where none stands in for it. */
-  onUnset?: (name: string) => void
+  onUnset?: ((name: string) => void) | undefined
 }
 
 /**
