@@ -132,7 +132,7 @@ describe('requests', () => {
 
   test('with SOURCE_DATE_EPOCH the same input gives the same image, without a cache', async () => {
     const dockerfile =
-      'FROM busybox\nRUN mkdir /d && date > /dev/null && echo x > /d/a\nCOPY f /f\nCOPY <<g /g\ng\ng\nWORKDIR /w\n'
+      'FROM busybox\nRUN mkdir /d && date > /dev/null && echo x > /d/a\nCOPY f /f\nCOPY <<g /g\ntext\ng\nWORKDIR /w\n'
     const request = { args: { SOURCE_DATE_EPOCH: '1000000000' }, noCache: true }
     const wanted = { dockerfile, make: 'echo f > f; touch -d @1234567890 f', request }
     await built(wanted, 'conform/epoch:1')
