@@ -21,6 +21,7 @@ import { problemOf, tooLarge } from './routes/problems.ts'
 import { registryRoutes } from './routes/registry.ts'
 import { isRegistryPath, registryErrors, registryHeaders } from './routes/registry-problems.ts'
 import { repositoryRoutes } from './routes/repositories.ts'
+import { secretRoutes } from './routes/secrets.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 
 const BODY_LIMIT = 1024 * 1024
@@ -63,7 +64,16 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
   const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes]
   const containers = [containerRoutes, containerFileRoutes, logRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
-  for (const routes of [...modules, ...containers, hostRoutes, eventRoutes, tokenRoutes, agentRoutes, ...registry]) {
+  for (const routes of [
+    ...modules,
+    ...containers,
+    hostRoutes,
+    eventRoutes,
+    tokenRoutes,
+    secretRoutes,
+    agentRoutes,
+    ...registry,
+  ]) {
     app.route('/', routes())
   }
 

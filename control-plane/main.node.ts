@@ -26,6 +26,7 @@ import { endStalledClients } from './adapters/stalled-clients.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
 import { isToken, newToken } from './intent/principal.ts'
+import { openSecretBox } from './intent/secret-box.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
 import type { Ports } from './ports.ts'
@@ -74,12 +75,13 @@ const blobs = await openFolderBlobs({ folder: join(data, 'blobs'), secret, publi
 const [user, password] = environment.SLIPWAY_NATS_CREDENTIALS
   ? readFileSync(environment.SLIPWAY_NATS_CREDENTIALS, 'utf8').trim().split(':')
   : []
+const random = (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes)
 const ports: Ports = {
   db: openDatabase(sqlite),
   blobs,
   bus: natsTcpBus(connect, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
   clock: systemClock,
-  random: bytes => crypto.getRandomValues(bytes),
+  random,
   config: {
     publicUrl,
     addressPool: environment.SLIPWAY_ADDRESS_POOL,
@@ -87,6 +89,7 @@ const ports: Ports = {
     registrySteps: REGISTRY_STEPS,
   },
   upstreams: httpUpstreams(configuredUpstreams(environment.SLIPWAY_UPSTREAMS_FILE), systemClock),
+  secrets: openSecretBox(new Uint8Array(await readSecret(join(data, 'secrets.key'))), random),
   share: openShare(),
   note: (what, facts) => log.warn(facts, what),
 }

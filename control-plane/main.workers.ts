@@ -8,6 +8,7 @@ import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { s3Blobs } from './adapters/s3-blobs.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
+import { openSecretBox, readSecretsKey } from './intent/secret-box.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
 import type { Ports } from './ports.ts'
@@ -43,6 +44,8 @@ const environmentSchema = z.object({
   NATS_CREDENTIALS: z.string().optional(),
   /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
   UPSTREAMS: z.string().optional(),
+  /** 32 random bytes, base64: what secrets are encrypted with. Without it they are refused. */
+  SECRETS_KEY: z.string().transform(readSecretsKey).optional(),
   /** An operator's token to begin with: taken in when the store has none yet. */
   FIRST_TOKEN: z
     .string()
@@ -78,6 +81,8 @@ export default {
   },
 }
 
+const random = (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes)
+
 function openPorts(bindings: Bindings, environment: Environment): Ports {
   const [user, password] = environment.NATS_CREDENTIALS?.split(':') ?? []
   return {
@@ -91,7 +96,7 @@ function openPorts(bindings: Bindings, environment: Environment): Ports {
     }),
     bus: natsWsBus(connect, { url: environment.NATS_URL, user, password }),
     clock: systemClock,
-    random: bytes => crypto.getRandomValues(bytes),
+    random,
     config: {
       publicUrl: environment.PUBLIC_URL,
       addressPool: environment.ADDRESS_POOL,
@@ -102,6 +107,7 @@ function openPorts(bindings: Bindings, environment: Environment): Ports {
       environment.UPSTREAMS ? readUpstreams(environment.UPSTREAMS) : defaultUpstreams(),
       systemClock,
     ),
+    secrets: openSecretBox(environment.SECRETS_KEY, random),
     share: openShare(),
     note: (what, facts) => console.warn(JSON.stringify({ note: what, ...facts })),
   }

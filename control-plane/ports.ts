@@ -3,6 +3,7 @@ import type { BlobStore } from '#shared/ports/blob-store.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { MessageBus } from '#shared/ports/message-bus.ts'
 import type { Upstreams } from '#shared/ports/upstreams.ts'
+import type { SecretBox } from './intent/secret-box.ts'
 import type { Share } from './registry/share.ts'
 import type { Database } from './store/database.ts'
 
@@ -15,6 +16,7 @@ export interface Ports {
   random: Random
   config: Config
   upstreams: Upstreams
+  secrets: SecretBox
   share: Share
   /** A line for whoever runs this, of something that went another way than it should and was not a failure. */
   note(what: string, facts: Record<string, unknown>): void

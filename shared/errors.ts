@@ -69,6 +69,10 @@ export const ERRORS = {
   'upstream.digest-mismatch': { status: 502, retry: true },
   'upstream.busy': { status: 503, retry: true },
   'upstream.read-only': { status: 403, retry: false },
+  // secrets
+  'secret.not-found': { status: 404, retry: false },
+  'secret.key-missing': { status: 501, retry: false },
+  'secret.key-wrong': { status: 500, retry: false },
   // contexts and builds
   'context.not-found': { status: 404, retry: false },
   'context.not-uploaded': { status: 409, retry: true },

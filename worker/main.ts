@@ -126,7 +126,10 @@ const builds = createBuildRunner({ desired, reporter, build: builder.build, now:
 const disk = createDiskKeeper({
   ports: {
     ...{ images: host.images, snapshots: host.snapshots, containersFolder: host.containersFolder, dataFolder },
-    ...{ cachedSteps: builder.cache.list, removeCachedStep: builder.cache.remove },
+    cachedSteps: async () => [...(await builder.cache.list()), ...(await builder.cacheMounts.list())],
+    removeCachedStep: async (key: string) => {
+      if (!(await builder.cacheMounts.remove(key))) await builder.cache.remove(key)
+    },
   },
   reserve: openDiskReserve(dataFolder),
   marks: {

@@ -16,11 +16,13 @@ import { candidates, requireContainer } from './containers.ts'
 import { contextKey, requireContext } from './contexts.ts'
 import { type Created, type Creation, createOnce } from './idempotency.ts'
 import { chooseHost } from './place.ts'
+import { openSecrets } from './secrets.ts'
 
 /** Errors: `context.not-found`, `context.not-uploaded`, and those of `placeBuild`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
   const { dockerfile, target, args, noCache, labels, annotations, allow, secrets, ssh } = asked
-  const sealed = (host: CandidateHost) => sealedFor(host, { secrets, ssh })
+  const sealed = async (host: CandidateHost) =>
+    sealedFor(host, { secrets: await valuesOf(ports, secrets), ssh: await valuesOf(ports, ssh) })
   return placeBuild(ports, asked, creation, async (tags, host) => {
     const contextId = await uploadedContext(ports, asked.context)
     const contexts = await namedContexts(ports, asked.contexts)
@@ -39,6 +41,15 @@ async function namedContexts(ports: Ports, asked: CreateBuild['contexts']): Prom
         : { kind: 'image', reference }
   }
   return named
+}
+
+/** Those that are kept by name are opened. Errors: those of `openSecrets`. */
+async function valuesOf(ports: Ports, given: CreateBuild['secrets']): Promise<Record<string, string>> {
+  const names = Object.values(given).flatMap(value => (typeof value === 'string' ? [] : [value.secret]))
+  const kept = names.length > 0 ? await openSecrets(ports, names) : new Map<string, string>()
+  const textOf = (value: string | { secret: string }) =>
+    typeof value === 'string' ? value : (kept.get(value.secret) ?? '')
+  return Object.fromEntries(Object.entries(given).map(([id, value]) => [id, textOf(value)]))
 }
 
 /** Undefined where there are none. Nothing but the host can read the result. */

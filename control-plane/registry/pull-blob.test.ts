@@ -11,6 +11,7 @@ import { openFolderBlobs } from '../adapters/folder-blobs.ts'
 import { httpUpstreams } from '../adapters/http-upstreams.ts'
 import { migrate } from '../adapters/migrate.ts'
 import { openSqlite } from '../adapters/sqlite.ts'
+import { openSecretBox } from '../intent/secret-box.ts'
 import type { Ports } from '../ports.ts'
 import { findBlob } from '../store/blobs.ts'
 import { openDatabase } from '../store/database.ts'
@@ -38,10 +39,12 @@ beforeEach(async () => {
   aheadMs = 0
   const clock: Clock = { now: () => systemClock.now() + aheadMs, sleep: systemClock.sleep }
   digest = await digestOf(bytes)
+  const random = (array: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(array)
   ports = {
     ...{ db: openDatabase(client), clock, bus: fakeMessageBus(), share: openShare(), note: () => {} },
     blobs: await openFolderBlobs({ folder, secret: Buffer.alloc(32), publicUrl: 'http://127.0.0.1', clock }),
-    random: array => crypto.getRandomValues(array),
+    random,
+    secrets: openSecretBox(undefined, random),
     config: {
       publicUrl: 'http://127.0.0.1',
       addressPool: '10.0.0.0/16',

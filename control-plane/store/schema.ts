@@ -27,6 +27,14 @@ export const tokens = sqliteTable(
   table => [uniqueIndex('tokens_hash').on(table.hash)],
 )
 
+/** Texts that others must not see, sealed (`intent/secret-box.ts`). */
+export const secrets = sqliteTable('secrets', {
+  name: text().primaryKey(),
+  sealed: text().notNull(),
+  createdAt: integer().notNull(),
+  updatedAt: integer().notNull(),
+})
+
 export const hosts = sqliteTable(
   'hosts',
   {

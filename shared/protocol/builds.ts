@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { buildKindSchema, buildStateSchema, buildWarningSchema, ENTITLEMENTS } from '../domain/build.ts'
 import { faultSchema } from '../domain/container.ts'
 import { waitSecondsSchema } from './paging.ts'
+import { secretNameSchema } from './secrets.ts'
 
 const tags = z.array(z.string().max(600)).min(1).max(100)
 
@@ -41,7 +42,9 @@ export type Import = z.infer<typeof importSchema>
 const VALUE_LIMIT = 128 * 1024
 /** As `docker build` names them. */
 const idSchema = z.string().regex(/^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127}$/)
-const secretValues = z.record(idSchema, z.string().min(1).max(VALUE_LIMIT)).default({})
+const secretValues = z
+  .record(idSchema, z.union([z.string().min(1).max(VALUE_LIMIT), z.strictObject({ secret: secretNameSchema })]))
+  .default({})
 const texts = z.record(z.string().min(1).max(1024), z.string().max(VALUE_LIMIT)).default({})
 
 export const createBuildSchema = z.strictObject({
@@ -65,7 +68,7 @@ export const createBuildSchema = z.strictObject({
   }),
   secrets: secretValues.meta({
     description:
-      'Values for RUN --mount=type=secret by id. Sealed for the host at once; kept until the build ends; never shown again',
+      'For RUN --mount=type=secret by id: a value, or {"secret": name} of one that is kept. Sealed for the host at once; kept until the build ends; never shown again',
   }),
   ssh: secretValues.meta({
     description:

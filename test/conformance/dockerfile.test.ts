@@ -145,9 +145,12 @@ describe('requests', () => {
 
   test('secrets are in no answer, log, history, layer or file of the agent', async () => {
     const value = 'wert-der-geheim-bleibt'
-    const dockerfile = 'FROM busybox\nRUN --mount=type=secret,id=s cat /run/secrets/s && sleep 1\n'
-    const build = await built({ dockerfile, request: { secrets: { s: value } } }, 'conform/secret:1')
-    expect(build.state).toBe('succeeded')
+    const dockerfile =
+      'FROM busybox\nRUN --mount=type=secret,id=s --mount=type=secret,id=k,required cat /run/secrets/s && sleep 1 && wc -c < /run/secrets/k\n'
+    await slipway.api.call('PUT', '/v1/secrets/kept', { value: 'behalten-und-geheim' })
+    const secrets = { s: value, k: { secret: 'kept' } }
+    const build = await built({ dockerfile, request: { secrets } }, 'conform/secret:1')
+    expect(await logOf(build.id)).toContain('  19\n')
     expect(JSON.stringify(build) + (await logOf(build.id))).not.toContain(value)
     expect(JSON.stringify(await imageOf('conform/secret:1'))).not.toContain(value)
     const found = execFileSync('sh', ['-c', `grep -rlaF ${value} ${slipway.layout.dataFolder} || true`]).toString()

@@ -210,6 +210,21 @@ export function describeApi(get: () => TestSlipway): void {
       await call('DELETE', `/v1/containers/${id}?wait=removed`)
     })
 
+    test('secrets are kept and named, and never told again', async () => {
+      const value = `hush ${Date.now()}`
+      const [set, again] = [
+        await call<{ createdAt: string }>('PUT', '/v1/secrets/git-token', { value }),
+        await call<{ createdAt: string }>('PUT', '/v1/secrets/git-token', { value: `${value}!` }),
+      ]
+      expect(again).toMatchObject({ name: 'git-token', createdAt: set.createdAt })
+      const { items } = await call<{ items: object[] }>('GET', '/v1/secrets')
+      expect(items).toEqual([again])
+      expect(JSON.stringify([set, again, items])).not.toContain('hush')
+      expect(await codeOf(call('PUT', '/v1/secrets/no%20name', { value }))).toBe('request.invalid')
+      await call('DELETE', '/v1/secrets/git-token')
+      expect(await codeOf(call('DELETE', '/v1/secrets/git-token'))).toBe('secret.not-found')
+    })
+
     test('tokens: made once a key, shown once, revoked at once', async () => {
       const headers = { 'idempotency-key': crypto.randomUUID() }
       const { id, token } = await call<{ id: string; token: string }>('POST', '/v1/tokens', { name: 'ci' }, headers)

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { S3Options } from '#control-plane/adapters/s3-calls.ts'
@@ -72,6 +73,7 @@ function edgeControlPlane(layout: Layout, upstreams: string) {
     NATS_CREDENTIALS: read(paths.natsApiCredentials),
     FIRST_TOKEN: read(paths.operatorToken),
     UPSTREAMS: upstreams,
+    SECRETS_KEY: randomBytes(32).toString('base64'),
   }
   return {
     name: 'the control plane on workerd',

@@ -7,6 +7,7 @@ import { openFolderBlobs } from '#control-plane/adapters/folder-blobs.ts'
 import { httpUpstreams } from '#control-plane/adapters/http-upstreams.ts'
 import { migrate } from '#control-plane/adapters/migrate.ts'
 import { openSqlite, type SqliteClient, type SqliteStatement } from '#control-plane/adapters/sqlite.ts'
+import { openSecretBox } from '#control-plane/intent/secret-box.ts'
 import type { Ports } from '#control-plane/ports.ts'
 import { openShare } from '#control-plane/registry/share.ts'
 import { openDatabase } from '#control-plane/store/database.ts'
@@ -56,7 +57,8 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
   const upstreams = httpUpstreams([], clock)
   const share = openShare()
   const note = () => {}
-  const ports: Ports = { db: openDatabase(client), blobs, bus, clock, random, config, upstreams, share, note }
+  const secrets = openSecretBox(new Uint8Array(32), random)
+  const ports: Ports = { db: openDatabase(client), blobs, bus, clock, random, config, upstreams, secrets, share, note }
   const writers = new Set<BlobWriter>()
   undo.defer(async () => {
     for (const writer of writers) await writer.abort()

@@ -1,7 +1,8 @@
+import { dirname } from 'node:path'
 import type { DesiredBuild } from '#shared/domain/build.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import { type DesiredState, desiredStateSchema } from '#shared/protocol/agent.ts'
-import { readDurableJson, writeDurableJson } from '#worker/host/durable-file.ts'
+import { readDurableJson, sweepHalfWritten, writeDurableJson } from '#worker/host/durable-file.ts'
 
 /** What this host should hold as far as it was told, with a copy on disk that it plans from while the API is away. */
 export interface DesiredCopy {
@@ -17,6 +18,7 @@ export interface DesiredCopy {
 }
 
 export async function openDesiredCopy(path: string): Promise<DesiredCopy> {
+  await sweepHalfWritten(dirname(path))
   let state = await readDurableJson(path, desiredStateSchema)
   const containers = new Map<string, DesiredContainer>(state?.containers.map(item => [item.id, item]))
   const builds = new Map<string, DesiredBuild>(state?.builds.map(item => [item.id, item]))

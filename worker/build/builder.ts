@@ -21,13 +21,14 @@ import { sentenceOf } from './advice.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
-import { openCacheMounts } from './cache-mounts.ts'
+import { type CacheMounts, openCacheMounts } from './cache-mounts.ts'
 import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
 import { publishDraft } from './publish.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
+import { openTurns } from './turns.ts'
 
 export interface BuilderOptions {
   ports: HostPorts
@@ -54,6 +55,7 @@ export interface Builder {
   /** When the oldest build that is not over began (Unix milliseconds): its layers may have no name yet. */
   busySince(): number | undefined
   readonly cache: StepCache
+  readonly cacheMounts: CacheMounts
 }
 
 /** Builds images on this host, from Dockerfiles layer by layer, from containers or from tars. Call it once: it removes what earlier builds left. */
@@ -68,6 +70,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const cacheMounts = openCacheMounts(join(folder, 'cache-mounts'))
   const owned = new Set<string>()
   const held = new Set<string>()
+  const pushes = openTurns()
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (
@@ -88,7 +91,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     }
     const draft = await draftOf(wanted, shared, { ...options, warn })
     buildLog.write('step', 'exporting the image')
-    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, signal })
+    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, signal })
   }
 
   return {
@@ -96,6 +99,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     holds: id => held.has(id),
     busySince: running.since,
     cache,
+    cacheMounts,
     build: async (wanted, signal) => {
       const startedAt = ports.clock.now()
       const buildLog = openBuildLog(wanted.id, options.api, ports.clock)
