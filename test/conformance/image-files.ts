@@ -28,9 +28,12 @@ export async function readImage(url: string, token: string, repository: string, 
 
 const TEXT_LIMIT = 2000
 
-async function applyLayer(files: Map<string, string>, blob: Buffer): Promise<void> {
+export async function applyLayer(files: Map<string, string>, blob: Buffer): Promise<void> {
   const entries = extract()
-  Readable.from([blob], { objectMode: false }).pipe(createGunzip()).pipe(entries)
+  const bytes = Readable.from([blob], { objectMode: false })
+  const isZipped = blob[0] === 0x1f && blob[1] === 0x8b
+  if (isZipped) bytes.pipe(createGunzip()).pipe(entries)
+  else bytes.pipe(entries)
   const added = new Map<string, string>()
   for await (const entry of entries) {
     const chunks: Buffer[] = []
@@ -55,7 +58,8 @@ function forget(files: Map<string, string>, prefix: string): void {
 
 function described(header: Header, bytes: Buffer, added: ReadonlyMap<string, string>): string {
   const { type, mode = 0, uid = 0, gid = 0, linkname = '' } = header
-  const owner = `${mode.toString(8)} ${uid}:${gid}`
+  // Docker's and buildah's tars have the type in the mode, too.
+  const owner = `${(mode & 0o7777).toString(8)} ${uid}:${gid}`
   if (type === 'directory') return `d ${owner}`
   if (type === 'symlink') return `l ${linkname}`
   if (type === 'link') return added.get(linkname.replace(/^(\.?\/)+/, '')) ?? `h ${linkname}`

@@ -19,7 +19,7 @@ import { type Draft, withState, withStep } from './image-draft.ts'
 import { type Linked, linkedTo, makeLinkedFolders } from './linked-copy.ts'
 import { runCommand } from './run-command.ts'
 import { openMounts } from './run-mounts.ts'
-import { withoutSecrets } from './secret-mask.ts'
+import { openMaskedLog } from './secret-mask.ts'
 import { givenSources } from './source-folders.ts'
 import { type StepResult, stepKey } from './step-cache.ts'
 import { placed, withoutHostPaths } from './step-fault.ts'
@@ -160,13 +160,13 @@ async function doRun(work: BuildWork, draft: Draft, step: RunStep, rootfs: strin
   const { mounts, env } = await openMounts(work, step, undo)
   const { args, network, security } = step
   const command = { id, args, env: [...step.env, ...env], image: draft.state.config, rootfs, endpoint, folder }
-  const mask = withoutSecrets(work.secrets)
+  const log = openMaskedLog(work.secrets, work.log.write)
   const exitCode = await runCommand(
     { ...command, mounts, network, security },
     work.ports,
-    ({ stream, text }) => work.log.write(stream, mask(text)),
+    log.line,
     work.signal,
-  )
+  ).finally(log.close)
   if (exitCode === 0) return
   const message = `The command ended with exit code ${exitCode}: see the build's log.`
   throw new SlipwayError('build.step-failed', message, { facts: { exitCode } })
