@@ -15,6 +15,6 @@ export interface Case {
   /** Rules that warn, in order of their lines. */
   warnings?: string[]
   error?: { code: string; says: string; line?: number; column?: number }
-  /** Which other builder gave the same: Debian's `docker` (its classic builder), `buildah`, or none so far. */
+  /** Which other builder gave the same: Debian's `docker` (its BuildKit), `buildah`, or none so far. */
   peer: '' | 'docker' | 'buildah'
 }

@@ -6,7 +6,7 @@ export const CONFIG_CASES: Case[] = [
     name: 'CMD and ENTRYPOINT in both forms',
     dockerfile: 'FROM scratch\nENTRYPOINT ["/e", "x"]\nCMD echo $HOME\n',
     config: { Entrypoint: ['/e', 'x'], Cmd: ['/bin/sh', '-c', 'echo $HOME'] },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'ENTRYPOINT takes an inherited command away',
@@ -24,13 +24,13 @@ export const CONFIG_CASES: Case[] = [
         ...{ StartPeriod: 1e9, Retries: 2 },
       },
     },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'HEALTHCHECK NONE takes an inherited one away',
     dockerfile: 'FROM scratch AS a\nHEALTHCHECK CMD ["x"]\nFROM a\nHEALTHCHECK NONE\n',
     config: { Healthcheck: { Test: ['NONE'] } },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'EXPOSE: ranges, protocols and variables',
@@ -42,33 +42,33 @@ export const CONFIG_CASES: Case[] = [
     name: 'VOLUME in both forms',
     dockerfile: 'FROM scratch\nVOLUME ["/a", "/b c"]\nVOLUME /d /e\n',
     config: { Volumes: { '/a': {}, '/b c': {}, '/d': {}, '/e': {} } },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'LABEL: several, quoted, over lines, and the old form',
     dockerfile: 'FROM scratch\nLABEL a=1 "b c"="d e" \\\n  f="g\\\nh"\nLABEL old two words\n',
     config: { Labels: { a: '1', 'b c': 'd e', f: 'gh', old: 'two words' } },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'labels of the request win',
     dockerfile: 'FROM scratch\nLABEL a=1 b=2\n',
     request: { labels: { b: '3', c: '4' } },
     config: { Labels: { a: '1', b: '3', c: '4' } },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'STOPSIGNAL, USER and WORKDIR with variables',
     dockerfile: 'FROM scratch\nARG S=SIGKILL U=7 D=x\nSTOPSIGNAL $S\nUSER $U\nWORKDIR /a\nWORKDIR $D/../y\n',
     config: { StopSignal: 'SIGKILL', User: '7', WorkingDir: '/a/y' },
     files: { 'a/y': 'd 755 7:7' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'ONBUILD is kept',
     dockerfile: 'FROM scratch\nONBUILD RUN echo $X\nONBUILD COPY --chown=1 a /b\n',
     config: { OnBuild: ['RUN echo $X', 'COPY --chown=1 a /b'] },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'ONBUILD runs in whatever builds on it, once',
@@ -83,7 +83,7 @@ export const CONFIG_CASES: Case[] = [
     name: 'ENV in the old form, and names that keep their place',
     dockerfile: 'FROM scratch\nENV A one two\nENV B=2\nENV A=3\n',
     config: { Env: [expectPath(), 'A=3', 'B=2'] },
-    peer: '',
+    peer: 'buildah',
   },
 ]
 

@@ -10,28 +10,28 @@ export const COPY_CASES: Case[] = [
     dockerfile: 'FROM scratch\nCOPY a /x\n',
     make: TREE,
     files: { x: 'd 755 0:0', 'x/b': 'd 711 0:0', 'x/h.txt': 'f 600 0:0 h\n', 'x/b/c/f.txt': 'f 644 0:0 f\n' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'COPY: owners of the context are not kept',
     dockerfile: 'FROM scratch\nCOPY a /x/\n',
     make: 'echo a > a; chown 7:8 a',
     files: { 'x/a': 'f 644 0:0 a\n' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'COPY: to a name, to a folder, relative to WORKDIR',
     dockerfile: 'FROM scratch\nWORKDIR /w/v\nCOPY a b\nCOPY a c/\nCOPY a ../d\n',
     make: 'echo a > a',
     files: { 'w/v/b': 'f 644 0:0 a\n', 'w/v/c/a': 'f 644 0:0 a\n', 'w/d': 'f 644 0:0 a\n' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: "COPY: Go's patterns",
     dockerfile: 'FROM scratch\nCOPY hom* ho?e.md h[a-n]me.x /d/\n',
     make: 'touch home.txt home.md homework home.x hame.x hzme.x',
     files: { 'd/home.txt': 'f 644 0:0 ', 'd/homework': 'f 644 0:0 ', 'd/hame.x': 'f 644 0:0 ', 'd/hzme.x': '-' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'COPY: ** goes through folders',
@@ -45,7 +45,7 @@ export const COPY_CASES: Case[] = [
     dockerfile: 'FROM scratch\nCOPY ["a b", "/c d"]\n',
     make: "echo x > 'a b'",
     files: { 'c d': 'f 644 0:0 x\n' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'COPY --chown: by number, and by names of the image',
@@ -53,7 +53,7 @@ export const COPY_CASES: Case[] = [
       'FROM busybox\nRUN echo u:x:5:6::/:/bin/sh >> /etc/passwd && echo g:x:77: >> /etc/group\nCOPY --chown=1:2 a /a\nCOPY --chown=3 a /b\nCOPY --chown=u a /c\nCOPY --chown=u:g a /d/e/\n',
     make: 'echo x > a',
     files: { a: 'f 644 1:2 x\n', b: 'f 644 3:3 x\n', c: 'f 644 5:6 x\n', 'd/e/a': 'f 644 5:77 x\n', d: 'd 755 5:77' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'COPY --chmod: octal and symbolic',
@@ -101,7 +101,7 @@ export const COPY_CASES: Case[] = [
     dockerfile: 'FROM scratch\nCOPY d /d\nCOPY d/l /f\n',
     make: 'mkdir d; echo x > d/x; ln -s x d/l',
     files: { 'd/l': 'l x', f: 'f 644 0:0 x\n' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'COPY: through a link of the image, and never out of it',
@@ -109,14 +109,14 @@ export const COPY_CASES: Case[] = [
       'FROM busybox\nRUN mkdir /real && ln -s /real /link && ln -s ../../../../out /up\nCOPY a /link/\nCOPY a /up/\n',
     make: 'echo x > a',
     files: { 'real/a': 'f 644 0:0 x\n', 'out/a': 'f 644 0:0 x\n' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'COPY: a folder that was there keeps its mode, a file is replaced',
     dockerfile: 'FROM busybox\nRUN mkdir -m 700 /d && echo old > /d/h.txt\nCOPY a /d/\n',
     make: TREE,
     files: { d: 'd 700 0:0', 'd/h.txt': 'f 600 0:0 h\n' },
-    peer: '',
+    peer: 'docker',
   },
   ...['gz:z', 'bz2:j', 'xz:J', 'zst:-zstd', 'plain:'].map(
     (how): Case => ({
@@ -124,7 +124,7 @@ export const COPY_CASES: Case[] = [
       dockerfile: 'FROM scratch\nADD t /x/\n',
       make: `mkdir q; echo x > q/f; chown 7:8 q/f; tar -c${how.endsWith('zstd') ? ' --zstd -' : how.split(':')[1]}f t -C q f; rm -r q`,
       files: { 'x/f': 'f 644 7:8 x\n', 'x/t': '-' },
-      peer: '',
+      peer: 'buildah',
     }),
   ),
   {
@@ -183,13 +183,13 @@ export const COPY_CASES: Case[] = [
     dockerfile: 'FROM scratch\nCOPY . /x/\n',
     make: `${TREE}; printf '**/*.txt\\n!a/h.txt\\n# a comment\\n/a/b/g.log\\n.dockerignore\\n' > .dockerignore`,
     files: { 'x/a/b/c/f.txt': '-', 'x/a/h.txt': 'f 600 0:0 h\n', 'x/a/b/g.log': '-', 'x/.dockerignore': '-' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: "ignore files: a Dockerfile's own one counts first",
     dockerfile: 'FROM scratch\nCOPY . /x/\n',
     make: 'touch a b; echo a > .dockerignore; echo b > Dockerfile.dockerignore',
     files: { 'x/a': 'f 644 0:0 ', 'x/b': '-' },
-    peer: '',
+    peer: 'docker',
   },
 ]

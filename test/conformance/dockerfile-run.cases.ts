@@ -8,7 +8,7 @@ export const RUN_CASES: Case[] = [
       'FROM busybox\nRUN ["sh", "-c", "echo \'$HOME\' > /a"]\nSHELL ["/bin/sh", "-xc"]\nRUN echo $HOME > /b\n',
     files: { a: 'f 644 0:0 $HOME\n', b: 'f 644 0:0 /root\n' },
     log: ['+ echo /root'],
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'RUN: as USER by name and number, in WORKDIR',
@@ -16,20 +16,20 @@ export const RUN_CASES: Case[] = [
       'FROM busybox\nRUN echo u:x:5:6::/:/bin/sh >> /etc/passwd && mkdir -m 777 /w\nWORKDIR /w\nUSER u\nRUN touch a\nUSER 9\nRUN touch b\nUSER 9:10\nRUN touch c\n',
     files: { 'w/a': 'f 644 5:6 ', 'w/b': 'f 644 9:0 ', 'w/c': 'f 644 9:10 ' },
     config: { User: '9:10', WorkingDir: '/w' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'RUN: removed files are gone',
     dockerfile: 'FROM busybox\nRUN mkdir /d && touch /d/a /d/b\nRUN rm /d/a\n',
     files: { 'd/a': '-', 'd/b': 'f 644 0:0 ' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'RUN --mount=type=bind: the context, read-only',
     dockerfile: 'FROM busybox\nRUN --mount=target=/c cat /c/a > /a && ! touch /c/b\n',
     make: 'echo x > a',
     files: { a: 'f 644 0:0 x\n', c: '-' },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'RUN --mount=type=bind,rw: what is written is thrown away',
@@ -51,14 +51,14 @@ export const RUN_CASES: Case[] = [
     dockerfile:
       'FROM busybox\nRUN --mount=type=cache,target=/c,id=conform-$RANDOM_ID,uid=5,gid=6,mode=0750 stat -c "%u:%g %a" /c > /a; echo x > /c/f\nRUN --mount=type=cache,target=/other,id=conform-$RANDOM_ID,sharing=locked cp /other/f /b\nRUN --mount=type=cache,target=/c,id=conform-$RANDOM_ID,ro ! touch /c/g\n',
     files: { a: 'f 644 0:0 5:6 750\n', b: 'f 644 0:0 x\n', c: '-', other: '-' },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'RUN --mount=type=cache: begins with what a stage has',
     dockerfile:
       'FROM busybox AS s\nRUN mkdir /d && echo x > /d/f\nFROM busybox\nRUN --mount=type=cache,target=/c,id=conform-from,from=s,source=/d cp /c/f /a\n',
     files: { a: 'f 644 0:0 x\n' },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'RUN --mount=type=tmpfs',
@@ -79,7 +79,7 @@ export const RUN_CASES: Case[] = [
   {
     name: 'RUN --mount=type=secret: one that is not given is not there',
     dockerfile: 'FROM busybox\nRUN --mount=type=secret,id=s test ! -e /run/secrets/s\n',
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'RUN --mount=type=secret,required: one that is not given is a fault',

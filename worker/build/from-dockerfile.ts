@@ -111,12 +111,12 @@ export async function fromDockerfile(
     return draft
   }
   const draftFor = once(buildStage)
-  /** ARGs end with their stage. */
+  /** Whoever builds on a stage has its ARGs, too (docs.docker.com/build/building/variables, "Scoping"). */
   const afterStage = async (index: number): Promise<Draft> => {
     const stage = stages[index]
     if (!stage) throw new SlipwayError('internal', `The Dockerfile has no stage ${index}.`)
     const draft = await draftFor(stage)
-    return { ...draft, state: { ...draft.state, args: new Map(), hasOwnCommand: false } }
+    return { ...draft, state: { ...draft.state, hasOwnCommand: false } }
   }
   const built = await draftFor(targetStage(stages, spec.target))
   return withEpoch(labelled(built, spec.labels), epochOf(spec.args))
