@@ -27,7 +27,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await sources?.[Symbol.asyncDispose]()
-  rmSync(folder, { recursive: true, force: true })
+  if (folder) rmSync(folder, { recursive: true, force: true })
   expect(await slipway?.remove()).toEqual([])
 })
 

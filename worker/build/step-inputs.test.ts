@@ -38,3 +38,10 @@ test('what COPY copies counts, and whom for', () => {
   expect(keyOf('COPY --chown=1 a b')).not.toBe(keyOf('COPY a b'))
   expect(keyOf('ADD a b')).not.toBe(keyOf('COPY a b'))
 })
+
+test('mounts, networks and here-documents count', () => {
+  expect(keyOf('RUN --mount=type=cache,target=/c x')).not.toBe(keyOf('RUN x'))
+  expect(keyOf('RUN --network=none x')).not.toBe(keyOf('RUN x'))
+  expect(keyOf('RUN <<EOF\n#!/bin/sh\na\nEOF')).not.toBe(keyOf('RUN <<EOF\n#!/bin/sh\nb\nEOF'))
+  expect(keyOf('COPY <<f /f\na\nf')).not.toBe(keyOf('COPY <<f /f\nb\nf'))
+})

@@ -6,7 +6,8 @@ import { expandWord, splitWords, WordError } from './words.ts'
 
 /** Rules about FROM and the ARGs before it. */
 export function fromRules({ dockerfile, predefined }: LintScope): Finding[] {
-  const defaults = new Map<string, string>()
+  // Those that are there anyway have a value, whatever it is.
+  const defaults = new Map([...predefined].map(name => [name, 'x'] as const))
   const declared = new Set(predefined)
   for (const word of dockerfile.globals.flatMap(({ text }) => splitWords(text, dockerfile.escapeChar))) {
     const [name = '', ...value] = word.split('=')
@@ -50,7 +51,7 @@ function platform({ from, name }: StageSource): Finding[] {
   return [{ rule: 'FromPlatformFlagConstDisallowed', message, instruction: from, part: '--platform' }]
 }
 
-const REFERENCE = /^[a-z0-9][\w.:/@-]*$/i
+const REFERENCE = /^[a-z0-9](?:[\w.:/@-]*[a-z0-9])?$/i
 
 function args({ from, base }: StageSource, declared: ReadonlySet<string>, defaults: Map<string, string>): Finding[] {
   const unknown = new Set<string>()
