@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import { z } from 'zod'
 import { buildSecretsSchema } from '#shared/domain/build.ts'
 import type { HostFacts } from '#shared/domain/host.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
@@ -63,6 +64,7 @@ const FULL_PASS_MS = 15_000
 const HEARTBEAT_MS = 10_000
 const STOP_MS = 5000
 const ROOM_MS = 10_000
+const EX_CONFIG = 78
 const VERSION = '0.1.0'
 const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
 const NEEDED = {
@@ -92,7 +94,7 @@ const host = await openHost(
     onLayer: size => reporter.layer(size),
   },
   api,
-)
+).catch(giveUpWithoutStorage)
 const stopping = new AbortController()
 const { signal } = stopping
 const sealKeys = await openSealKeys(join(dataFolder, 'seal-keys.json'))
@@ -226,16 +228,24 @@ async function hostFacts(): Promise<HostFacts> {
 }
 
 function refuseIfUnable(): void {
-  const fail = (sentence: string) => {
-    log.fatal(sentence)
-    process.exit(1)
-  }
-  if (process.getuid?.() !== 0) fail('The agent makes mounts and namespaces, which takes root: start it as root.')
+  if (process.getuid?.() !== 0) giveUp('The agent makes mounts and namespaces, which takes root: start it as root.')
   const folders = (process.env.PATH ?? '').split(':')
   for (const [program, packageName] of Object.entries(NEEDED)) {
     const isThere = folders.some(folder => existsSync(join(folder, program)))
-    if (!isThere) fail(`The program ${program} is missing: apt-get install ${packageName}.`)
+    if (!isThere) giveUp(`The program ${program} is missing: apt-get install ${packageName}.`)
   }
+}
+
+/** With sysexits.h's code for a configuration that cannot work: who supervises does not start us again. */
+function giveUp(sentence: string): never {
+  log.fatal(sentence)
+  process.exit(EX_CONFIG)
+}
+
+/** Whoever runs the host has to do something first. */
+function giveUpWithoutStorage(error: unknown): never {
+  if (error instanceof SlipwayError && error.code === 'host.storage-unusable') giveUp(error.message)
+  throw error
 }
 
 /**

@@ -52,7 +52,11 @@ export async function bootSlipway(
   progress('starting the agent of this machine')
   await registerHost(api, apiUrl(layout), paths.hostToken)
   const agent = undo.use(supervise(agentProcess(layout), progress))
-  await untilHostReady(api, join(paths.logs, 'agent.log'))
+  const cannotWork = agent.gaveUp.then(reason => {
+    throw new Error(`The agent cannot work: ${reason}`)
+  })
+  cannotWork.catch(() => {}) // Later on it is told by `gaveUp`.
+  await Promise.race([untilHostReady(api, join(paths.logs, 'agent.log')), cannotWork])
 
   const started = undo.move()
   return {

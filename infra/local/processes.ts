@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { systemClock } from '#shared/ports/clock.ts'
 
@@ -11,27 +11,39 @@ export interface ProcessOptions {
   logPath: string
 }
 
-/** A child of ours that is started again when it dies, until it is stopped. It gets SIGTERM should we die ourselves. */
+/**
+ * A child of ours that is started again when it dies, until it is stopped or says that it cannot work as it is configured
+ * (sysexits.h's EX_CONFIG). It gets SIGTERM should we die ourselves.
+ */
 export interface Supervised extends AsyncDisposable {
   readonly name: string
   pid(): number | undefined
+  /** Resolves when it cannot work, to the reason. */
+  readonly gaveUp: Promise<string>
   /** SIGTERM, SIGKILL after ten seconds; resolves when it is gone. */
   stop(): Promise<void>
 }
 
 const STOP_DEADLINE_MS = 10_000
 const RESTART_DELAY_MS = 500
+const EX_CONFIG = 78
 
 export function supervise(options: ProcessOptions, onDeath: (how: string) => void): Supervised {
   let child: ChildProcess | undefined
   let isStopping = false
   const ended = Promise.withResolvers<void>()
+  const gaveUp = Promise.withResolvers<string>()
   const launch = () => {
     if (isStopping) return ended.resolve()
     child = launchOnce(options)
     child.once('error', error => onDeath(`${options.name} could not start: ${error.message}`))
     child.once('close', (code, signal) => {
       if (isStopping) return ended.resolve()
+      if (code === EX_CONFIG) {
+        isStopping = true
+        gaveUp.resolve(lastMessage(options.logPath))
+        return ended.resolve()
+      }
       onDeath(`${options.name} ended (${signal ?? `exit code ${code}`}); starting it again, see ${options.logPath}`)
       setTimeout(launch, RESTART_DELAY_MS)
     })
@@ -44,7 +56,7 @@ export function supervise(options: ProcessOptions, onDeath: (how: string) => voi
     await ended.promise
     clearTimeout(timer)
   }
-  return { name: options.name, pid: () => child?.pid, stop, [Symbol.asyncDispose]: stop }
+  return { name: options.name, pid: () => child?.pid, gaveUp: gaveUp.promise, stop, [Symbol.asyncDispose]: stop }
 }
 
 function launchOnce(options: ProcessOptions): ChildProcess {
@@ -59,6 +71,16 @@ function launchOnce(options: ProcessOptions): ChildProcess {
     })
   } finally {
     closeSync(log)
+  }
+}
+
+/** Of a log with a JSON object a line. */
+function lastMessage(logPath: string): string {
+  const line = readFileSync(logPath, 'utf8').trim().split('\n').at(-1) ?? ''
+  try {
+    return String(JSON.parse(line).msg)
+  } catch {
+    return line
   }
 }
 

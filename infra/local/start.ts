@@ -16,8 +16,11 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => st
 
 try {
   await using slipway = await bootSlipway(layout, say)
-  await Promise.race([showMainJob(slipway), aborted()])
-  await aborted()
+  const cannotWork = slipway.agent.gaveUp.then(reason => {
+    throw new Error(`The agent cannot work: ${reason}`)
+  })
+  await Promise.race([showMainJob(slipway), aborted(), cannotWork])
+  await Promise.race([aborted(), cannotWork])
   say('stopping Slipway; containers go on, and the next npm start adopts them')
 } catch (error) {
   console.error(`\n${bold('Slipway did not start.')} ${error instanceof Error ? error.message : error}`)

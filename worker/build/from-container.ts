@@ -5,6 +5,7 @@ import type { ContainerSpec } from '#shared/domain/container.ts'
 import { splitEntry, withConfig, withEnv } from '../dockerfile/stage-state.ts'
 import { openSnapshot } from '../execute/container-snapshot.ts'
 import { packLayer } from '../layer/pack.ts'
+import { MOUNT_POINTS } from '../runtime/mount-points.ts'
 import type { SharedWork } from './build-work.ts'
 import { annotated, type Draft, draftOf, withStep } from './image-draft.ts'
 import { keepLayer } from './plain-layer.ts'
@@ -27,8 +28,9 @@ export async function fromContainer(spec: Spec, work: SharedWork): Promise<Draft
   const path = join(work.folder, 'changes.tar.gz')
   undo.defer(() => rm(path, { force: true }))
   const packed = await standingStill(spec, work, async () => {
+    const placeholders = new Set(MOUNT_POINTS.keys())
     await using changes = await work.ports.snapshots.openChanges(container.id)
-    return await packLayer(changes.upper, { path, lower: changes.lower, signal: work.signal })
+    return await packLayer(changes.upper, { path, lower: changes.lower, placeholders, signal: work.signal })
   })
   const said = (container.spec.command ?? container.spec.entrypoint ?? []).join(' ')
   return annotated(withStep(draft, await keepLayer(packed, work), said), { comment: message, author })

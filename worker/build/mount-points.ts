@@ -1,11 +1,8 @@
 import { lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, posix } from 'node:path'
 import { resolveInRootSync } from '../host/rooted-fs.ts'
-import { setTimes } from '../host/syscalls.ts'
-
-/** What the runtime makes in every root filesystem to mount over. */
-const MOUNT_POINTS = ['proc', 'sys', 'dev', 'etc/hosts', 'etc/resolv.conf']
-const BILLION = 1_000_000_000n
+import { setMtime } from '../host/set-mtime.ts'
+import { MOUNT_POINTS } from '../runtime/mount-points.ts'
 
 export interface MountPoints {
   /** The runtime has made what was missing, and the command does not run yet. */
@@ -20,7 +17,7 @@ export interface MountPoints {
  * mounts at.
  */
 export function watchMountPoints(rootfs: string, more: readonly string[] = []): MountPoints {
-  const paths = [...MOUNT_POINTS, ...more].map(path => posix.join('/', path))
+  const paths = [...MOUNT_POINTS.keys(), ...more].map(path => posix.join('/', path))
   // What is in a folder comes before it.
   const all = new Set(paths.flatMap(withFolders).sort((a, b) => depth(b) - depth(a)))
   const missing = [...all].map(path => resolveInRootSync(rootfs, path, false)).filter(at => mtimeOf(at) === undefined)
@@ -33,7 +30,7 @@ export function watchMountPoints(rootfs: string, more: readonly string[] = []): 
     remove: () => {
       const untouched = [...before].filter(([folder]) => mtimeOf(folder) === made.get(folder))
       for (const at of missing) removeEmpty(at)
-      for (const [folder, time] of untouched) if (mtimeOf(folder) !== undefined) setTime(folder, time)
+      for (const [folder, time] of untouched) if (mtimeOf(folder) !== undefined) setMtime(folder, time)
     },
   }
 }
@@ -57,12 +54,6 @@ function timesOf(paths: Iterable<string>): Map<string, bigint> {
 
 function mtimeOf(path: string): bigint | undefined {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs
-}
-
-/** Rounded down, so that what is left counts forward from a time before 1970 too. */
-function setTime(path: string, time: bigint): void {
-  const nanoseconds = ((time % BILLION) + BILLION) % BILLION
-  setTimes(Buffer.from(path), Number((time - nanoseconds) / BILLION), Number(nanoseconds))
 }
 
 /** Empty folders and files only: what the command put there stays. */

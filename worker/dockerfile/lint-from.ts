@@ -7,7 +7,7 @@ import { expandWord, splitWords, WordError } from './words.ts'
 /** Rules about FROM and the ARGs before it. */
 export function fromRules({ dockerfile, predefined }: LintScope): Finding[] {
   // Those that are there anyway have a value, whatever it is.
-  const defaults = new Map([...predefined].map(name => [name, 'x'] as const))
+  const defaults = new Map([...predefined].map((name): [string, string] => [name, 'x']))
   const declared = new Set(predefined)
   for (const word of dockerfile.globals.flatMap(({ text }) => splitWords(text, dockerfile.escapeChar))) {
     const [name = '', ...value] = word.split('=')

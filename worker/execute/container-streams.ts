@@ -6,6 +6,7 @@ import type { LogsOrder, StreamOrder } from '#shared/protocol/bus.ts'
 import { changesOf } from '../layer/changes.ts'
 import { tarOfTree } from '../layer/tree-tar.ts'
 import { readLog } from '../runtime/logs.ts'
+import { MOUNT_POINTS } from '../runtime/mount-points.ts'
 import { hasProcess, type OpenSnapshot, openSnapshot, type SnapshotPorts } from './container-snapshot.ts'
 import type { HostPorts } from './ports.ts'
 import { logPathOf } from './run-container.ts'
@@ -64,7 +65,7 @@ async function* ofFiles(
 
 async function* changesIn({ snapshots }: StreamPorts, id: ContainerId): AsyncGenerator<FileChange[], void> {
   await using changes = await snapshots.openChanges(id)
-  yield* inBatches(changesOf(changes.upper, changes.lower))
+  yield* inBatches(changesOf(changes.upper, changes.lower, new Set(MOUNT_POINTS.keys())))
 }
 
 async function* inBatches<T>(items: Iterable<T>): AsyncGenerator<T[], void> {

@@ -15,6 +15,7 @@ import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
 import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
+import { makeMountPoints } from './make-mount-points.ts'
 import type { HostPorts } from './ports.ts'
 import { unmountUnlessHeld } from './snapshot-holds.ts'
 import { makeVolumeFolders } from './volume-folders.ts'
@@ -99,6 +100,7 @@ async function makeReady(
   const hostname = spec.hostname ?? id.slice(0, 12)
   const files = { 'resolv.conf': resolvConf, hosts: hostsFile(endpoint.address, hostname), hostname: `${hostname}\n` }
   const defaults = image.config.config ?? {}
+  await makeMountPoints(snapshot.rootfs)
   await makeVolumeFolders(snapshot.rootfs, defaults)
   const readAccounts = async (path: string) =>
     (await readFileInRoot(snapshot.rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''

@@ -2,18 +2,25 @@ import { type BigIntStats, lstatSync, readdirSync } from 'node:fs'
 import type { FileChange } from '#shared/domain/container.ts'
 import { lgetxattr } from '#worker/host/syscalls.ts'
 import { ifThere, type LiveTree, liveTree } from './live-tree.ts'
+import { isShownBelow } from './lower-tree.ts'
+import { isPlaceholder } from './placeholders.ts'
 import { OPAQUE } from './tree-writer.ts'
 
 /**
  * What an overlay upper folder changed in the layers below it (`lower`, topmost first), in order of the names' bytes: a
  * folder before what is in it. A folder with a change in it counts as changed too, as Docker's diff has it. The upper may
- * be written to meanwhile. Costs a look at each layer that has the folder of an entry.
+ * be written to meanwhile. `placeholders` are no changes (`isPlaceholder`). Costs a look at each layer that has the folder
+ * of an entry.
  */
-export function* changesOf(upper: string, lower: readonly string[]): Generator<FileChange> {
+export function* changesOf(
+  upper: string,
+  lower: readonly string[],
+  placeholders: ReadonlySet<string> = new Set(),
+): Generator<FileChange> {
   using tree = liveTree(upper)
   /** Folders that are changed if anything in them is. */
   const open: string[] = []
-  for (const { path, kind } of found(tree, lower)) {
+  for (const { path, kind } of found(tree, lower, placeholders)) {
     while (open.length > 0 && !path.startsWith(`${open.at(-1)}/`)) open.pop()
     if (kind === 'same') {
       open.push(path)
@@ -30,11 +37,17 @@ interface Found {
   kind: FileChange['kind'] | 'same'
 }
 
-function* found(tree: LiveTree, lower: readonly string[]): Generator<Found> {
+function* found(tree: LiveTree, lower: readonly string[], placeholders: ReadonlySet<string>): Generator<Found> {
+  const view = {
+    stat: (path: string) => ifThere(() => lstatSync(tree.at(path), { bigint: true })),
+    list: (path: string) => ifThere(() => tree.list(path)) ?? [],
+    isBelow: (path: string) => isShownBelow(lower, path),
+  }
   const left = placesIn(tree, '', lower.map(Buffer.from), false)
   for (let place = left.pop(); place; place = left.pop()) {
     const { path, name, below } = place
-    const stat = ifThere(() => lstatSync(tree.at(path), { bigint: true }))
+    if (isPlaceholder(placeholders, view, path)) continue
+    const stat = view.stat(path)
     const before = lookBelow(below, name)
     if (!stat || isWhiteout(stat)) {
       if (before) yield { path, kind: 'deleted' }

@@ -11,6 +11,21 @@ export function folderBelow(layers: readonly string[], path: string): Buffer | u
   return undefined
 }
 
+/** Whether they show anything under a path. */
+export function isShownBelow(layers: readonly string[], path: string): boolean {
+  const cut = path.lastIndexOf('/')
+  const name = Buffer.from(`/${path.slice(cut + 1)}`, 'latin1')
+  for (const layer of layers) {
+    const folder = cut < 0 ? Buffer.from(layer) : lookIn(layer, path.slice(0, cut).split('/'))
+    if (folder === undefined) return false
+    if (folder === 'beneath') continue
+    const stat = statOf(Buffer.concat([folder, name]))
+    if (stat) return !isWhiteout(stat)
+    if (isOpaque(folder)) return false
+  }
+  return false
+}
+
 /** `beneath`: this layer neither has nor hides it. */
 function lookIn(layer: string, names: readonly string[]): Buffer | undefined | 'beneath' {
   let at: Buffer = Buffer.from(layer)
@@ -24,6 +39,8 @@ function lookIn(layer: string, names: readonly string[]): Buffer | undefined | '
   }
   return at
 }
+
+const isWhiteout = (stat: BigIntStats) => stat.isCharacterDevice() && stat.rdev === 0n
 
 function isOpaque(at: Buffer): boolean {
   return lgetxattr(at, OPAQUE)?.toString() === 'y'

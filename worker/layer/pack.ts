@@ -34,15 +34,15 @@ const ZIP_CHUNK = 256 * 1024
 
 /**
  * Writes an overlay upper folder that nobody changes meanwhile as a gzipped OCI layer, in one pass. The same folder
- * gives the same bytes: names in order, no time of packing. `lower` has the folders of the layers below, topmost first.
- * Errors: `layer.invalid` (a file that a layer cannot hold),
- * `host.disk-full`, `host.kernel-refused`.
+ * gives the same bytes: names in order, no time of packing. `lower` has the folders of the layers below, topmost first;
+ * `placeholders` are no part of it (`isPlaceholder`). Errors: `layer.invalid` (a file that a layer cannot hold), `host.disk-full`,
+ * `host.kernel-refused`.
  */
 export async function packLayer(
   upper: string,
-  { lower, ...options }: PackOptions & { lower?: readonly string[] },
+  { lower, placeholders, ...options }: PackOptions & { lower?: readonly string[]; placeholders?: ReadonlySet<string> },
 ): Promise<PackedLayer> {
-  const tar = tarOfUpper(upper, lower)
+  const tar = tarOfUpper(upper, lower, placeholders)
   const packed = await packTar(tar.chunks, options)
   return { ...packed, isEmpty: tar.entries() === 0 }
 }

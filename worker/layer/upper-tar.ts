@@ -1,7 +1,8 @@
 import { type BigIntStats, lstatSync, readdirSync } from 'node:fs'
 import { lgetxattr } from '#worker/host/syscalls.ts'
 import { LAYER_ERRORS, OPAQUE_WHITEOUT, WHITEOUT } from './layer-writer.ts'
-import { folderBelow } from './lower-tree.ts'
+import { folderBelow, isShownBelow } from './lower-tree.ts'
+import { isPlaceholder } from './placeholders.ts'
 import { contents, describe, PLAIN } from './tar-entries.ts'
 import { invalidTar, type TarEntry } from './tar-format.ts'
 import { encodeHeader, TAR_END } from './tar-writer.ts'
@@ -22,14 +23,18 @@ const PLAIN_ROOT = { mode: 0o755, uid: 0, gid: 0, xattrs: new Map<string, string
  * The tar of an overlay upper folder, entries in order of their names' bytes, a folder before what is in it. Read
  * synchronously a batch at a time: small files come faster so than any other way, and each batch ends in a pause.
  * `lower` has the folders of the layers below, topmost first: what only looks changed since overlay copied it up, the
- * root or a folder, is no change.
+ * root or a folder, is no change. Nor are `placeholders` (`isPlaceholder`).
  */
-export function tarOfUpper(upper: string, lower: readonly string[] = []): UpperTar {
+export function tarOfUpper(
+  upper: string,
+  lower: readonly string[] = [],
+  placeholders: ReadonlySet<string> = new Set(),
+): UpperTar {
   let entries = 0
   const count = () => {
     entries++
   }
-  return { chunks: batched(walk(upper, lower, count)), entries: () => entries }
+  return { chunks: batched(walk(upper, { lower, placeholders, count })), entries: () => entries }
 }
 
 /** A tar out of its pieces, with its end, in batches with a pause after each. */
@@ -48,16 +53,29 @@ export async function* batched(pieces: Iterable<Buffer>): AsyncGenerator<Buffer>
   yield Buffer.concat(held)
 }
 
-function* walk(upper: string, lower: readonly string[], count: () => void): Generator<Buffer> {
+interface Walk {
+  lower: readonly string[]
+  placeholders: ReadonlySet<string>
+  count(): void
+}
+
+function* walk(upper: string, { lower, placeholders, count }: Walk): Generator<Buffer> {
   const firstNames = new Map<bigint, string>()
   const root = Buffer.from(upper)
+  const inRoot = (path: string) => Buffer.concat([root, Buffer.from(`/${path}`, 'latin1')])
+  const view = {
+    stat: (path: string) => lstatSync(inRoot(path), { bigint: true, throwIfNoEntry: false }),
+    list: (path: string) => readdirSync(inRoot(path), 'latin1'),
+    isBelow: (path: string) => isShownBelow(lower, path),
+  }
   const { isChanged, header } = rootOf(root, lower[0])
   if (isChanged) count()
   if (header) yield header
   // Folders still to be written, the next one last; each brings its children in the same order.
   const left = childrenOf(root, '').reverse()
   for (let path = left.pop(); path !== undefined; path = left.pop()) {
-    const at = Buffer.concat([root, Buffer.from(`/${path}`, 'latin1')])
+    if (isPlaceholder(placeholders, view, path)) continue
+    const at = inRoot(path)
     const stat = lstatSync(at, { bigint: true })
     if (stat.isSocket()) continue // Tars have none, and nobody listens any more.
     if (isWhiteout(stat)) {
