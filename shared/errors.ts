@@ -86,6 +86,10 @@ export const ERRORS = {
   'build.target-not-found': { status: 422, retry: false },
   'build.source-not-found': { status: 422, retry: false },
   'build.step-failed': { status: 422, retry: false },
+  'build.secrets-unreadable': { status: 503, retry: true },
+  'build.secret-missing': { status: 422, retry: false },
+  'build.not-allowed': { status: 403, retry: false },
+  'build.warned': { status: 422, retry: false },
   'build.canceled': { status: 409, retry: false },
   // containers
   'container.not-found': { status: 404, retry: false },

@@ -1,9 +1,10 @@
-import type { BuildSpec } from '#shared/domain/build.ts'
+import type { BuildSecrets, BuildSpec, NamedContext } from '#shared/domain/build.ts'
 import { type BuildId, type ContextId, type HostId, newId } from '#shared/domain/ids.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { BuildView, Commit, CreateBuild, Import } from '#shared/protocol/builds.ts'
+import { seal } from '#shared/seal.ts'
 import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
 import { refuseUpstreamName } from '../registry/upstream-names.ts'
@@ -15,14 +16,49 @@ import { candidates, requireContainer } from './containers.ts'
 import { contextKey, requireContext } from './contexts.ts'
 import { type Created, type Creation, createOnce } from './idempotency.ts'
 import { chooseHost } from './place.ts'
+import { openSecrets } from './secrets.ts'
 
 /** Errors: `context.not-found`, `context.not-uploaded`, and those of `placeBuild`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
-  const { dockerfile, target, args, noCache } = asked
-  return placeBuild(ports, asked, creation, async tags => {
+  const { dockerfile, target, args, noCache, labels, annotations, allow, secrets, ssh } = asked
+  const sealed = async (host: CandidateHost) =>
+    sealedFor(host, { secrets: await valuesOf(ports, secrets), ssh: await valuesOf(ports, ssh) })
+  return placeBuild(ports, asked, creation, async (tags, host) => {
     const contextId = await uploadedContext(ports, asked.context)
-    return { kind: 'dockerfile', contextId, dockerfile, target, args, noCache, tags }
+    const contexts = await namedContexts(ports, asked.contexts)
+    const plain = { contextId, dockerfile, target, args, noCache, labels, annotations, contexts, allow, tags }
+    return { kind: 'dockerfile', ...plain, sealed: await sealed(await host()) }
   })
+}
+
+async function namedContexts(ports: Ports, asked: CreateBuild['contexts']): Promise<Record<string, NamedContext>> {
+  const named: Record<string, NamedContext> = {}
+  for (const [name, value] of Object.entries(asked)) {
+    const [, reference] = /^docker-image:\/\/(.+)$/.exec(value) ?? []
+    named[name] =
+      reference === undefined
+        ? { kind: 'files', contextId: await uploadedContext(ports, value) }
+        : { kind: 'image', reference }
+  }
+  return named
+}
+
+/** Those that are kept by name are opened. Errors: those of `openSecrets`. */
+async function valuesOf(ports: Ports, given: CreateBuild['secrets']): Promise<Record<string, string>> {
+  const names = Object.values(given).flatMap(value => (typeof value === 'string' ? [] : [value.secret]))
+  const kept = names.length > 0 ? await openSecrets(ports, names) : new Map<string, string>()
+  const textOf = (value: string | { secret: string }) =>
+    typeof value === 'string' ? value : (kept.get(value.secret) ?? '')
+  return Object.fromEntries(Object.entries(given).map(([id, value]) => [id, textOf(value)]))
+}
+
+/** Undefined where there are none. Nothing but the host can read the result. */
+async function sealedFor(host: CandidateHost, given: BuildSecrets): Promise<string | undefined> {
+  if (Object.keys(given.secrets).length + Object.keys(given.ssh).length === 0) return undefined
+  const key = host.sealKey
+  if (key !== undefined) return seal(JSON.stringify(given), key)
+  const message = `Host ${host.name} has not told a key to seal secrets with yet: wait a moment, or bring its agent up to date.`
+  throw new SlipwayError('build.secrets-unreadable', message)
 }
 
 /** Makes a tar an image of one layer. Errors as `createBuild`. */
@@ -58,6 +94,8 @@ async function uploadedContext(ports: Ports, id: string): Promise<ContextId> {
   )
 }
 
+type CandidateHost = Awaited<ReturnType<typeof candidates>>[number]
+
 interface Placing {
   tags: string[]
   /** Where it must be; left out: where there is room. */
@@ -72,15 +110,20 @@ function placeBuild(
   ports: Ports,
   { tags, host: where }: Placing,
   creation: Creation,
-  specOf: (tags: string[]) => Promise<BuildSpec>,
+  specOf: (tags: string[], host: () => Promise<CandidateHost>) => Promise<BuildSpec>,
 ): Promise<Created<BuildId>> {
   const id = newId<BuildId>(ports.random)
   const { db, clock } = ports
   return createOnce(ports, creation, id, async record => {
     for (const tag of tags) refuseUpstreamName(ports, parseImageReference(tag).repository)
-    const spec = await specOf(tags.map(wholeTag))
-    const wanted = typeof where === 'function' ? await where() : where
-    const host = chooseHost(await candidates(ports), { host: wanted, architecture: undefined, now: clock.now() })
+    const chosen = async () => {
+      const wanted = typeof where === 'function' ? await where() : where
+      return chooseHost(await candidates(ports), { host: wanted, architecture: undefined, now: clock.now() })
+    }
+    let known: Promise<CandidateHost> | undefined
+    const hostOnce = () => (known ??= chosen())
+    const spec = await specOf(tags.map(wholeTag), hostOnce)
+    const host = await hostOnce()
     const hostId = host.id as HostId
     const createdAt = clock.now()
     const event = { at: createdAt, type: 'build.create', subjectId: id, data: { tags: spec.tags } }
@@ -133,6 +176,7 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
     container: spec.kind === 'container' ? spec.container.id : undefined,
     tags: spec.tags,
     imageDigest: build.imageDigest ?? undefined,
+    warnings: build.observedWarnings ?? undefined,
     error: build.observedError ?? undefined,
     createdAt: iso(build.createdAt),
     startedAt: build.observedStartedAt ? iso(build.observedStartedAt) : undefined,

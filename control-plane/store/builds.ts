@@ -61,12 +61,16 @@ export function setImageOfBuild(db: Database, id: BuildId, imageDigest: BuildRow
   return db.update(builds).set({ imageDigest }).where(eq(builds.id, id))
 }
 
+/** As the main context or as one by name. */
+const namesContext = (id: string) => sql`(${builds.spec} ->> 'contextId' = ${id} or exists
+  (select 1 from json_each(${builds.spec}, '$.contexts') as named where named.value ->> 'contextId' = ${id}))`
+
 /** Whether a host has an unfinished build of this context. */
 export async function hasBuildOfContext(db: Database, hostId: HostId, contextId: string): Promise<boolean> {
   const found = await db
     .select({ id: builds.id })
     .from(builds)
-    .where(and(eq(builds.hostId, hostId), isOpen, sql`${builds.spec} ->> 'contextId' = ${contextId}`))
+    .where(and(eq(builds.hostId, hostId), isOpen, namesContext(contextId)))
     .limit(1)
   return found.length > 0
 }

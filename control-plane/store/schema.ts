@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import type { Digest } from '#shared/digest.ts'
-import type { BuildSpec, BuildState } from '#shared/domain/build.ts'
+import type { BuildSpec, BuildState, BuildWarning } from '#shared/domain/build.ts'
 import type { ContainerGoal, ContainerSpec, ObservedState, SignalOrder } from '#shared/domain/container.ts'
 import type { DiskUsage, HostFacts } from '#shared/domain/host.ts'
 import type { BuildId, ContainerId, ContextId, HostId, TokenId, UploadId } from '#shared/domain/ids.ts'
@@ -116,6 +116,7 @@ export const builds = sqliteTable(
     observedFinishedAt: integer(),
     observedError: text({ mode: 'json' }).$type<Fault>(),
     imageDigest: text().$type<Digest>(),
+    observedWarnings: text({ mode: 'json' }).$type<BuildWarning[]>(),
     logLines: integer().notNull().default(0),
   },
   table => [

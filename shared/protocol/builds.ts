@@ -1,7 +1,8 @@
 import { z } from 'zod'
-import { buildKindSchema, buildStateSchema } from '../domain/build.ts'
+import { buildKindSchema, buildStateSchema, buildWarningSchema, ENTITLEMENTS } from '../domain/build.ts'
 import { faultSchema } from '../domain/container.ts'
 import { waitSecondsSchema } from './paging.ts'
+import { secretNameSchema } from './secrets.ts'
 
 const tags = z.array(z.string().max(600)).min(1).max(100)
 
@@ -38,6 +39,14 @@ export const importSchema = z.strictObject({
 })
 export type Import = z.infer<typeof importSchema>
 
+const VALUE_LIMIT = 128 * 1024
+/** As `docker build` names them. */
+const idSchema = z.string().regex(/^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127}$/)
+const secretValues = z
+  .record(idSchema, z.union([z.string().min(1).max(VALUE_LIMIT), z.strictObject({ secret: secretNameSchema })]))
+  .default({})
+const texts = z.record(z.string().min(1).max(1024), z.string().max(VALUE_LIMIT)).default({})
+
 export const createBuildSchema = z.strictObject({
   context: z.string(),
   /** Path of the Dockerfile inside the context. */
@@ -51,6 +60,25 @@ export const createBuildSchema = z.strictObject({
   args: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string().max(128 * 1024)).default({}),
   tags,
   noCache: z.boolean().default(false),
+  labels: texts.meta({ description: 'Labels of the image; they win over those of the Dockerfile' }),
+  annotations: texts.meta({ description: "Annotations of the image's manifest" }),
+  contexts: z.record(idSchema, z.string().min(1).max(1024)).default({}).meta({
+    description:
+      'Contexts besides the main one, by name, for FROM, COPY --from and RUN --mount: the id of an uploaded context, or docker-image://reference',
+  }),
+  secrets: secretValues.meta({
+    description:
+      'For RUN --mount=type=secret by id: a value, or {"secret": name} of one that is kept. Sealed for the host at once; kept until the build ends; never shown again',
+  }),
+  ssh: secretValues.meta({
+    description:
+      'Private keys without a passphrase for RUN --mount=type=ssh by id (usually default); kept as secrets are',
+  }),
+  allow: z
+    .array(z.enum(ENTITLEMENTS))
+    .max(ENTITLEMENTS.length)
+    .default([])
+    .meta({ description: 'What RUN --network=host and --security=insecure need besides the consent of the host' }),
   host: z.string().optional(),
 })
 export type CreateBuild = z.infer<typeof createBuildSchema>
@@ -66,6 +94,10 @@ export const buildSchema = z.object({
   container: z.string().optional(),
   tags: z.array(z.string()),
   imageDigest: z.string().optional(),
+  warnings: z
+    .array(buildWarningSchema)
+    .optional()
+    .meta({ description: 'Advice about the Dockerfile, once the build has ended' }),
   error: faultSchema.optional(),
   createdAt: z.iso.datetime(),
   startedAt: z.iso.datetime().optional(),
