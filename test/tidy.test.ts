@@ -79,7 +79,8 @@ const ALLOWED: Record<string, string[]> = {
   'worker/network': ['worker/host'],
   'worker/runtime': ['worker/host'],
   'worker/execute': ['worker/host', 'worker/layer', 'worker/observe', 'worker/reconcile', 'worker/runtime', ...PORTS],
-  'worker/build': ['worker/host', 'worker/layer', 'worker/runtime', 'worker/execute', ...PORTS],
+  'worker/source': ['worker/host', 'worker/layer'],
+  'worker/build': ['worker/host', 'worker/layer', 'worker/source', 'worker/runtime', 'worker/execute', ...PORTS],
 }
 const folderOf = (path: string) => path.split('/').slice(0, 2).join('/')
 

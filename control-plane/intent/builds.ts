@@ -1,4 +1,4 @@
-import type { BuildSpec } from '#shared/domain/build.ts'
+import { type BuildSource, type BuildSpec, secretsOfBuild } from '#shared/domain/build.ts'
 import { type BuildId, type ContextId, type HostId, newId } from '#shared/domain/ids.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
@@ -15,14 +15,22 @@ import { candidates, requireContainer } from './containers.ts'
 import { contextKey, requireContext } from './contexts.ts'
 import { type Created, type Creation, createOnce } from './idempotency.ts'
 import { chooseHost } from './place.ts'
+import { openSecrets, requireSecrets } from './secrets.ts'
 
-/** Errors: `context.not-found`, `context.not-uploaded`, and those of `placeBuild`. */
+/** Errors: `context.not-found`, `context.not-uploaded`, `secret.not-found`, and those of `placeBuild`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
   const { dockerfile, target, args, noCache } = asked
   return placeBuild(ports, asked, creation, async tags => {
-    const contextId = await uploadedContext(ports, asked.context)
-    return { kind: 'dockerfile', contextId, dockerfile, target, args, noCache, tags }
+    const source = await sourceOf(ports, asked)
+    return { kind: 'dockerfile', source, dockerfile, target, args, noCache, tags }
   })
+}
+
+async function sourceOf(ports: Ports, { context, git, url }: CreateBuild): Promise<BuildSource> {
+  if (git?.secret !== undefined) await requireSecrets(ports, [git.secret])
+  if (git) return { kind: 'git', ...git }
+  if (url) return { kind: 'url', ...url }
+  return { kind: 'context', contextId: await uploadedContext(ports, context ?? '') }
 }
 
 /** Makes a tar an image of one layer. Errors as `createBuild`. */
@@ -127,7 +135,8 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
     state: build.state,
     host: { id: host.id, name: host.name },
     kind: spec.kind,
-    context: spec.kind === 'container' ? undefined : spec.contextId,
+    ...viewSource(spec),
+    commit: build.observedCommit ?? undefined,
     dockerfile: spec.kind === 'dockerfile' ? spec.dockerfile : undefined,
     target: spec.kind === 'dockerfile' ? spec.target : undefined,
     container: spec.kind === 'container' ? spec.container.id : undefined,
@@ -140,7 +149,24 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
   }
 }
 
+function viewSource(spec: BuildSpec): Pick<BuildView, 'context' | 'git' | 'url'> {
+  if (spec.kind === 'container') return {}
+  if (spec.kind === 'tar') return { context: spec.contextId }
+  const { kind, ...source } = spec.source
+  if ('contextId' in source) return { context: source.contextId }
+  return { [kind]: source }
+}
+
 /** A context is for the hosts that build it, and for nobody else. */
 export function isBuildingContext(ports: Ports, hostId: HostId, contextId: string): Promise<boolean> {
   return hasBuildOfContext(ports.db, hostId, contextId)
+}
+
+/** What a host may know of secrets: those that a build of its own names, while that is not over. Errors: `build.not-found`, `build.finished`, `secret.…`. */
+export async function secretsForBuild(ports: Ports, hostId: HostId, id: string): Promise<Record<string, string>> {
+  const { build } = await requireBuild(ports, id)
+  if (build.hostId !== hostId) throw new SlipwayError('build.not-found', `This host has no build ${id}.`)
+  if (isFinished(build.state))
+    throw new SlipwayError('build.finished', `Build ${id} has ${build.state}: it needs no secret.`)
+  return Object.fromEntries(await openSecrets(ports, secretsOfBuild(build.spec)))
 }

@@ -66,7 +66,13 @@ export async function hasBuildOfContext(db: Database, hostId: HostId, contextId:
   const found = await db
     .select({ id: builds.id })
     .from(builds)
-    .where(and(eq(builds.hostId, hostId), isOpen, sql`${builds.spec} ->> 'contextId' = ${contextId}`))
+    .where(
+      and(
+        eq(builds.hostId, hostId),
+        isOpen,
+        sql`coalesce(${builds.spec} ->> '$.source.contextId', ${builds.spec} ->> '$.contextId') = ${contextId}`,
+      ),
+    )
     .limit(1)
   return found.length > 0
 }

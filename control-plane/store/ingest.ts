@@ -78,6 +78,7 @@ export function recordBuilds(db: Database, hostId: HostId, seen: Report['builds'
       observedFinishedAt: observed('finishedAt'),
       observedError: sql`seen.value -> '$.observed.error'`,
       imageDigest: sql`coalesce(${observed('imageDigest')}, ${builds.imageDigest})`,
+      observedCommit: observed('commit'),
     })
     .from(sql`json_each(${JSON.stringify(seen)}) as seen`)
     .where(

@@ -115,6 +115,8 @@ export const builds = sqliteTable(
     observedStartedAt: integer(),
     observedFinishedAt: integer(),
     observedError: text({ mode: 'json' }).$type<Fault>(),
+    /** Of a git source. */
+    observedCommit: text(),
     imageDigest: text().$type<Digest>(),
     logLines: integer().notNull().default(0),
   },

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { buildKindSchema, buildStateSchema } from '../domain/build.ts'
+import { buildKindSchema, buildStateSchema, gitSourceSchema, urlSourceSchema } from '../domain/build.ts'
 import { faultSchema } from '../domain/container.ts'
 import { waitSecondsSchema } from './paging.ts'
 
@@ -38,8 +38,8 @@ export const importSchema = z.strictObject({
 })
 export type Import = z.infer<typeof importSchema>
 
-export const createBuildSchema = z.strictObject({
-  context: z.string(),
+/** How a Dockerfile is built, wherever it comes from. */
+export const dockerfileOptions = {
   /** Path of the Dockerfile inside the context. */
   dockerfile: z
     .string()
@@ -52,7 +52,23 @@ export const createBuildSchema = z.strictObject({
   tags,
   noCache: z.boolean().default(false),
   host: z.string().optional(),
-})
+}
+
+export const gitAskedSchema = gitSourceSchema
+  .extend({ submodules: z.boolean().default(false).meta({ description: 'Whether submodules are fetched, too' }) })
+  .strict()
+
+export const createBuildSchema = z
+  .strictObject({
+    context: z.string().optional().meta({ description: 'An uploaded context (POST /v1/contexts)' }),
+    git: gitAskedSchema.optional().meta({ description: 'A repository, fetched by the host that builds' }),
+    url: urlSourceSchema.strict().optional().meta({ description: 'A tar, fetched by the host that builds' }),
+    ...dockerfileOptions,
+  })
+  .refine(
+    ({ context, git, url }) => [context, git, url].filter(source => source !== undefined).length === 1,
+    'name one source: context, git or url',
+  )
 export type CreateBuild = z.infer<typeof createBuildSchema>
 
 export const buildSchema = z.object({
@@ -61,6 +77,9 @@ export const buildSchema = z.object({
   host: z.object({ id: z.string(), name: z.string() }),
   kind: buildKindSchema.meta({ description: 'What the image is made of' }),
   context: z.string().optional(),
+  git: gitSourceSchema.optional(),
+  url: urlSourceSchema.optional(),
+  commit: z.string().optional().meta({ description: 'The commit that was built, once the build has ended' }),
   dockerfile: z.string().optional(),
   target: z.string().optional(),
   container: z.string().optional(),

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Digest } from '#shared/digest.ts'
 import type { BuildSpec, DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
-import type { Random } from '#shared/domain/ids.ts'
-import { toFault, unreachable } from '#shared/errors.ts'
+import type { BuildId, Random } from '#shared/domain/ids.ts'
+import { SlipwayError, toFault, unreachable } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import { removeTree } from '../host/remove-tree.ts'
@@ -16,6 +16,7 @@ import { fromContainer } from './from-container.ts'
 import { fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
+import { once } from './once.ts'
 import { publishDraft } from './publish.ts'
 import type { SharedWork } from './stage-builder.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
@@ -55,13 +56,20 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const held = new Set<string>()
   const running = workUnderWay(ports.clock.now)
 
-  const buildIn = async (wanted: DesiredBuild, buildLog: BuildLog, signal: AbortSignal): Promise<Digest> => {
+  const buildIn = async (
+    wanted: DesiredBuild,
+    buildLog: BuildLog,
+    signal: AbortSignal,
+    commitIs: (commit: string) => void,
+  ): Promise<Digest> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random, api } = options
-    const shared = { ports, cache, endpoints, owned, held, signal, log: buildLog, random, folder: own }
+    const secrets = secretsOf(wanted.id, api)
+    const told = { signal, log: buildLog, random, folder: own, secret: secrets, commitIs }
+    const shared = { ports, cache, endpoints, owned, held, ...told }
     const draft = await draftOf(wanted.spec, shared, api)
     buildLog.write('step', 'exporting the image')
     return publishDraft(draft, wanted, { ...options, cache, log: buildLog, signal })
@@ -76,17 +84,19 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       const startedAt = ports.clock.now()
       const buildLog = openBuildLog(wanted.id, options.api, ports.clock)
       using _ = running.begin()
+      let commit: string | undefined
+      const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit })
       try {
         ports.requireRoom()
-        const imageDigest = await buildIn(wanted, buildLog, signal)
+        const imageDigest = await buildIn(wanted, buildLog, signal, found => (commit = found))
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', startedAt, finishedAt: ports.clock.now(), imageDigest }
+        return { state: 'succeeded', ...ended(), imageDigest }
       } catch (error) {
-        if (signal.aborted) return { state: 'canceled', startedAt, finishedAt: ports.clock.now() }
+        if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
         const fault = toFault(error)
         buildLog.write('stderr', fault.message)
-        return { state: 'failed', startedAt, finishedAt: ports.clock.now(), error: fault }
+        return { state: 'failed', ...ended(), error: fault }
       } finally {
         await buildLog.close()
       }
@@ -104,5 +114,15 @@ function draftOf(spec: BuildSpec, shared: SharedWork, api: ControlPlane): Promis
       return fromTar(spec, shared, api)
     default:
       return unreachable(spec)
+  }
+}
+
+/** Secrets by name, asked for once they are needed, and kept no longer than the build. */
+function secretsOf(id: BuildId, api: Pick<ControlPlane, 'buildSecrets'>): SharedWork['secret'] {
+  const asked = once((build: BuildId) => api.buildSecrets(build))
+  return async name => {
+    const value = (await asked(id))[name]
+    if (value !== undefined) return value
+    throw new SlipwayError('secret.not-found', `The build names no secret ${name}, or there is none.`)
   }
 }

@@ -1,13 +1,11 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { addAbortSignal } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
-import { extractContext } from '../layer/context.ts'
 import { refuseOtherPlatform, refuseTriggers } from './base-image.ts'
-import { applyIgnoreFile, CONTEXT_LIMITS, readDockerfile } from './build-context.ts'
+import { applyIgnoreFile, readDockerfile } from './build-context.ts'
 import { untilAborted } from './deadline.ts'
 import { parseDockerfile } from './dockerfile.ts'
 import { type Draft, draftOf, EMPTY_DRAFT } from './image-draft.ts'
@@ -15,6 +13,7 @@ import type { Scope } from './interpret.ts'
 import { once } from './once.ts'
 import { buildInstruction, type SharedWork } from './stage-builder.ts'
 import { findStage, globalArgs, platformArgs, resolveStages, type Stage, targetStage } from './stages.ts'
+import { takeSource } from './take-source.ts'
 
 /** Builds a Dockerfile's target stage and those that it needs, each once, in order of need. */
 export async function fromDockerfile(
@@ -25,8 +24,7 @@ export async function fromDockerfile(
   const { ports, signal, log } = shared
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
-  const upload = await untilAborted(api.downloadContext(spec.contextId), signal)
-  await extractContext(addAbortSignal(signal, upload), context, CONTEXT_LIMITS)
+  await takeSource(spec.source, context, shared, api)
   const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
   await applyIgnoreFile(context, spec.dockerfile, signal)
   const globals = globalArgs(dockerfile, spec.args, platformArgs(ports.architecture))

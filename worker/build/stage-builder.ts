@@ -34,6 +34,10 @@ export interface SharedWork {
   /** This build's own folder. */
   folder: string
   signal: AbortSignal
+  /** What a secret holds that the build names. Errors: `secret.…`. */
+  secret(name: string): Promise<string>
+  /** Told which commit is built. */
+  commitIs(commit: string): void
 }
 
 /** For the steps of a Dockerfile; the unpacked context is at `context` of the build's folder. */
