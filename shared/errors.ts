@@ -91,6 +91,12 @@ export const ERRORS = {
   'build.source-not-found': { status: 422, retry: false },
   'build.step-failed': { status: 422, retry: false },
   'build.canceled': { status: 409, retry: false },
+  // webhooks
+  'hook.not-found': { status: 404, retry: false },
+  'hook.name-taken': { status: 409, retry: false },
+  'hook.signature-invalid': { status: 401, retry: false },
+  'hook.payload-invalid': { status: 400, retry: false },
+  'forge.unreachable': { status: 503, retry: true },
   // containers
   'container.not-found': { status: 404, retry: false },
   'container.name-taken': { status: 409, retry: false },

@@ -59,6 +59,7 @@ const ALLOWED: Record<string, string[]> = {
     'control-plane/notify',
   ],
   'control-plane/intent': [
+    'control-plane/forges',
     'control-plane/registry',
     'control-plane/store',
     'control-plane/notify',
@@ -66,6 +67,7 @@ const ALLOWED: Record<string, string[]> = {
   ],
   'control-plane/ingest': ['control-plane/store', 'control-plane/notify', 'control-plane/ports.ts'],
   'control-plane/registry': ['control-plane/store', 'control-plane/notify', 'control-plane/ports.ts'],
+  'control-plane/forges': [],
   'control-plane/notify': ['control-plane/store', 'control-plane/ports.ts'],
   'control-plane/store': [],
   'control-plane/adapters': [],

@@ -1,4 +1,4 @@
-import { type BuildSource, type BuildSpec, secretsOfBuild } from '#shared/domain/build.ts'
+import { type BuildSource, type BuildSpec, type BuildTrigger, secretsOfBuild } from '#shared/domain/build.ts'
 import { type BuildId, type ContextId, type HostId, newId } from '#shared/domain/ids.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
@@ -8,6 +8,7 @@ import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
 import { refuseUpstreamName } from '../registry/upstream-names.ts'
 import { type BuildOnHost, cancelBuild, findBuild, hasBuildOfContext, insertBuild } from '../store/builds.ts'
+import type { Statement } from '../store/database.ts'
 import { insertEvents } from '../store/events.ts'
 import { bumpGeneration } from '../store/hosts.ts'
 import { iso } from './container-view.ts'
@@ -70,36 +71,45 @@ interface Placing {
   tags: string[]
   /** Where it must be; left out: where there is room. */
   host?: string | undefined | (() => Promise<string>)
+  /** What a newer push makes stale, and the push that began it. */
+  line?: string
+  trigger?: BuildTrigger
+}
+
+type SpecOf = (tags: string[]) => Promise<BuildSpec>
+
+/** `insertPlaced`, once for each creation. */
+function placeBuild(ports: Ports, placing: Placing, creation: Creation, specOf: SpecOf): Promise<Created<BuildId>> {
+  const id = newId<BuildId>(ports.random)
+  return createOnce(ports, creation, id, record => insertPlaced(ports, id, placing, specOf, record))
 }
 
 /**
- * Records a build as desired state of a host and rings it. Errors: those of `specOf`; `image.reference-invalid`,
- * `host.none-ready`, `upstream.read-only` for a tag that is somebody else's.
+ * Records a build as desired state of a host, in one batch behind `before`, and rings the host. Errors: those of `specOf`;
+ * `image.reference-invalid`, `host.none-ready`, `upstream.read-only` for a tag that is somebody else's.
  */
-function placeBuild(
+export async function insertPlaced(
   ports: Ports,
-  { tags, host: where }: Placing,
-  creation: Creation,
-  specOf: (tags: string[]) => Promise<BuildSpec>,
-): Promise<Created<BuildId>> {
-  const id = newId<BuildId>(ports.random)
+  id: BuildId,
+  { tags, host: where, line, trigger }: Placing,
+  specOf: SpecOf,
+  before: readonly Statement[],
+): Promise<void> {
   const { db, clock } = ports
-  return createOnce(ports, creation, id, async record => {
-    for (const tag of tags) refuseUpstreamName(ports, parseImageReference(tag).repository)
-    const spec = await specOf(tags.map(wholeTag))
-    const wanted = typeof where === 'function' ? await where() : where
-    const host = chooseHost(await candidates(ports), { host: wanted, architecture: undefined, now: clock.now() })
-    const hostId = host.id as HostId
-    const createdAt = clock.now()
-    const event = { at: createdAt, type: 'build.create', subjectId: id, data: { tags: spec.tags } }
-    await db.batch([
-      bumpGeneration(db, hostId),
-      insertBuild(db, { id, hostId, spec, createdAt }),
-      insertEvents(db, [event]),
-      ...record,
-    ])
-    await Promise.all([ringHost(ports, hostId), ringEvents(ports)])
-  })
+  for (const tag of tags) refuseUpstreamName(ports, parseImageReference(tag).repository)
+  const spec = await specOf(tags.map(wholeTag))
+  const wanted = typeof where === 'function' ? await where() : where
+  const host = chooseHost(await candidates(ports), { host: wanted, architecture: undefined, now: clock.now() })
+  const hostId = host.id as HostId
+  const createdAt = clock.now()
+  const data = { tags: spec.tags, ...(trigger ?? {}) }
+  await db.batch([
+    bumpGeneration(db, hostId),
+    ...before,
+    insertBuild(db, { id, hostId, spec, createdAt, line, trigger }),
+    insertEvents(db, [{ at: createdAt, type: 'build.create', subjectId: id, data }]),
+  ])
+  await Promise.all([ringHost(ports, hostId), ringEvents(ports)])
 }
 
 export function wholeTag(text: string): string {
@@ -141,6 +151,7 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
     target: spec.kind === 'dockerfile' ? spec.target : undefined,
     container: spec.kind === 'container' ? spec.container.id : undefined,
     tags: spec.tags,
+    trigger: build.trigger ?? undefined,
     imageDigest: build.imageDigest ?? undefined,
     error: build.observedError ?? undefined,
     createdAt: iso(build.createdAt),

@@ -17,6 +17,7 @@ import {
 import { ingestBuildLog } from '../ingest/build-log.ts'
 import { ingestReport } from '../ingest/report.ts'
 import { isBuildingContext, secretsForBuild } from '../intent/builds.ts'
+import { tellForges } from '../intent/commit-statuses.ts'
 import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
@@ -112,6 +113,7 @@ export function agentRoutes() {
     const said = c.req.valid('json')
     await ingestReport(c.get('ports'), hostOf(c), said)
     await takeLayerSizes(c.get('ports'), said.layerSizes ?? [])
+    if (said.builds.length > 0) c.get('ports').later(() => tellForges(c.get('ports')))
     return c.body(null, 204)
   })
   routes.openapi(resolve, async c => {

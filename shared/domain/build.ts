@@ -98,3 +98,7 @@ export const observedBuildSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('canceled'), ...ended }),
 ])
 export type ObservedBuild = z.infer<typeof observedBuildSchema>
+
+/** The push that began a build. */
+export const buildTriggerSchema = z.object({ hook: z.string(), ref: z.string(), commit: z.string() })
+export type BuildTrigger = z.infer<typeof buildTriggerSchema>

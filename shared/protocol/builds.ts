@@ -1,5 +1,11 @@
 import { z } from 'zod'
-import { buildKindSchema, buildStateSchema, gitSourceSchema, urlSourceSchema } from '../domain/build.ts'
+import {
+  buildKindSchema,
+  buildStateSchema,
+  buildTriggerSchema,
+  gitSourceSchema,
+  urlSourceSchema,
+} from '../domain/build.ts'
 import { faultSchema } from '../domain/container.ts'
 import { waitSecondsSchema } from './paging.ts'
 
@@ -84,6 +90,7 @@ export const buildSchema = z.object({
   target: z.string().optional(),
   container: z.string().optional(),
   tags: z.array(z.string()),
+  trigger: buildTriggerSchema.optional().meta({ description: 'The push that began it' }),
   imageDigest: z.string().optional(),
   error: faultSchema.optional(),
   createdAt: z.iso.datetime(),

@@ -11,11 +11,11 @@ const ERROR_OUTPUT_LIMIT = 64 * 1024
 export async function* runStreamed(
   program: string,
   args: readonly string[],
-  options: Omit<RunOptions, 'input'> & { timeoutMs: number },
+  options: Omit<RunOptions, 'input' | 'env'> & { env: Record<string, string>; timeoutMs: number },
 ): AsyncGenerator<Uint8Array> {
   const { cwd, env, timeoutMs, signal } = options
   const child = spawn(program, args, {
-    ...{ cwd, env: env ?? process.env, timeout: timeoutMs, signal, killSignal: 'SIGKILL' },
+    ...{ cwd, env, timeout: timeoutMs, signal, killSignal: 'SIGKILL' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let said = ''
