@@ -31,12 +31,12 @@ export async function takeSource(
     case 'git': {
       log.write('step', `fetching ${source.url}`)
       const secret = source.secret === undefined ? undefined : await untilAborted(work.secret(source.secret), signal)
-      const commit = await fetchGit(source, {
+      return fetchGit(source, {
         ...{ folder: join(folder, 'git'), into, secret, limits, signal },
         requireRoom: work.ports.requireRoom,
         onStep: text => log.write('step', text),
+        onCommit: work.commitIs,
       })
-      return work.commitIs(commit)
     }
     default:
       return unreachable(source)

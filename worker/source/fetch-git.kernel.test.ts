@@ -27,11 +27,12 @@ async function taken(source: Partial<GitSource> & { url: string }, secret?: stri
   const into = join(folder, 'into')
   mkdirSync(into)
   const steps: string[] = []
-  const commit = await fetchGit(
+  let commit = ''
+  await fetchGit(
     { submodules: false, ...source },
     {
       ...{ folder: join(folder, 'git'), into, secret, limits: LIMITS, signal: new AbortController().signal },
-      ...{ requireRoom: () => {}, onStep: text => steps.push(text) },
+      ...{ requireRoom: () => {}, onStep: text => steps.push(text), onCommit: found => (commit = found) },
     },
   )
   expect(existsSync(join(folder, 'git'))).toBe(false)

@@ -23,6 +23,8 @@ export interface GitFetch {
   /** Before each repository. Throws where the disk is full. */
   requireRoom(): void
   onStep(text: string): void
+  /** Told the commit of the repository itself, before its submodules come. */
+  onCommit(commit: string): void
 }
 
 const MAX_DEPTH = 8
@@ -38,11 +40,11 @@ interface Repository {
 }
 
 /**
- * The files of a repository at a ref, without git's own, and the commit that it was: shallow where the server lets us, by
+ * The files of a repository at a ref, without git's own: shallow where the server lets us, by
  * the system's git, which is kept in a sandbox (`git-command`). Files go through the same sieve as an uploaded context: no
  * link leads out of the folder. Errors: `source.fetch-failed`, `source.not-found`, `source.refused`, those of `extractContext`.
  */
-export async function fetchGit(source: GitSource, fetch: GitFetch): Promise<string> {
+export async function fetchGit(source: GitSource, fetch: GitFetch): Promise<void> {
   await using undo = new AsyncDisposableStack()
   undo.defer(() => removeTree(fetch.folder))
   await mkdir(fetch.folder, { mode: 0o700 })
@@ -50,29 +52,29 @@ export async function fetchGit(source: GitSource, fetch: GitFetch): Promise<stri
   let left = MAX_SUBMODULES
   let count = 0
 
-  const take = async (repository: Repository, depth: number): Promise<string> => {
+  const take = async (repository: Repository, depth: number): Promise<void> => {
     const store = `/tmp/${count++}.git`
     const { url, into, subfolder } = repository
     const work: GitWork = fetch
     fetch.requireRoom()
     const commit = await fetchCommit(repository, store, fetch, source)
     fetch.onStep(`${url}${repository.ref === undefined ? '' : ` ${repository.ref}`} is commit ${commit}`)
+    if (depth === 0) fetch.onCommit(commit)
     const tree = await treeOf(work, store, commit, subfolder)
     const tar = gitStream(work, ['--git-dir', store, 'archive', '--format=tar', tree])
     await extractContext(tar, into, fetch.limits)
-    if (!source.submodules) return commit
+    if (!source.submodules) return
     for (const submodule of await readSubmodules(work, store, commit, subfolder)) {
       if (depth >= MAX_DEPTH || --left < 0) throw tooMany()
       await takeSubmodule(submodule, repository, depth)
     }
-    return commit
   }
   const takeSubmodule = async ({ path, url, commit }: Submodule, parent: Repository, depth: number) => {
     const into = await emptyFolder(parent.into, path)
     const address = submoduleUrl(parent.url, url)
     await take({ url: address, ref: commit, subfolder: undefined, into }, depth + 1)
   }
-  return await take({ url: source.url, ref: source.ref, subfolder: source.subfolder, into: fetch.into }, 0)
+  await take({ url: source.url, ref: source.ref, subfolder: source.subfolder, into: fetch.into }, 0)
 }
 
 /** Fetches one commit, without its past where the server lets us, and returns its id. */
