@@ -50,7 +50,8 @@ export async function openGitServer(config: Record<string, string> = {}): Promis
   }
 }
 
-function commitAll(root: string, name: string, script: string, config: Record<string, string>): string {
+/** Makes or goes on with a repository below a folder: its working tree in `trees`, what is served in `bare`. */
+export function commitAll(root: string, name: string, script: string, config: Record<string, string> = {}): string {
   const [tree, bare] = [join(root, 'trees', name), join(root, 'bare', `${name}.git`)]
   const env = { ...process.env, ...AUTHOR, ...DATES, ...PLAIN }
   const run = (cwd: string, program: string, ...args: string[]) =>

@@ -4,9 +4,11 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { waitUntil } from '#infra/local/processes.ts'
 import type { GitSource } from '#shared/domain/build.ts'
 import { type GitServer, openGitServer } from '#test/support/git-server.ts'
 import { freePort } from '#test/support/slipway.ts'
+import { openKey, openSshGit } from '#test/support/ssh-git.ts'
 import { fetchGit } from './fetch-git.ts'
 
 const LIMITS = { maxBytes: 1024 ** 2, maxEntries: 100 }
@@ -202,6 +204,48 @@ describe('credentials', () => {
     await expect(attempt).rejects.toMatchObject({ code: 'source.refused' })
     expect(other.requests).toEqual([])
   })
+})
+
+describe('over ssh', () => {
+  test('a private key opens a repository; a server whose key is not the one that stands behind it does not get it', async () => {
+    await using sshd = await openSshGit()
+    const commit = sshd.repository('app', FIRST)
+    const source = { url: sshd.urlOf('app') }
+    expect(await taken(source, sshd.key)).toMatchObject({ commit, files: ['app/link l', 'app/main: app', 'file: one'] })
+    expect(await taken(source, `${sshd.key}${sshd.knownHosts}`)).toMatchObject({ commit })
+    const other = sshd.knownHosts.replace(/ssh-ed25519 .*/, (await openKey()).publicKey)
+    await expect(taken(source, `${sshd.key}${other}`)).rejects.toMatchObject({ code: 'source.fetch-failed' })
+    const stranger = taken(source, (await openKey()).key)
+    await expect(stranger).rejects.toMatchObject({ code: 'source.fetch-failed' })
+    expect(existsSync('/mnt/key')).toBe(false)
+  })
+})
+
+test('a cancel ends git and whatever it started', async () => {
+  const stalled = createServer(() => {})
+  const port = await freePort()
+  await new Promise<void>(listening => stalled.listen(port, '127.0.0.1', listening))
+  const folder = mkdtempSync(join(tmpdir(), 'slipway-fetch-'))
+  const running = () => execFileSync('sh', ['-c', 'cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " "']).toString()
+  try {
+    const cancel = new AbortController()
+    const attempt = fetchGit(
+      { url: `http://127.0.0.1:${port}/x.git`, submodules: false },
+      {
+        ...{ folder: join(folder, 'git'), into: folder, secret: undefined, limits: LIMITS, signal: cancel.signal },
+        ...{ requireRoom: () => {}, onStep: () => {}, onCommit: () => {} },
+      },
+    )
+    expect(await waitUntil(async () => running().includes(`remote-http http://127.0.0.1:${port}`), 10_000)).toBe(true)
+    cancel.abort()
+    await expect(attempt).rejects.toThrow()
+    expect(await waitUntil(async () => !running().includes(`127.0.0.1:${port}`), 10_000)).toBe(true)
+    expect(existsSync(join(folder, 'git'))).toBe(false)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+    stalled.closeAllConnections()
+    await new Promise(closed => stalled.close(closed))
+  }
 })
 
 test('git is nobody, gains nothing and leaves no mount', async () => {

@@ -33,9 +33,19 @@ unset SLIPWAY_SSH_KEY SLIPWAY_SSH_HOSTS SLIPWAY_GIT_FOLDER
 umask 022
 cd /tmp
 exec prlimit --fsize=${MAX_FILE_BYTES} --core=0 setpriv --reuid=${GIT_USER} --regid=${GIT_USER} --clear-groups --no-new-privs \\
-  --inh-caps=-all --bounding-set=-all git "$@"`
+  --inh-caps=-all --bounding-set=-all --pdeathsig=KILL git "$@"`
 
-const ISOLATED = ['--mount', '--propagation=private', '--pid', '--fork', '--kill-child', '--mount-proc']
+/** Ends with the agent, should that be killed, and git with it: the next agent removes what is left, and nothing writes there. */
+const ISOLATED = [
+  '--pdeathsig=KILL',
+  'unshare',
+  '--mount',
+  '--propagation=private',
+  '--pid',
+  '--fork',
+  '--kill-child',
+  '--mount-proc',
+]
 
 /** Nothing of the host's configuration, of a repository's wishes or of a person at a terminal. */
 const CONFIG: [key: string, value: string][] = [
@@ -62,7 +72,7 @@ const CONFIG: [key: string, value: string][] = [
 /** Runs git to its end and returns what it printed. Errors: `source.fetch-failed` with git's own words. */
 export async function git(work: GitWork, credentials: GitCredentials, args: readonly string[]): Promise<string> {
   const options = { env: environment(work, credentials), timeoutMs: COMMAND_MS, signal: work.signal }
-  const result = await runAny('unshare', sandboxed(args), options)
+  const result = await runAny('setpriv', sandboxed(args), options)
   if (result.exitCode === 0) return result.stdout
   throw failed(args, masked(result.stderr, credentials.hidden))
 }
@@ -71,7 +81,7 @@ export async function git(work: GitWork, credentials: GitCredentials, args: read
 export async function* gitStream(work: GitWork, args: readonly string[]): AsyncGenerator<Uint8Array> {
   const env = environment(work, { env: {}, config: [], hidden: [] })
   try {
-    yield* runStreamed('unshare', sandboxed(args), { env, timeoutMs: COMMAND_MS, signal: work.signal })
+    yield* runStreamed('setpriv', sandboxed(args), { env, timeoutMs: COMMAND_MS, signal: work.signal })
   } catch (error) {
     if (!(error instanceof SlipwayError) || typeof error.facts.stderr !== 'string') throw error
     throw failed(args, error.facts.stderr)
