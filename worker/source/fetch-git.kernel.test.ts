@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -221,7 +221,17 @@ describe('over ssh', () => {
   })
 })
 
-test('a cancel ends git and whatever it started', async () => {
+/** Whether a process is this program itself, not what started it. */
+function isProgram(pid: string, argument: string, program: string): boolean {
+  try {
+    const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+    return args[0]?.split('/').at(-1) === program && args.some(text => text.includes(argument))
+  } catch {
+    return false // It is none, or has ended.
+  }
+}
+
+test('git is nobody and gains nothing; a cancel ends it and whatever it started', async () => {
   const stalled = createServer(() => {})
   const port = await freePort()
   await new Promise<void>(listening => stalled.listen(port, '127.0.0.1', listening))
@@ -237,6 +247,11 @@ test('a cancel ends git and whatever it started', async () => {
       },
     )
     expect(await waitUntil(async () => running().includes(`remote-http http://127.0.0.1:${port}`), 10_000)).toBe(true)
+    const [pid = ''] = readdirSync('/proc').filter(name => isProgram(name, `127.0.0.1:${port}`, 'git'))
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    expect(status).toMatch(/^Uid:\t65534\t65534\t65534\t65534$/m)
+    expect(status).toMatch(/^NoNewPrivs:\t1$/m)
+    expect(status).toMatch(/^CapBnd:\t0+$/m)
     cancel.abort()
     await expect(attempt).rejects.toThrow()
     expect(await waitUntil(async () => !running().includes(`127.0.0.1:${port}`), 10_000)).toBe(true)
@@ -248,10 +263,10 @@ test('a cancel ends git and whatever it started', async () => {
   }
 })
 
-test('git is nobody, gains nothing and leaves no mount', async () => {
-  const mounts = () => readFileSync('/proc/self/mountinfo', 'utf8')
-  const before = mounts()
+test('a fetch leaves no mount', async () => {
+  const ours = () => readFileSync('/proc/self/mountinfo', 'utf8').match(/ (?:\/tmp|\/mnt|\S*slipway-fetch-\S*) /g) ?? []
+  const before = ours()
   server.repository('mounts', FIRST)
   await taken({ url: url('mounts') })
-  expect(mounts()).toBe(before)
+  expect(ours()).toEqual(before)
 })
