@@ -97,3 +97,20 @@ test('a state whose bytes are gone, or whose name is not one of ours, opens noth
   await expect(store.openWriter('blobs/lost', forged)).rejects.toThrow()
   rmSync(join(folder, '.part', parts()[0] ?? ''))
 })
+
+test('a part that comes while its upload is joined reaches no object', async () => {
+  for (let round = 0; round < 50; round++) {
+    const key = `blobs/late${round}`
+    const id = await store.parts.begin(key)
+    const write = (text: string) =>
+      store.write(key, Readable.from([Buffer.from(text)]), { ...nobody, size: 5, part: { id, offset: 0 } })
+    await write('right')
+    const late = Promise.allSettled(Array.from({ length: 4 }, () => write('wrong')))
+    await store.parts.join(key, id, ['"0"'], 5)
+    const joined = await new Response((await store.get(key))?.body as never).text()
+    await late
+    expect(await new Response((await store.get(key))?.body as never).text()).toBe(joined)
+    await store.delete(key)
+  }
+  expect(parts()).toEqual([])
+})

@@ -36,8 +36,8 @@ export function folderSignedParts(
     write: ({ id, offset }, bytes, check) =>
       failing(async () => {
         const path = fileOf(id)
-        if (!(await stat(path).catch(missing))) throw uploadGone()
         await writers.run(id, async signal => {
+          if (!(await stat(path).catch(missing))) throw uploadGone()
           await pipeline(bytes, check, createWriteStream(path, { flags: 'r+', start: offset }), { signal })
           await syncPath(path)
         })
@@ -45,7 +45,7 @@ export function folderSignedParts(
       }),
     join: (key, id, _tags, size) =>
       failing(async () => {
-        await writers.stop(id)
+        using _ = await writers.close(id)
         const came = await stat(fileOf(id)).catch(missing)
         if (came?.size === size) return parts.publish(id, pathOf(key))
         const isJoined = !came && (await stat(pathOf(key)).catch(missing))?.size === size
@@ -53,32 +53,45 @@ export function folderSignedParts(
       }),
     drop: (_key, id) =>
       failing(async () => {
-        await writers.stop(id)
-        await parts.remove(id).catch(missing)
+        using _ = await writers.close(id)
+        if (PART_NAME.test(id)) await parts.remove(id)
       }),
   }
 }
 
-/** A late repeat of a part must not write to what is joined meanwhile, and may be read. */
+/** A late repeat of a part must not write to what is joined meanwhile, and may be read: its file is the object's then. */
 function openWriters() {
   const running = new Map<string, Map<Promise<void>, AbortController>>()
+  const closing = new Map<string, number>()
   return {
     run: async (id: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> => {
+      if (closing.has(id)) throw uploadGone()
       const controller = new AbortController()
       const done = work(controller.signal)
       const ofUpload = running.get(id) ?? new Map()
       running.set(id, ofUpload.set(done, controller))
       try {
         await done
+      } catch (error) {
+        throw controller.signal.aborted ? controller.signal.reason : error
       } finally {
         ofUpload.delete(done)
         if (ofUpload.size === 0) running.delete(id)
       }
     },
-    stop: async (id: string): Promise<void> => {
+    /** Ends who writes; nobody begins to until what is returned is disposed of. */
+    close: async (id: string): Promise<Disposable> => {
+      closing.set(id, (closing.get(id) ?? 0) + 1)
       const ofUpload = [...(running.get(id) ?? [])]
       for (const [, controller] of ofUpload) controller.abort(uploadGone())
       await Promise.allSettled(ofUpload.map(([done]) => done))
+      return {
+        [Symbol.dispose]: () => {
+          const left = (closing.get(id) ?? 1) - 1
+          if (left === 0) closing.delete(id)
+          else closing.set(id, left)
+        },
+      }
     },
   }
 }

@@ -127,7 +127,7 @@ async function publish(ports: Ports): Promise<void> {
     const text = image.layers[layers.findIndex(layer => layer.digest === blob.digest)] ?? ''
     const url = 'upload' in blob ? blob.upload.url : ''
     await ports.blobs.put(new URL(url).pathname.slice('/blobs/'.length), new TextEncoder().encode(text))
-    await takeUpload(ports, blob.digest)
+    await takeUpload(ports, hostId, blob.digest)
   }
   await publishImage(ports, hostId, {
     buildId,

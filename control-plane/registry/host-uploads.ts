@@ -9,15 +9,18 @@ import { findBlobs, touchBlobs, uploadsBecomeBlobs } from '../store/blobs.ts'
 import {
   dropUpload,
   insertUploads,
+  renewUpload,
+  renewUploads,
+  saveUpload,
   saveUploadPart,
   setPartsId,
   type UploadRow,
-  uploadsById,
   uploadsOf,
 } from '../store/uploads.ts'
 import { newObjectKey, SIGNED_URL_MS, UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { digestOfObject } from './object-digest.ts'
 import { isInParts, missingParts, partCount, partOf, partTagsOf } from './upload-parts.ts'
+import { claim, heartbeat } from './writing.ts'
 
 /**
  * Which of these blobs the store lacks, and how each is uploaded: a URL that takes exactly its bytes, or the parts that have
@@ -31,10 +34,8 @@ export async function missingBlobs(ports: Ports, hostId: HostId, wanted: readonl
     ...{ repository: null, objectKey: newObjectKey(ports.random), digest, size, expiresAt },
   }))
   await insertUploads(ports.db, rows)
-  const begun = await uploadsById(
-    ports.db,
-    rows.filter(({ size }) => isInParts(size)).map(({ id }) => id),
-  )
+  const inParts = rows.filter(({ size }) => isInParts(size)).map(({ id }) => id)
+  const begun = inParts.length > 0 ? await renewUploads(ports.db, inParts, expiresAt) : []
   const signed = rows.map(async ({ id, digest, objectKey, size }): Promise<MissingBlob> => {
     if (isInParts(size)) return { digest, parts: missingParts(begun.find(row => row.id === id)?.partTags, size) }
     const terms = { expiresMs: SIGNED_URL_MS, size, sha256: digestHex(digest) }
@@ -62,43 +63,69 @@ export async function signPart(ports: Ports, hostId: HostId, digest: Digest, num
 }
 
 /** Of several parts that are the first at once, one begins the upload for all. */
-async function beginParts({ blobs, db }: Ports, { id, objectKey }: UploadRow): Promise<string> {
-  const mine = await blobs.parts.begin(objectKey)
-  const agreed = await setPartsId(db, id, mine)
-  if (agreed !== mine) await blobs.parts.drop(objectKey, mine)
+async function beginParts({ blobs, db }: Ports, row: UploadRow): Promise<string> {
+  const mine = await blobs.parts.begin(row.objectKey)
+  const agreed = await setPartsId(db, row, mine)
+  if (agreed !== mine) await blobs.parts.drop(row.objectKey, mine)
   if (agreed === undefined) throw gone()
   return agreed
 }
 
 /** Records that a part came, with the tag that the store gave it. `upload.not-found`. */
 export async function partCame(ports: Ports, hostId: HostId, digest: Digest, number: number, tag: string) {
-  const { id } = await requirePartsUpload(ports, hostId, digest, number)
-  await saveUploadPart(ports.db, id, number, tag, ports.clock.now() + UPLOAD_LIFE_MS)
+  await saveUploadPart(ports.db, await requirePartsUpload(ports, hostId, digest, number), number, tag)
 }
 
 /**
- * An upload that is whole becomes a blob, once its digest is seen to be right. Idempotent. Errors: `blob.not-found` when
- * its bytes are not all there, `blob.digest-mismatch` when they are others: these are forgotten, to be sent anew. Reads a
- * blob whole where the store did not check it: seconds for a GiB.
+ * What this host, or any by a URL for the whole, uploaded becomes a blob once its digest is seen to be right. Idempotent.
+ * Errors: `blob.not-found` when its bytes are not all there, `blob.digest-mismatch` when they are others: these are
+ * forgotten, to be sent anew; `upload.busy` while another call looks at them. Reads a blob whole where the store did not
+ * check it: seconds for a GiB.
  */
-export async function takeUpload(ports: Ports, digest: Digest): Promise<void> {
-  const now = ports.clock.now()
+export async function takeUpload(ports: Ports, hostId: HostId, digest: Digest): Promise<void> {
+  const [now, own] = [ports.clock.now(), partsUploadId(hostId, digest)]
   if ((await touchBlobs(ports.db, [digest], now, now)).length > 0) return
-  let isOther = false
-  for (const row of await uploadsOf(ports.db, digest)) {
-    if (!(await isWhole(ports, row))) continue
-    if (await hasDigest(ports, row, digest)) {
-      await ports.db.batch(uploadsBecomeBlobs(ports.db, [{ id: row.id, digest, size: row.size }], ports.clock.now()))
-      return
-    }
-    await dropUpload(ports.db, row, ports.clock.now())
-    isOther = true
+  const seen = new Set<Outcome>()
+  for (const { id } of (await uploadsOf(ports.db, digest)).filter(row => row.id === own || !isInParts(row.size))) {
+    const outcome = await takeOne(ports, id, digest)
+    if (outcome === 'taken') return
+    seen.add(outcome)
   }
   if ((await findBlobs(ports.db, [digest])).length > 0) return // Another call took the same upload meanwhile.
-  if (isOther) throw new SlipwayError('blob.digest-mismatch', `Other bytes than ${digest} came: upload them again.`)
+  if (seen.has('busy')) throw new SlipwayError('upload.busy', `The bytes of ${digest} are being verified: ask again.`)
+  if (seen.has('other'))
+    throw new SlipwayError('blob.digest-mismatch', `Not the bytes of ${digest} came: send them again.`)
   throw new SlipwayError('blob.not-found', `The bytes of ${digest} are not all in the store: upload them first.`)
 }
 
+type Outcome = 'taken' | 'busy' | 'partial' | 'other'
+
+/** One call at a time: what is read must be what becomes the blob. */
+async function takeOne(ports: Ports, id: UploadId, digest: Digest): Promise<Outcome> {
+  const row = await claim(ports, id)
+  if (!row) return 'busy'
+  using _ = heartbeat(ports, row)
+  try {
+    if (!(await isWhole(ports, row))) return await release(ports, row, 'partial')
+    if (await hasDigest(ports, row, digest)) {
+      const whole = { id, objectKey: row.objectKey, digest, size: row.size }
+      const [, , ended] = await ports.db.batch(uploadsBecomeBlobs(ports.db, [whole], ports.clock.now()))
+      return ended.length > 0 ? 'taken' : 'partial'
+    }
+    await dropUpload(ports.db, row, ports.clock.now())
+    return 'other'
+  } catch (error) {
+    await release(ports, row, 'partial')
+    throw error
+  }
+}
+
+async function release<T>({ db }: Ports, row: UploadRow, outcome: T): Promise<T> {
+  await saveUpload(db, row.id, row.claim ?? '', row)
+  return outcome
+}
+
+/** Joins parts that are all there; an upload that cannot be joined is removed, to be begun anew. */
 async function isWhole({ blobs, db, clock }: Ports, row: UploadRow): Promise<boolean> {
   if (row.partsId !== null) {
     const tags = partTagsOf(row.partTags)
@@ -108,6 +135,7 @@ async function isWhole({ blobs, db, clock }: Ports, row: UploadRow): Promise<boo
       await blobs.parts.join(row.objectKey, row.partsId, inOrder, row.size)
     } catch (error) {
       if (!(error instanceof SlipwayError) || error.code !== 'blob.not-found') throw error
+      await blobs.parts.drop(row.objectKey, row.partsId)
       await dropUpload(db, row, clock.now())
       return false
     }
@@ -123,8 +151,9 @@ async function hasDigest({ blobs }: Ports, { objectKey, partsId }: UploadRow, di
   return (await digestOfObject(blobs, objectKey)) === digest
 }
 
-async function requirePartsUpload({ db }: Ports, hostId: HostId, digest: Digest, number: number): Promise<UploadRow> {
-  const [row] = await uploadsById(db, [partsUploadId(hostId, digest)])
+async function requirePartsUpload(ports: Ports, hostId: HostId, digest: Digest, number: number): Promise<UploadRow> {
+  const now = ports.clock.now()
+  const row = await renewUpload(ports.db, partsUploadId(hostId, digest), now, now + UPLOAD_LIFE_MS)
   if (!row || number > partCount(row.size)) throw gone()
   return row
 }

@@ -51,7 +51,7 @@ async function storeConfig(ports: Ports, { digest, size }: Descriptor, text: str
   const expiresAt = ports.clock.now() + UPLOAD_LIFE_MS
   await insertUploads(ports.db, [{ id, repository: null, objectKey, digest, size, expiresAt }])
   await ports.blobs.put(objectKey, new TextEncoder().encode(text))
-  await ports.db.batch(uploadsBecomeBlobs(ports.db, [{ id, digest, size }], ports.clock.now()))
+  await ports.db.batch(uploadsBecomeBlobs(ports.db, [{ id, objectKey, digest, size }], ports.clock.now()))
 }
 
 /** A host may only touch builds that were given to it. */

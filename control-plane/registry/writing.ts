@@ -67,7 +67,7 @@ async function openOrRelease(ports: Ports, row: UploadRow): Promise<BlobWriter> 
 }
 
 /** Says that the writer lives, whatever it waits for: a slow client, a slow store, the reading of a large object. */
-function heartbeat(ports: Ports, row: UploadRow) {
+export function heartbeat(ports: Ports, row: UploadRow) {
   const ended = new AbortController()
   let isLost = false
   const beat = async () => {
@@ -186,7 +186,7 @@ export async function finishWriting(
   const now = ports.clock.now()
   if (!(await renewClaim(ports.db, row.id, writing.claim, now))) throw gone(row.id)
   const [, , ended] = await ports.db.batch([
-    ...uploadsBecomeBlobs(ports.db, [{ id: row.id, digest: expected, size }], now),
+    ...uploadsBecomeBlobs(ports.db, [{ id: row.id, objectKey: row.objectKey, digest: expected, size }], now),
     linkBlobs(ports.db, repository, [expected], now),
   ])
   if (ended.length === 0) throw gone(row.id)

@@ -136,7 +136,7 @@ export function agentRoutes() {
     return c.body(null, 204)
   })
   routes.openapi(sent, async c => {
-    await takeUpload(c.get('ports'), c.req.valid('param').digest)
+    await takeUpload(c.get('ports'), hostOf(c), c.req.valid('param').digest)
     return c.body(null, 204)
   })
   routes.openapi(blob, async c => {

@@ -92,27 +92,26 @@ export async function unlinkBlob(db: Database, repository: string, digest: Diges
  */
 export function uploadsBecomeBlobs(
   db: Database,
-  found: readonly { id: UploadId; digest: Digest; size: number }[],
+  found: readonly { id: UploadId; objectKey: string; digest: Digest; size: number }[],
   now: number,
 ) {
   const list = JSON.stringify(found)
-  const ids = found.map(({ id }) => id)
+  // An id may come back with another object, whose bytes nobody has looked at.
+  const isFound = sql`exists (select 1 from json_each(${list}) as item where ${uploads.id} = item.value ->> 'id'
+    and ${uploads.objectKey} = item.value ->> 'objectKey')`
   return [
     db
       .insert(blobs)
       .select(sql`select item.value ->> 'digest', ${uploads.objectKey}, item.value ->> 'size', ${now}, ${now}, null
-        from json_each(${list}) as item join ${uploads} on ${uploads.id} = item.value ->> 'id' where true`)
+        from json_each(${list}) as item join ${uploads} on ${uploads.id} = item.value ->> 'id'
+        and ${uploads.objectKey} = item.value ->> 'objectKey' where true`)
       .onConflictDoUpdate({ target: blobs.digest, set: { touchedAt: now } }),
     db
       .insert(doomedObjects)
       .select(sql`select ${uploads.objectKey}, ${now} from ${uploads}
-        where ${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))
-        and ${uploads.objectKey} not in (select object_key from ${blobs})`)
+        where ${isFound} and ${uploads.objectKey} not in (select object_key from ${blobs})`)
       .onConflictDoNothing(),
-    db
-      .delete(uploads)
-      .where(sql`${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))`)
-      .returning({ id: uploads.id }),
+    db.delete(uploads).where(isFound).returning({ id: uploads.id }),
   ] as const
 }
 

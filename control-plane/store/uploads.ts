@@ -36,29 +36,50 @@ export function uploadsOf(db: Database, digest: Digest): Promise<UploadRow[]> {
     .where(and(isNull(uploads.repository), eq(uploads.digest, digest)))
 }
 
-export function uploadsById(db: Database, ids: readonly UploadId[]): Promise<UploadRow[]> {
-  return db
-    .select()
-    .from(uploads)
-    .where(sql`${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))`)
+/** Gives uploads that nobody has claimed more time; returns all of these that are there. */
+export async function renewUploads(db: Database, ids: readonly UploadId[], expiresAt: number): Promise<UploadRow[]> {
+  const isNamed = sql`${uploads.id} in (select value from json_each(${JSON.stringify(ids)}))`
+  const [, rows] = await db.batch([
+    db
+      .update(uploads)
+      .set({ expiresAt })
+      .where(and(isNamed, isNull(uploads.claim))),
+    db.select().from(uploads).where(isNamed),
+  ])
+  return rows
+}
+
+/** An upload that has not expired, with more time; the sweeper has no eye on it then. */
+export async function renewUpload(
+  db: Database,
+  id: UploadId,
+  now: number,
+  expiresAt: number,
+): Promise<UploadRow | undefined> {
+  const isAlive = and(eq(uploads.id, id), gt(uploads.expiresAt, now))
+  return (await db.update(uploads).set({ expiresAt }).where(isAlive).returning())[0]
 }
 
 /** Returns the store's id that the upload in parts has now: the first one said. Undefined when the upload is gone. */
-export async function setPartsId(db: Database, id: UploadId, partsId: string): Promise<string | undefined> {
+export async function setPartsId(
+  db: Database,
+  { id, objectKey }: Pick<UploadRow, 'id' | 'objectKey'>,
+  partsId: string,
+): Promise<string | undefined> {
   const set = await db
     .update(uploads)
     .set({ partsId: sql`coalesce(${uploads.partsId}, ${partsId})` })
-    .where(eq(uploads.id, id))
+    .where(and(eq(uploads.id, id), eq(uploads.objectKey, objectKey)))
     .returning({ partsId: uploads.partsId })
   return set[0]?.partsId ?? undefined
 }
 
 /** One statement, since parts come side by side. */
-export async function saveUploadPart(db: Database, id: UploadId, number: number, tag: string, expiresAt: number) {
+export async function saveUploadPart(db: Database, { id, objectKey }: UploadRow, number: number, tag: string) {
   await db
     .update(uploads)
-    .set({ partTags: sql`json_set(coalesce(${uploads.partTags}, '{}'), ${`$."${number}"`}, ${tag})`, expiresAt })
-    .where(eq(uploads.id, id))
+    .set({ partTags: sql`json_set(coalesce(${uploads.partTags}, '{}'), ${`$."${number}"`}, ${tag})` })
+    .where(and(eq(uploads.id, id), eq(uploads.objectKey, objectKey)))
 }
 
 /** Takes an upload for one writer; undefined while another one, not silent since `staleBefore`, has it. */
@@ -106,14 +127,15 @@ export function deleteUpload(db: Database, id: UploadId) {
   return db.delete(uploads).where(eq(uploads.id, id))
 }
 
-/** The upload ends without a blob; should its object have become visible, it goes. */
+/** The upload ends without a blob; should its object have become visible, it goes. One that began anew under its id stays. */
 export function dropUpload(db: Database, { id, objectKey }: Pick<UploadRow, 'id' | 'objectKey'>, now: number) {
+  const isIt = and(eq(uploads.id, id), eq(uploads.objectKey, objectKey))
   return db.batch([
     db
       .insert(doomedObjects)
-      .select(sql`select ${objectKey}, ${now} where exists (select 1 from ${uploads} where ${uploads.id} = ${id})`)
+      .select(sql`select ${objectKey}, ${now} where exists (select 1 from ${uploads} where ${isIt})`)
       .onConflictDoNothing(),
-    deleteUpload(db, id),
+    db.delete(uploads).where(isIt),
   ])
 }
 

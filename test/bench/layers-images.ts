@@ -65,7 +65,7 @@ async function compressLayer(folder: string, tar: string, compression: Compressi
   return { descriptor, diffId: `sha256:${plain.hex()}` }
 }
 
-async function debianTar(folder: string): Promise<string> {
+export async function debianTar(folder: string): Promise<string> {
   const cached = join(project, '.tools/cache/debian-12.tar.gz')
   const script = join(project, 'infra/local/debian-base.sh')
   await execute('sh', [script, cached], { maxBuffer: 64 * 1024 ** 2 })
@@ -74,7 +74,7 @@ async function debianTar(folder: string): Promise<string> {
   return tar
 }
 
-async function nodeTar(folder: string): Promise<string> {
+export async function nodeTar(folder: string): Promise<string> {
   const tree = join(folder, 'node')
   await mkdir(join(tree, 'usr/local/bin'), { recursive: true })
   await copyFile(process.execPath, join(tree, 'usr/local/bin/node'))

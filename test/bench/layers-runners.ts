@@ -36,9 +36,10 @@ export async function slipwayRunner(): Promise<OwnRunner> {
   const slipway = await bootForTest('benchlay')
   const { api, layout, operatorToken } = slipway
   let { agent } = slipway
-  const isReady = async () => {
-    const { items } = await api.call<{ items: { state: string }[] }>('GET', '/v1/hosts')
-    return items.every(({ state }) => state === 'ready')
+  /** The agent before it may have been heard of until now. */
+  const isHeardSince = async (begun: number) => {
+    const { items } = await api.call<{ items: { lastSeenAt?: string }[] }>('GET', '/v1/hosts')
+    return items.every(({ lastSeenAt }) => Date.parse(lastSeenAt ?? '') > begun)
   }
   return {
     name: 'slipway',
@@ -55,8 +56,9 @@ export async function slipwayRunner(): Promise<OwnRunner> {
       for (const name of readdirSync(data)) {
         if (name !== 'desired.json') await rm(join(data, name), { recursive: true, force: true })
       }
+      const begun = Date.now()
       agent = supervise(agentProcess(layout), () => {})
-      if (!(await waitUntil(isReady, READY_MS))) throw new Error('The agent did not come back.')
+      if (!(await waitUntil(() => isHeardSince(begun), READY_MS))) throw new Error('The agent did not come back.')
     },
     pids: () => [agent.pid() ?? 0],
     [Symbol.asyncDispose]: async () => {

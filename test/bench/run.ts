@@ -3,6 +3,7 @@ import { memoryBench } from './memory.ts'
 import { readsBench } from './reads.ts'
 import { registryBench } from './registry.ts'
 import { startBench } from './start.ts'
+import { unpackBench } from './unpack.ts'
 
 /** `npm run bench [-- NAME…]` */
 const benches: Record<string, () => Promise<void>> = {
@@ -11,6 +12,7 @@ const benches: Record<string, () => Promise<void>> = {
   registry: registryBench,
   layers: layersBench,
   reads: readsBench,
+  unpack: unpackBench,
 }
 
 const wanted = process.argv.slice(2)

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { waitUntil } from '#infra/local/processes.ts'
 import { logOf } from '#test/support/api.ts'
 import { bootWithBusybox, freePort, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi, runScript } from './api.contract.ts'
@@ -74,7 +75,13 @@ describe('network', () => {
     const gateway = address.replace(/\d+$/, '1')
     const get = (host: string) =>
       fetch(`http://${host}:${port}/`, { signal: AbortSignal.timeout(3000) }).then(answer => answer.text())
-    expect(await get('127.0.0.1')).toBe('reached\n')
+    // A container runs before its program listens.
+    const isReached = () =>
+      get('127.0.0.1').then(
+        text => text === 'reached\n',
+        () => false,
+      )
+    expect(await waitUntil(isReached, 20_000)).toBe(true)
     expect(await get(gateway)).toBe('reached\n')
     const fetched = await runScript(slipway.api, `wget -qO- http://${gateway}:${port}/; wget -qO- http://${address}/`)
     expect(fetched.output).toBe('reached\nreached\n')

@@ -1,8 +1,9 @@
+import { dirname } from 'node:path'
 import { z } from 'zod'
 import type { DesiredBuild } from '#shared/domain/build.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import { type DesiredState, desiredStateSchema } from '#shared/protocol/agent.ts'
-import { readDurableJson, writeDurableJson } from '#worker/host/durable-file.ts'
+import { readDurableJson, sweepHalfWritten, writeDurableJson } from '#worker/host/durable-file.ts'
 
 /** What this host should hold as far as it was told, with a copy on disk that it plans from while the API is away. */
 export interface DesiredCopy {
@@ -33,6 +34,7 @@ const copySchema = z.preprocess(copy => {
 }, desiredStateSchema)
 
 export async function openDesiredCopy(path: string): Promise<DesiredCopy> {
+  await sweepHalfWritten(dirname(path))
   let state = await readDurableJson(path, copySchema)
   const containers = new Map<string, DesiredContainer>(state?.containers.map(item => [item.id, item]))
   const builds = new Map<string, DesiredBuild>(state?.builds.map(item => [item.id, item]))

@@ -26,6 +26,7 @@ const BLOB_CALL_MS = 280_000
 /** The API reads what came to a store which checks no digest. */
 const VERIFY_MS = 280_000
 const ASK_AGAIN_MS = 1000
+const BUSY = new Set<string>(['upstream.busy', 'upload.busy'])
 /** For bytes on their way: a layer may be large and a line slow. */
 const TRANSFER_MS = 30 * 60 * 1000
 /** The API restarts, or the line breaks for a while: no reason to lose a build. Every call is idempotent. */
@@ -57,13 +58,11 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
   }
   const call = <T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown, timeoutMs = CALL_MS) =>
     patiently(async () => schema.parse(await (await send(method, path, body, timeoutMs, 'follow')).json()))
-  const tell = (method: string, path: string, body?: unknown, timeoutMs = CALL_MS) =>
-    patiently(async () => void (await send(method, path, body, timeoutMs, 'follow')))
   const download = async (path: string, timeoutMs = CALL_MS): Promise<Readable> => {
     const deadline = AbortSignal.timeout(TRANSFER_MS)
     const open = async (from: number) => {
       // Each time anew: a signed URL may have expired meanwhile.
-      const { headers } = await untilFetched(() => patiently(() => send('GET', path, undefined, timeoutMs, 'manual')))
+      const { headers } = await untilReady(() => patiently(() => send('GET', path, undefined, timeoutMs, 'manual')))
       const range: Record<string, string> = from > 0 ? { range: `bytes=${from}-` } : {}
       const location = new URL(headers.get('location') ?? '', url)
       const response = await reach(location, { headers: range, signal: deadline })
@@ -77,9 +76,14 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
   }
   const blobPath = (digest: Digest) => `/v1/agent/blobs/${digest}`
   const uploadCalls: UploadCalls = {
-    signPart: (digest, number) => call('POST', `${blobPath(digest)}/parts/${number}`, signedUploadSchema),
-    partCame: (digest, number, tag) => tell('PUT', `${blobPath(digest)}/parts/${number}`, { tag }),
-    blobCame: digest => tell('PUT', blobPath(digest), undefined, VERIFY_MS),
+    signPart: async (digest, number) => {
+      const answer = await send('POST', `${blobPath(digest)}/parts/${number}`, undefined, CALL_MS, 'follow')
+      return signedUploadSchema.parse(await answer.json())
+    },
+    partCame: async (digest, number, tag) =>
+      void (await send('PUT', `${blobPath(digest)}/parts/${number}`, { tag }, CALL_MS, 'follow')),
+    blobCame: async digest =>
+      void (await untilReady(() => send('PUT', blobPath(digest), undefined, VERIFY_MS, 'follow'))),
     send: async ({ url: to, headers }, body, signal) => {
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(TRANSFER_MS)])
       const response = await reach(to, { method: 'PUT', headers, body, signal: deadline })
@@ -114,14 +118,14 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
   }
 }
 
-/** What comes from an upstream may take longer than one request lasts: the API says so, and goes on when asked again. */
-async function untilFetched<T>(ask: () => Promise<T>): Promise<T> {
+/** What comes from an upstream, or is verified, may take longer than one request lasts: the API says so; it is asked again. */
+async function untilReady<T>(ask: () => Promise<T>): Promise<T> {
   const deadline = systemClock.now() + TRANSFER_MS
   for (;;) {
     try {
       return await ask()
     } catch (error) {
-      const isBusy = error instanceof SlipwayError && error.code === 'upstream.busy'
+      const isBusy = error instanceof SlipwayError && BUSY.has(error.code)
       if (!isBusy || systemClock.now() > deadline) throw error
       await systemClock.sleep(ASK_AGAIN_MS * (0.5 + Math.random()))
     }

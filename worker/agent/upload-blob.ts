@@ -11,12 +11,12 @@ export const PATIENCE = { retries: 8, minTimeout: 250, maxTimeout: 8000, randomi
 /** Of one blob; a build uploads a few blobs at a time. */
 const PARTS_AT_ONCE = 4
 
-/** Each has a deadline and throws a SlipwayError; those to the API are tried again by themselves. */
+/** One attempt each, with a deadline; each throws a SlipwayError. */
 export interface UploadCalls {
   signPart(digest: Digest, number: number): Promise<SignedUpload>
   partCame(digest: Digest, number: number, tag: string): Promise<void>
   blobCame(digest: Digest): Promise<void>
-  /** One PUT to a signed URL; returns the answer's `ETag`. */
+  /** A PUT to a signed URL; returns the answer's `ETag`. */
   send(upload: SignedUpload, body: Blob, signal: AbortSignal): Promise<string | undefined>
 }
 
@@ -30,7 +30,7 @@ export async function uploadBlob(
   const file = await openAsBlob(path)
   if ('upload' in blob) await patiently(signal, () => calls.send(blob.upload, file, signal))
   else await sendParts(calls, blob.digest, blob.parts, file, signal)
-  await calls.blobCame(blob.digest)
+  await patiently(signal, () => calls.blobCame(blob.digest))
 }
 
 async function sendParts(
@@ -48,7 +48,7 @@ async function sendParts(
     // Signed each time anew: a URL may have expired meanwhile.
     const tag = await patiently(either, async () => calls.send(await calls.signPart(digest, number), slice, either))
     if (tag === undefined) throw new SlipwayError('blob.store-failed', 'The store gave a part no tag (ETag).')
-    await calls.partCame(digest, number, tag)
+    await patiently(either, () => calls.partCame(digest, number, tag))
   }
   try {
     await Promise.all(missing.map(number => parts.add(() => sendPart(number), { signal: either })))
@@ -58,7 +58,7 @@ async function sendParts(
   }
 }
 
-/** Also after what a store says of itself. */
+/** Tried again after what says of itself that it passes: a line that broke, an API or a store that was away. */
 function patiently<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
   return pRetry(attempt, {
     ...{ ...PATIENCE, signal },

@@ -20,6 +20,7 @@ import { once } from './once.ts'
 import { publishDraft } from './publish.ts'
 import type { SharedWork } from './stage-builder.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
+import { openTurns } from './turns.ts'
 
 export interface BuilderOptions {
   ports: HostPorts
@@ -54,6 +55,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const endpoints = openBuildEndpoints(options.network)
   const owned = new Set<string>()
   const held = new Set<string>()
+  const pushes = openTurns()
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (
@@ -72,7 +74,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const shared = { ports, cache, endpoints, owned, held, ...told }
     const draft = await draftOf(wanted.spec, shared, api)
     buildLog.write('step', 'exporting the image')
-    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, signal })
+    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, signal })
   }
 
   return {

@@ -1,7 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { rename } from 'node:fs/promises'
-import { pipeline } from 'node:stream'
-import { createGunzip } from 'node:zlib'
+import { decompress } from '../layer/decompress.ts'
 import type { PackedLayer } from '../layer/pack.ts'
 import type { SharedWork } from './stage-builder.ts'
 import type { StepResult } from './step-cache.ts'
@@ -14,9 +13,7 @@ export async function keepLayer(packed: PackedLayer, { ports, cache }: SharedWor
   const { diffId, unpackedBytes, digest, size, path, isEmpty } = packed
   const created = new Date(ports.clock.now()).toISOString()
   if (isEmpty) return { created }
-  const tar = createGunzip()
-  pipeline(createReadStream(path), tar, () => {}) // Its errors come to whoever reads.
-  await ports.snapshots.addLayer(diffId, tar, async () => {})
+  await ports.snapshots.addLayer(diffId, decompress('gzip', createReadStream(path)), async () => {})
   await rename(path, cache.blobPath(digest))
   return { created, layer: { diffId, unpackedBytes, digest, size } }
 }

@@ -3,6 +3,7 @@ import { digestFromHex } from '#shared/digest.ts'
 import type { DesiredBuild } from '#shared/domain/build.ts'
 import { EMPTY_DRAFT, withStep } from './image-draft.ts'
 import { type PublishOptions, publishDraft } from './publish.ts'
+import { openTurns } from './turns.ts'
 
 const digest = digestFromHex('a'.repeat(64))
 const created = '2026-01-01T00:00:00.000Z'
@@ -19,6 +20,7 @@ function optionsWith(signal: AbortSignal, upload: () => Promise<void>, did: stri
     },
     cache: { blobPath: String },
     log: { write: () => {} },
+    pushes: openTurns(),
     signal,
   }
   return fake as unknown as PublishOptions

@@ -1,45 +1,69 @@
 import PQueue from 'p-queue'
 import type { Digest } from '#shared/digest.ts'
 import type { DesiredBuild } from '#shared/domain/build.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { MissingBlob } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import type { BuildLog } from './build-log.ts'
 import { untilAborted } from './deadline.ts'
 import { type Draft, imageOf } from './image-draft.ts'
 import type { StepCache } from './step-cache.ts'
+import type { Turns } from './turns.ts'
 
 export interface PublishOptions {
   ports: HostPorts
   api: ControlPlane
   cache: StepCache
   log: BuildLog
+  /** By digest, of all builds of this host. */
+  pushes: Turns
   signal: AbortSignal
 }
 
 const UPLOADS_AT_ONCE = 3
+/** An upload that expired, was brought by another host or could not be joined: asking again tells what lacks now. */
+const BEGUN_ANEW = new Set<string>(['upload.not-found', 'blob.not-found'])
 
 /**
  * Layers that the store lacks are uploaded, then the image appears under its tags, whole. This host has it from then
  * on without fetching anything. A cancel before the last moment leaves no tag.
  */
 export async function publishDraft(draft: Draft, { id, spec }: DesiredBuild, options: PublishOptions): Promise<Digest> {
-  const { api, cache, log, ports, signal } = options
+  const { api, cache, log, ports, pushes } = options
+  const over = new AbortController()
+  const signal = AbortSignal.any([options.signal, over.signal])
   const { texts, ...image } = await imageOf(draft, ports.architecture)
   const missing = draft.layers.length > 0 ? await api.missingBlobs(draft.layers) : []
+  const push = async (blob: MissingBlob) => {
+    signal.throwIfAborted()
+    const inParts = 'parts' in blob ? ` in ${blob.parts.missing.length} parts` : ''
+    log.write('step', `pushing layer ${blob.digest}${inParts}`)
+    await api.upload(blob, cache.blobPath(blob.digest), signal)
+  }
+  const pushWhatLacks = async (digest: Digest) => {
+    const [blob] = await api.missingBlobs(draft.layers.filter(layer => layer.digest === digest))
+    if (blob) await push(blob)
+  }
+  // Another build of this host may push the same layer: then one does it, and goes on where the other failed.
+  const pushInTurn = (blob: MissingBlob) =>
+    pushes.take(blob.digest, async hasWaited => {
+      if (hasWaited) return pushWhatLacks(blob.digest)
+      try {
+        await push(blob)
+      } catch (error) {
+        if (!(error instanceof SlipwayError) || !BEGUN_ANEW.has(error.code)) throw error
+        await pushWhatLacks(blob.digest)
+      }
+    })
   const uploads = new PQueue({ concurrency: UPLOADS_AT_ONCE })
-  const pushed = Promise.all(
-    missing.map(blob =>
-      uploads.add(async () => {
-        signal.throwIfAborted()
-        const inParts = 'parts' in blob ? ` in ${blob.parts.missing.length} parts` : ''
-        log.write('step', `pushing layer ${blob.digest}${inParts}`)
-        await api.upload(blob, cache.blobPath(blob.digest), signal)
-      }),
-    ),
-  )
-  await untilAborted(pushed, signal)
+  try {
+    await untilAborted(Promise.all(missing.map(blob => uploads.add(() => pushInTurn(blob)))), signal)
+  } finally {
+    over.abort() // What still goes up after a failure would do so for nothing.
+  }
   await ports.images.add(image)
-  signal.throwIfAborted()
+  options.signal.throwIfAborted()
   await api.publishImage({ buildId: id, tags: spec.tags, layerSizes: draft.layerSizes, ...texts })
   return image.digest
 }

@@ -1,7 +1,8 @@
 import { closeSync, constants, lstatSync, openSync, readdirSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { destroySubvolumesIn } from './btrfs-nested.ts'
 import { errnoOf } from './kernel-error.ts'
-import { removeTree } from './remove-tree.ts'
+import { removeTree, removeTreeAcross } from './remove-tree.ts'
 import { ioctl } from './syscalls.ts'
 
 /**
@@ -49,17 +50,17 @@ async function destroySubvolume(path: string): Promise<void> {
     // A folder of another filesystem may have the same inode number.
     if (errnoOf(error) === 'ENOTTY') return removeTree(path)
     if (errnoOf(error) !== 'ENOTEMPTY') throw error
-    await destroyNested(path)
-    call('destroy', path, 0)
+    if (await destroyNested(path)) call('destroy', path, 0)
+    else await removeTreeAcross(path) // An emptied subvolume goes as a folder does (Linux 4.18).
   }
 }
 
-async function destroyNested(folder: string): Promise<void> {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (!entry.isDirectory()) continue
-    const child = join(folder, entry.name)
-    if (lstatSync(child, { bigint: true }).ino === ROOT_INODE) await destroySubvolume(child)
-    else await destroyNested(child)
+async function destroyNested(path: string): Promise<boolean> {
+  const subvolume = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    return await destroySubvolumesIn(subvolume)
+  } finally {
+    closeSync(subvolume)
   }
 }
 

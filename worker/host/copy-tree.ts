@@ -1,5 +1,4 @@
-import { SlipwayError } from '#shared/errors.ts'
-import { runAny } from './run.ts'
+import { runOnDisk } from './run-on-disk.ts'
 
 const TIMEOUT_MS = 15 * 60_000
 
@@ -9,12 +8,5 @@ const TIMEOUT_MS = 15 * 60_000
  * `host.command-failed`.
  */
 export async function copyTree(from: string, to: string): Promise<void> {
-  const args = ['LC_ALL=C', 'cp', '-a', '-T', '--reflink=auto', '--', from, to]
-  const { exitCode, stderr } = await runAny('env', args, { timeoutMs: TIMEOUT_MS })
-  if (exitCode === 0) return
-  // The program has no other way to tell; untranslated, because of LC_ALL.
-  if (/no space left on device|disk quota exceeded/i.test(stderr)) {
-    throw new SlipwayError('host.disk-full', 'The disk of this host is full: free some space on it.')
-  }
-  throw new SlipwayError('host.command-failed', `cp failed with exit code ${exitCode}: ${stderr.slice(0, 500)}`)
+  await runOnDisk('cp', ['-a', '-T', '--reflink=auto', '--', from, to], { timeoutMs: TIMEOUT_MS })
 }

@@ -1,9 +1,9 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
-import { readDurableJson, removeDurable, writeDurableJson } from './durable-file.ts'
+import { readDurableJson, removeDurable, sweepHalfWritten, writeDurableJson } from './durable-file.ts'
 
 const schema = z.object({ name: z.string() })
 let folder: string
@@ -22,6 +22,15 @@ test('what was written is read, replaced and removed, with nothing left beside i
   await removeDurable(path)
   await removeDurable(path)
   expect(await readdir(folder)).toEqual([])
+})
+
+test('what a process that was killed while it wrote left is swept, and nothing else', async () => {
+  const own = join(folder, 'own')
+  await sweepHalfWritten(own)
+  await mkdir(own)
+  for (const name of ['c.json', 'c.json.4210304027', 'c.json.bak', '7']) await writeFile(join(own, name), '{')
+  await sweepHalfWritten(own)
+  expect((await readdir(own)).toSorted()).toEqual(['7', 'c.json', 'c.json.bak'])
 })
 
 test.each(['', '{', '{"name":1}'])('a file that holds %j is refused', async text => {

@@ -1,9 +1,12 @@
-import { open, readFile, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { open, readdir, readFile, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import writeFileAtomic from 'write-file-atomic'
 import type { z } from 'zod'
 import { SlipwayError } from '#shared/errors.ts'
 import { asKernelError, errnoOf } from './kernel-error.ts'
+
+/** What write-file-atomic calls a file while it writes it: a number behind its name. */
+const HALF_WRITTEN = /\.json\.\d+$/
 
 /**
  * Small JSON files that survive a power cut: written beside, synced, then renamed over the old one; the folder is
@@ -39,6 +42,19 @@ async function readText(path: string): Promise<string | undefined> {
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw asKernelError(error, `read ${path}`)
+  }
+}
+
+/**
+ * Removes what processes that were killed in `writeDurableJson` left in a folder. For its owner, before any other work;
+ * a folder that is not there is no error.
+ */
+export async function sweepHalfWritten(folder: string): Promise<void> {
+  try {
+    const left = (await readdir(folder)).filter(name => HALF_WRITTEN.test(name))
+    for (const name of left) await rm(join(folder, name), { force: true })
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw asKernelError(error, `clean ${folder}`)
   }
 }
 

@@ -1,3 +1,5 @@
+import { SlipwayError } from '#shared/errors.ts'
+import { readMounts } from './mount-table.ts'
 import { run } from './run.ts'
 
 const TIMEOUT_MS = 15 * 60_000
@@ -9,4 +11,13 @@ const TIMEOUT_MS = 15 * 60_000
  */
 export async function removeTree(path: string, signal?: AbortSignal): Promise<void> {
   await run('rm', ['-rf', '--one-file-system', '--', path], { timeoutMs: TIMEOUT_MS, signal })
+}
+
+/** Removes a folder with everything in it, other devices too, as subvolumes are. Errors: `internal` where anything is mounted in it. */
+export async function removeTreeAcross(path: string): Promise<void> {
+  const mounts = await readMounts()
+  if (mounts.some(({ target }) => target.startsWith(`${path}/`))) {
+    throw new SlipwayError('internal', `Something is mounted in ${path}, which was to be removed.`)
+  }
+  await run('rm', ['-rf', '--', path], { timeoutMs: TIMEOUT_MS })
 }

@@ -35,13 +35,13 @@ function imageOf(blob: Uint8Array, mediaType: string, diffId = sha256(tar)): Res
 /** Layers in memory, refused at the first byte that is not the tar's, as a real one refuses a damaged header. */
 function layersInMemory() {
   const layers = new Map<Digest, Buffer>()
-  const add = async (diffId: Digest, stream: Readable, verify: () => Promise<void>) => {
+  const add = async (diffId: Digest, stream: AsyncIterable<Uint8Array>, verify: () => Promise<void>) => {
     let at = 0
     const taken: Buffer[] = []
     for await (const chunk of stream) {
       if (!tar.subarray(at, at + chunk.length).equals(chunk)) throw invalidTar({ invalid: 'layer.invalid' }, 'is none')
       at += chunk.length
-      taken.push(chunk)
+      taken.push(Buffer.from(chunk)) // It is gone when the next one is asked for.
     }
     await verify()
     layers.set(diffId, Buffer.concat(taken))

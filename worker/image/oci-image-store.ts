@@ -8,7 +8,7 @@ import type { Descriptor } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { type LayerSize, layerSizeSchema, type ResolvedImage, resolvedImageSchema } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
-import { readDurableJson, removeDurable, writeDurableJson } from '../host/durable-file.ts'
+import { readDurableJson, removeDurable, sweepHalfWritten, writeDurableJson } from '../host/durable-file.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ImageStore, StoredImage } from './image-store.ts'
@@ -35,6 +35,7 @@ const IMAGE = /^[0-9a-f]{64}\.json$/
 export async function openImageStore(options: ImageStoreOptions): Promise<ImageStore> {
   const { folder, api, snapshots, now, onLayer = () => {}, retryMs = RETRY_MS } = options
   await mkdir(folder, { recursive: true, mode: 0o700 })
+  await sweepHalfWritten(folder)
   const downloads = new PQueue({ concurrency: LAYERS_AT_ONCE })
   /** Two images that share a layer wait for one download. */
   const underWay = new Map<Digest, Promise<LayerSize | undefined>>()

@@ -1,15 +1,13 @@
-import { pipeline, Readable, type Transform } from 'node:stream'
-import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { SlipwayError } from '#shared/errors.ts'
+import { DamagedStream } from '#worker/host/decompressor.ts'
 import { contextTooLarge } from './context-writer.ts'
+import { type Compression, decompress } from './decompress.ts'
 import { extract } from './extract.ts'
 import type { TarLimits } from './layer-writer.ts'
-import { cutAtFrames } from './zstd-frames.ts'
 
 /** RFC 1952, 2.3.1, and RFC 8878, 3.1.1. */
 const GZIP_MAGIC = Buffer.from([0x1f, 0x8b])
 const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
-const UNZIP_CHUNK = 256 * 1024
 /** Names, attributes and padding that an entry may bring besides its bytes, on the average. */
 const OVERHEAD_PER_ENTRY = 4096
 
@@ -44,10 +42,8 @@ async function plain(stream: AsyncIterable<Uint8Array>): Promise<AsyncIterable<U
     head = Buffer.concat([head, value])
   }
   const whole = withHead(head, chunks)
-  if (head.subarray(0, GZIP_MAGIC.length).equals(GZIP_MAGIC))
-    return unzipped(whole, createGunzip({ chunkSize: UNZIP_CHUNK }))
-  if (head.subarray(0, ZSTD_MAGIC.length).equals(ZSTD_MAGIC))
-    return unzipped(cutAtFrames(whole), createZstdDecompress({ chunkSize: UNZIP_CHUNK }))
+  if (head.subarray(0, GZIP_MAGIC.length).equals(GZIP_MAGIC)) return unzipped('gzip', whole)
+  if (head.subarray(0, ZSTD_MAGIC.length).equals(ZSTD_MAGIC)) return unzipped('zstd', whole)
   return whole
 }
 
@@ -64,17 +60,12 @@ async function* withHead(head: Uint8Array, rest: AsyncIterator<Uint8Array>): Asy
   }
 }
 
-async function* unzipped(stream: AsyncIterable<Uint8Array>, unzip: Transform): AsyncGenerator<Uint8Array> {
-  pipeline(Readable.from(stream, { objectMode: false }), unzip, () => {}) // Its errors come through the iteration.
+async function* unzipped(compression: Compression, stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
-    yield* unzip
+    for await (const chunk of decompress(compression, stream)) yield Buffer.from(chunk) // A reader may keep it.
   } catch (cause) {
-    throw isZlibError(cause) ? damaged(cause) : cause
+    throw cause instanceof DamagedStream ? damaged(cause) : cause
   }
-}
-
-function isZlibError(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^(Z_|ZSTD_|ERR_TRAILING_JUNK)/.test(String(error.code))
 }
 
 function damaged(cause: unknown): SlipwayError {

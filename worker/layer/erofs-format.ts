@@ -180,6 +180,7 @@ function encodeXattr(name: string, value: string): Buffer | undefined {
   const [prefix, index] = XATTR_PREFIXES.find(([start]) => name.startsWith(start)) ?? []
   if (prefix === undefined || name.length > MAX_XATTR_NAME || value.length > MAX_XATTR_VALUE) return undefined
   const suffix = name.slice(prefix.length)
+  if (suffix.includes('\0')) return undefined
   if ((suffix === '') === prefix.endsWith('.')) return undefined
   const record = Buffer.alloc(Math.ceil((4 + suffix.length + value.length) / 4) * 4)
   record.writeUInt8(suffix.length, 0)

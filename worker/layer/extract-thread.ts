@@ -1,31 +1,34 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { toFault } from '#shared/errors.ts'
-import type { FromThread, ToThread } from './extract.ts'
-import { type ExtractionRequest, openExtraction } from './extraction.ts'
+import type { FromThread, ThreadData, ToThread } from './extract.ts'
+import { openExtraction } from './extraction.ts'
 
-/** The thread of `extract.ts`: takes batches of a tar, in order, and answers each. */
-const request: ExtractionRequest = workerData
+/** The thread of `extract.ts`: takes a tar, buffer by buffer, and answers each. */
+const { request, buffers }: ThreadData = workerData
+const parts = buffers.map(buffer => Buffer.from(buffer))
 const extraction = openExtraction(request)
+let turn = 0
 
 function answer(message: ToThread): FromThread {
   try {
     if (message === 'finish') extraction.finish()
     if (typeof message === 'string') return 'done'
-    extraction.write(Buffer.from(message.buffer, message.byteOffset, message.byteLength))
-    return message.buffer
+    const part = parts[turn++ % parts.length]
+    if (part) extraction.write(part.subarray(0, message))
+    return 'taken'
   } catch (error) {
     return { fault: toFault(error) }
   }
 }
 
-/** Batches that were sent before an end was heard still come; closing twice would close another's file. */
+/** What was sent before an end was heard still comes; closing twice would close another's file. */
 let hasEnded = false
 
 parentPort?.on('message', (message: ToThread) => {
   if (hasEnded) return
   const reply = answer(message)
-  if (reply instanceof ArrayBuffer) return parentPort?.postMessage(reply, [reply])
   parentPort?.postMessage(reply)
+  if (reply === 'taken') return
   hasEnded = true
   extraction[Symbol.dispose]()
   parentPort?.close()

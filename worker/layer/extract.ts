@@ -2,13 +2,19 @@ import { Worker } from 'node:worker_threads'
 import { type Fault, SlipwayError } from '#shared/errors.ts'
 import { type ExtractionRequest, openExtraction } from './extraction.ts'
 
-export type ToThread = Uint8Array<ArrayBuffer> | 'finish' | 'abort'
-/** A buffer comes back when its bytes were taken. */
-export type FromThread = ArrayBuffer | 'done' | { fault: Fault }
+export interface ThreadData {
+  request: ExtractionRequest
+  /** Go round: filled here, emptied by the thread, each in its turn. */
+  buffers: SharedArrayBuffer[]
+}
+/** So many bytes are in the next buffer. */
+export type ToThread = number | 'finish' | 'abort'
+/** `taken`: that buffer may be filled again. */
+export type FromThread = 'taken' | 'done' | { fault: Fault }
 
-const BATCH_BYTES = 512 * 1024
-const MAX_BATCHES_WAITING = 4
-/** A disk that takes longer than this for four batches is broken. */
+const BUFFER_BYTES = 512 * 1024
+const BUFFERS = 4
+/** A disk that takes longer than this for all buffers is broken. */
 const THREAD_TIMEOUT_MS = 5 * 60_000
 const THREAD_MEMORY_MIB = 512
 
@@ -19,91 +25,70 @@ const THREAD_MEMORY_MIB = 512
  * an error the folder holds a part, which the caller removes.
  */
 export async function extract(request: ExtractionRequest, tar: AsyncIterable<Uint8Array>): Promise<void> {
-  const spare: ArrayBuffer[] = []
-  const batches = batched(tar, spare)
-  const first = await batches.next()
-  if (!first.done && !first.value.isLast) return extractInThread(request, first.value.bytes, batches, spare)
-  using extraction = openExtraction(request)
-  if (!first.done) extraction.write(Buffer.from(first.value.bytes))
-  extraction.finish()
-}
-
-interface Batch {
-  bytes: Uint8Array<ArrayBuffer>
-  isLast: boolean
-}
-
-/**
- * Copies of the chunks in batches of the same size, which may be handed to a thread for good. Buffers that came back are
- * filled again: new ones would cost as much as all else together, in page faults and collections.
- */
-async function* batched(chunks: AsyncIterable<Uint8Array>, spare: ArrayBuffer[]): AsyncGenerator<Batch, undefined> {
-  const next = () => new Uint8Array(spare.pop() ?? new ArrayBuffer(BATCH_BYTES))
-  let bytes = next()
+  await using undo = new AsyncDisposableStack()
+  const buffers = Array.from({ length: BUFFERS }, () => new SharedArrayBuffer(BUFFER_BYTES))
+  let thread: Thread | undefined
+  let buffer: Uint8Array = new Uint8Array(buffers[0] ?? new SharedArrayBuffer(0))
   let size = 0
-  for await (const chunk of chunks) {
+  for await (const chunk of tar) {
     for (let at = 0; at < chunk.length; ) {
-      const part = chunk.subarray(at, at + bytes.length - size)
-      bytes.set(part, size)
+      if (size === buffer.length) {
+        thread ??= undo.use(startThread(request, buffers))
+        buffer = new Uint8Array(await thread.pass(size))
+        size = 0
+      }
+      const part = chunk.subarray(at, at + buffer.length - size)
+      buffer.set(part, size)
       size += part.length
       at += part.length
-      if (size < bytes.length) continue
-      yield { bytes, isLast: false }
-      bytes = next()
-      size = 0
     }
   }
-  yield { bytes: bytes.subarray(0, size), isLast: true }
-  return undefined
-}
-
-async function extractInThread(
-  request: ExtractionRequest,
-  first: Uint8Array<ArrayBuffer>,
-  rest: AsyncIterable<Batch>,
-  spare: ArrayBuffer[],
-): Promise<void> {
-  await using thread = startThread(request, spare)
-  await thread.send(first)
-  for await (const { bytes } of rest) await thread.send(bytes)
+  if (!thread) return extractHere(request, Buffer.from(buffer.buffer, 0, size))
+  await thread.pass(size)
   await thread.finish()
 }
 
+function extractHere(request: ExtractionRequest, tar: Buffer): void {
+  using extraction = openExtraction(request)
+  extraction.write(tar)
+  extraction.finish()
+}
+
 interface Thread extends AsyncDisposable {
-  /** Resolves as soon as few enough batches wait. Rejects once the thread has failed. */
-  send(bytes: Uint8Array<ArrayBuffer>): Promise<void>
+  /** Gives the first bytes of the buffer in hand to the thread; resolves to the next, once it is free. Rejects once the thread has failed. */
+  pass(bytes: number): Promise<SharedArrayBuffer>
   finish(): Promise<void>
 }
 
-/** Buffers that the thread has done with go to `spare`. */
-function startThread(request: ExtractionRequest, spare: ArrayBuffer[]): Thread {
+function startThread(request: ExtractionRequest, buffers: SharedArrayBuffer[]): Thread {
   const worker = new Worker(new URL('./extract-thread.ts', import.meta.url), {
-    workerData: request,
+    workerData: { request, buffers } satisfies ThreadData,
     resourceLimits: { maxOldGenerationSizeMb: THREAD_MEMORY_MIB },
     trackUnmanagedFds: false, // Node would warn of every file that openat2(2) opened; the extraction closes them.
   })
   const exited = new Promise<void>(resolve => worker.once('exit', () => resolve()))
   const ended = Promise.withResolvers<void>()
-  ended.promise.catch(() => {}) // Whoever sends next learns of it.
-  let waiting = 0
-  let taken = Promise.withResolvers<void>()
+  ended.promise.catch(() => {}) // Whoever passes next learns of it.
+  let passed = 0
+  let taken = 0
+  let onTaken = Promise.withResolvers<void>()
   worker.on('message', (message: FromThread) => {
     if (message === 'done') ended.resolve()
-    else if (message instanceof ArrayBuffer) spare.push(message)
-    else ended.reject(asError(message.fault))
-    waiting--
-    taken.resolve()
-    taken = Promise.withResolvers()
+    else if (message !== 'taken') ended.reject(asError(message.fault))
+    taken++
+    onTaken.resolve()
+    onTaken = Promise.withResolvers()
   })
   worker.on('error', error => ended.reject(error))
   worker.on('exit', () => ended.reject(new SlipwayError('internal', 'The thread that unpacks ended too early.')))
   return {
-    async send(bytes) {
-      worker.postMessage(bytes, [bytes.buffer])
-      waiting++
-      while (waiting >= MAX_BATCHES_WAITING) await inTime(Promise.race([taken.promise, ended.promise]))
-      // An error must not wait for the queue to fill.
+    async pass(bytes) {
+      worker.postMessage(bytes satisfies ToThread)
+      passed++
+      while (passed - taken >= buffers.length) await inTime(Promise.race([onTaken.promise, ended.promise]))
+      // An error must not wait for the buffers to fill.
       await Promise.race([ended.promise, Promise.resolve()])
+      return buffers[passed % buffers.length] ?? new SharedArrayBuffer(0)
     },
     async finish() {
       worker.postMessage('finish' satisfies ToThread)

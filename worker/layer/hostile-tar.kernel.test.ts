@@ -27,13 +27,21 @@ const part = fc.constantFrom('..', '.', '', 'a', 'b', 'outside', 'secret', '.wh.
 const path = fc
   .tuple(fc.constantFrom('', '/', './', '@/', '../'), fc.array(part, { maxLength: 4 }))
   .map(([start, parts]) => start + parts.join('/'))
-const entry = fc.record({ type: fc.constantFrom(...TYPES), path, linkTarget: path, mode: fc.nat(0o7777) })
+const linkTarget = fc.oneof(
+  { weight: 20, arbitrary: path },
+  { weight: 1, arbitrary: fc.constantFrom('', 'a\0b', '\0', 'x'.repeat(255), `${'x'.repeat(200)}/`.repeat(21)) },
+)
+const xattrs = fc.oneof(
+  { weight: 20, arbitrary: fc.constant(new Map<string, string>()) },
+  { weight: 1, arbitrary: fc.constantFrom('a=b', '%3D', '', 'a\0b').map(name => new Map([[`user.${name}`, 'x']])) },
+)
+const entry = fc.record({ type: fc.constantFrom(...TYPES), path, linkTarget, mode: fc.nat(0o7777), xattrs })
 type Hostile = typeof entry extends fc.Arbitrary<infer T> ? T : never
 
-function encoded({ type, path: name, linkTarget, mode }: Hostile, around: string): Buffer {
+function encoded({ type, path: name, linkTarget, mode, xattrs }: Hostile, around: string): Buffer {
   const body = type === 'file' ? Buffer.from('hostile') : Buffer.alloc(0)
   const whole: TarEntry = {
-    ...{ type, mode, uid: 7, gid: 7, size: body.length, major: 1, minor: 3, xattrs: new Map() },
+    ...{ type, mode, uid: 7, gid: 7, size: body.length, major: 1, minor: 3, xattrs },
     ...{ path: name.replace('@', around), linkTarget: linkTarget.replace('@', around) },
     mtime: { seconds: 1, nanoseconds: 0 },
   }

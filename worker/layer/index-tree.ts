@@ -11,7 +11,7 @@ import {
   type Xattrs,
 } from './index-node.ts'
 import { LAYER_ERRORS, type LayerTree } from './layer-writer.ts'
-import { invalidTar, MAX_NAME, MAX_PATH, type TarEntry } from './tar-format.ts'
+import { checkLinkTarget, invalidTar, MAX_NAME, type TarEntry } from './tar-format.ts'
 import type { StoredData } from './tar-reader.ts'
 import { isKeptXattr, OPAQUE } from './tree-writer.ts'
 
@@ -83,8 +83,7 @@ export class IndexTree implements LayerTree {
   symlink(names: readonly string[], entry: TarEntry): void {
     this.#entryPath = entry.path
     const { linkTarget } = entry
-    const isGood = linkTarget !== '' && linkTarget.length <= MAX_PATH && !linkTarget.includes('\0')
-    if (!isGood) throw this.#invalid('links to a name that cannot be')
+    checkLinkTarget(entry, LAYER_ERRORS)
     this.#count(linkTarget.length)
     const node = makeNode(TYPE.symlink, flat(linkTarget))
     node.size = linkTarget.length

@@ -178,3 +178,26 @@ export function namesOf(path: string, errors: TarErrors): string[] {
   }
   return names
 }
+
+/** Throws `invalid` for what no symbolic link can hold. */
+export function checkLinkTarget({ path, linkTarget }: TarEntry, errors: TarErrors): void {
+  const isGood = linkTarget !== '' && linkTarget.length <= MAX_PATH && !linkTarget.includes('\0')
+  if (!isGood) throw invalidTar(errors, 'links to a name that cannot be', path)
+}
+
+/** What precedes the name of an extended attribute in a pax record's key (star's, which GNU tar and libarchive write too). */
+export const PAX_XATTR = 'SCHILY.xattr.'
+
+/**
+ * The name of an attribute as the key of a record has it, which ends at its first `=`. GNU tar (1.34) and libarchive (3.6)
+ * write `%3D` for that and `%25` for `%`; Go, and Docker with it, takes names as they are. So `%` is written as it is
+ * unless what follows would make another name of it.
+ */
+export function encodeXattrName(name: string): string {
+  return name.replace(/%(?=25|3D)/g, '%25').replaceAll('=', '%3D')
+}
+
+/** As GNU tar reads it: these two and no others. */
+export function decodeXattrName(key: string): string {
+  return key.replace(/%25|%3D/g, written => (written === '%25' ? '%' : '='))
+}

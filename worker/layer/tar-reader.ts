@@ -3,7 +3,9 @@ import {
   decodeHeader,
   decodePax,
   decodeTime,
+  decodeXattrName,
   invalidTar,
+  PAX_XATTR,
   type RawHeader,
   type TarEntry,
   type TarEntryType,
@@ -41,7 +43,6 @@ export interface TarConsumer {
 const MAX_META = 1024 * 1024
 /** The largest user, group or device number of Linux; the one above means "unchanged". */
 const MAX_ID = 0xfffffffe
-const PAX_XATTR = 'SCHILY.xattr.'
 
 const TYPES: Record<string, TarEntryType> = {
   '\0': 'file',
@@ -120,14 +121,18 @@ export class TarReader {
 
   #gather(bytes: Buffer): number {
     const count = Math.min(this.#want - this.#have, bytes.length)
-    if (this.#phase !== 'padding') this.#gathered.push(Buffer.from(bytes.subarray(0, count)))
+    const part = bytes.subarray(0, count)
     this.#have += count
     this.#position += count
-    if (this.#have < this.#want) return count
-    const [first = Buffer.alloc(0), ...more] = this.#gathered
+    if (this.#have < this.#want) {
+      if (this.#phase !== 'padding') this.#gathered.push(Buffer.from(part))
+      return count
+    }
+    // Mostly all of it is here, and nothing needs to be copied.
+    const block = this.#gathered.length === 0 ? part : Buffer.concat([...this.#gathered, part])
     this.#gathered = []
     this.#have = 0
-    this.#onBlock(more.length === 0 ? first : Buffer.concat([first, ...more]))
+    this.#onBlock(block)
     return count
   }
 
@@ -136,6 +141,7 @@ export class TarReader {
     this.#want = want
   }
 
+  /** The block is gone after the call. */
   #onBlock(block: Buffer): void {
     if (this.#phase === 'header') this.#onHeader(block)
     else if (this.#phase === 'meta') this.#onMeta(block)
@@ -262,7 +268,7 @@ export class TarReader {
     if (!extents) {
       if (data.length >= this.#stored || data.length >= MAX_META) throw this.#invalid('has a damaged map of holes')
       // Asks for the map so far with one block more.
-      this.#gathered = [data]
+      this.#gathered = [Buffer.from(data)]
       this.#have = data.length
       this.#expect('leadingExtents', data.length + BLOCK)
       return
@@ -313,7 +319,7 @@ export class TarReader {
 function xattrsOf(pax: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
   const xattrs = new Map<string, string>()
   for (const [key, value] of pax) {
-    if (key.startsWith(PAX_XATTR)) xattrs.set(key.slice(PAX_XATTR.length), value)
+    if (key.startsWith(PAX_XATTR)) xattrs.set(decodeXattrName(key.slice(PAX_XATTR.length)), value)
   }
   return xattrs
 }

@@ -1,4 +1,4 @@
-import { BLOCK, type TarEntry, type TarEntryType } from './tar-format.ts'
+import { BLOCK, encodeXattrName, PAX_XATTR, type TarEntry, type TarEntryType } from './tar-format.ts'
 
 const TYPEFLAGS: Record<TarEntryType, string> = {
   file: '0',
@@ -42,7 +42,9 @@ function paxRecords({ path, linkTarget, size, uid, gid, mtime, xattrs }: TarEntr
   if (gid > MAX_OCTAL[8]) records.push(['gid', String(gid)])
   const isPlainTime = mtime.nanoseconds === 0 && mtime.seconds >= 0 && mtime.seconds <= MAX_OCTAL[12]
   if (!isPlainTime) records.push(['mtime', encodeTime(mtime)])
-  for (const name of [...xattrs.keys()].sort()) records.push([`SCHILY.xattr.${name}`, xattrs.get(name) ?? ''])
+  for (const name of [...xattrs.keys()].sort()) {
+    records.push([`${PAX_XATTR}${encodeXattrName(name)}`, xattrs.get(name) ?? ''])
+  }
   return records
 }
 

@@ -21,6 +21,7 @@ import {
 import type { SlipwayError } from '#shared/errors.ts'
 import { asKernelError, errnoOf } from '#worker/host/kernel-error.ts'
 import {
+  createFile,
   lsetxattr,
   mknod,
   O_PATH,
@@ -33,7 +34,7 @@ import {
   setTimes,
 } from '#worker/host/syscalls.ts'
 import type { LayerTree } from './layer-writer.ts'
-import { invalidTar, type TarEntry, type TarErrors, type Timestamp } from './tar-format.ts'
+import { checkLinkTarget, invalidTar, type TarEntry, type TarErrors, type Timestamp } from './tar-format.ts'
 
 export interface TreePolicy {
   /** Whether a name may lead through a link of the tree (followed as if the tree were `/`); else it is refused. */
@@ -76,7 +77,7 @@ export class TreeWriter implements LayerTree {
   readonly #resolve: number
   /** The folder last written to: tars have the files of a folder one behind the other. */
   #parent: { path: string; fd: number } | undefined
-  #file: { fd: number; at: Buffer; entry: TarEntry; end: number } | undefined
+  #file: { fd: number; parent: number; name: string; entry: TarEntry; end: number } | undefined
   /** What errors name. */
   #entryPath = ''
   /** Set at the end: writing into a folder changes its time. */
@@ -103,20 +104,21 @@ export class TreeWriter implements LayerTree {
   /** Begins a file, whose bytes follow through `write` and `endFile`. */
   file(names: readonly string[], entry: TarEntry): void {
     this.#guard(entry.path, () => {
-      const at = this.#at(names)
-      this.#file = { fd: this.#create(at), at, entry, end: 0 }
+      const parent = this.#openParent(names.slice(0, -1).join('/'))
+      const name = names.at(-1) ?? ''
+      this.#file = { fd: this.#create(parent, name), parent, name, entry, end: 0 }
     })
   }
 
   /** Most names are new: looking first would cost every file a call. */
-  #create(at: Buffer): number {
-    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+  #create(parent: number, name: string): number {
+    const bytes = Buffer.from(name, 'latin1')
     try {
-      return openSync(at, flags, 0o600)
+      return createFile(parent, bytes, 0o600)
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error
-      this.#clear(at, false)
-      return openSync(at, flags, 0o600)
+      this.#clear(below(parent, name), false)
+      return createFile(parent, bytes, 0o600)
     }
   }
 
@@ -138,7 +140,8 @@ export class TreeWriter implements LayerTree {
       if (file.end < file.entry.size) ftruncateSync(file.fd, file.entry.size) // It ends in a hole.
       if (this.#policy.keepsOwners) fchownSync(file.fd, file.entry.uid, file.entry.gid)
       fchmodSync(file.fd, file.entry.mode) // After the owner: its change takes set-user-ID away.
-      this.#setXattrs(file.at, file.entry) // So does it with file capabilities.
+      // So does it with file capabilities.
+      if (file.entry.xattrs.size > 0) this.#setXattrs(below(file.parent, file.name), file.entry)
       setFileTimes(file.fd, file.entry.mtime.seconds, file.entry.mtime.nanoseconds)
       this.#file = undefined
       closeSync(file.fd)
@@ -146,6 +149,7 @@ export class TreeWriter implements LayerTree {
   }
 
   symlink(names: readonly string[], entry: TarEntry): void {
+    checkLinkTarget(entry, this.#policy.errors)
     this.#guard(entry.path, () => {
       const at = this.#at(names)
       this.#clear(at, false)

@@ -2,7 +2,7 @@ import { open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { readBootId } from '#worker/host/boot-id.ts'
-import { readDurableJson, syncFolder, writeDurableJson } from '#worker/host/durable-file.ts'
+import { readDurableJson, sweepHalfWritten, syncFolder, writeDurableJson } from '#worker/host/durable-file.ts'
 import { syncfs } from '#worker/host/syscalls.ts'
 
 const SUFFIX = '.whole'
@@ -62,6 +62,7 @@ export class DurableMarks {
    * are not there.
    */
   async sweep(names: readonly string[], remove: (name: string) => Promise<void>): Promise<void> {
+    await sweepHalfWritten(this.#folder)
     const found = await readdir(this.#folder)
     const bootPath = join(this.#folder, 'boot.json')
     const bootId = await readBootId()

@@ -2,11 +2,14 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { erofsOverlay, probeErofs } from './erofs-overlay.ts'
+import { describeFullDisk } from './full-disk.contract.ts'
 import { openOverlaySnapshotter } from './overlay-snapshotter.ts'
 import { describeSnapshotter } from './snapshotter.contract.ts'
 
 for (const backing of ['file', 'loop'] as const) {
-  describeSnapshotter(`erofs by ${backing}`, folder => openOverlaySnapshotter(folder, () => {}, erofsOverlay(backing)))
+  const open = (folder: string) => openOverlaySnapshotter(folder, () => {}, erofsOverlay(backing))
+  describeSnapshotter(`erofs by ${backing}`, open)
+  describeFullDisk(`erofs by ${backing}`, open, 'ext4')
 }
 
 const leftIn = (folder: string) => readdirSync(folder, { recursive: true }).filter(name => name !== 'trash')

@@ -17,6 +17,7 @@ import { waitUntil } from '#infra/local/processes.ts'
 import { digestFromHex } from '#shared/digest.ts'
 import { unmountBelow } from '../host/mount.ts'
 import { erofsOverlay } from './erofs-overlay.ts'
+import { FUSE_OVERLAY } from './fuse-overlay.ts'
 import {
   type OverlayKind,
   type OverlaySnapshotter,
@@ -58,6 +59,7 @@ function tarOf(paths: string[], bytes: number): Buffer {
 /** The disk of these tests is a tmpfs, from which the kernel mounts no image but through a loop device. */
 const DRIVERS = [
   { name: 'overlay', kind: UNPACKED_OVERLAY, expression: 'UNPACKED_OVERLAY', folder: 'layers', files: 7 },
+  { name: 'fuse-overlayfs', kind: FUSE_OVERLAY, expression: 'UNPACKED_OVERLAY', folder: 'layers', files: 7 },
   { name: 'erofs', kind: erofsOverlay('loop'), expression: "erofsOverlay('loop')", folder: 'images', files: 3 },
 ]
 

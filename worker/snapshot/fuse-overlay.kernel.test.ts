@@ -3,12 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
+import { describeFullDisk } from './full-disk.contract.ts'
 import { FUSE_OVERLAY } from './fuse-overlay.ts'
 import { openOverlaySnapshotter } from './overlay-snapshotter.ts'
 import { describeSnapshotter } from './snapshotter.contract.ts'
 
 const open = (folder: string) => openOverlaySnapshotter(folder, () => {}, FUSE_OVERLAY)
 describeSnapshotter('fuse-overlayfs', open)
+describeFullDisk('fuse-overlayfs', open, 'ext4')
 
 /** The daemon of a mount, known by its arguments. */
 function daemonOf(rootfs: string): number | undefined {

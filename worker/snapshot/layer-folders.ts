@@ -1,6 +1,5 @@
 import { mkdir, readdir, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
 import { type Digest, digestFromHex, digestHex } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { diskUsage } from '#worker/host/disk-usage.ts'
@@ -14,7 +13,7 @@ const LAYER = /^[0-9a-f]{64}$/
 const NEW = /^\.new-/
 
 /** Makes a layer's folder, empty before, out of its tar. */
-export type Fill = (tar: Readable, folder: string) => Promise<void>
+export type Fill = (tar: AsyncIterable<Uint8Array>, folder: string) => Promise<void>
 
 /**
  * Layers, unpacked or in another form, a folder each by its diff ID. A layer appears by one rename, so it is whole for as long as the
@@ -63,7 +62,7 @@ export class LayerFolders implements LayerStore {
   }
 
   /** Unpacks beside and renames at the end. `verify` may still reject what was unpacked. */
-  async add(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void> {
+  async add(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void> {
     const temporary = join(this.#folder, `.new-${digestHex(diffId)}-${this.#count++}`)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => this.#trash.discard(temporary))
@@ -91,13 +90,14 @@ export class LayerFolders implements LayerStore {
       // Its own times are the tar's; this one changed last when it came here.
       const { ctimeMs } = await stat(this.#pathOf(diffId))
       if (Math.max(ctimeMs, this.#asked.get(diffId) ?? 0) >= olderThan) continue
-      await this.#remove(diffId)
+      await this.remove(diffId)
       removed.push(diffId)
     }
     return removed
   }
 
-  async #remove(diffId: Digest): Promise<void> {
+  /** Takes a layer away whatever its age.  */
+  async remove(diffId: Digest): Promise<void> {
     this.#leaving.add(diffId)
     try {
       await this.#marks.forget(digestHex(diffId))

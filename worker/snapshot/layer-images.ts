@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
 import { type Digest, digestFromHex, digestHex } from '#shared/digest.ts'
 import type { ErofsBacking } from '#worker/host/mount-erofs.ts'
 import { indexLayer } from '#worker/layer/index-layer.ts'
@@ -21,8 +20,7 @@ export class LayerImages implements LayerStore {
   readonly #mounts: LayerMounts
 
   constructor(dataFolder: string, trash: Trash, backing: ErofsBacking) {
-    const fill = (tar: Readable, folder: string) => indexLayer(tar, pathsIn(folder))
-    this.#images = new LayerFolders(join(dataFolder, 'images'), trash, fill)
+    this.#images = imagesIn(dataFolder, trash)
     this.#folders = new LayerFolders(join(dataFolder, 'layers'), trash)
     this.#mounts = new LayerMounts(join(dataFolder, 'mounts'), backing)
   }
@@ -41,7 +39,7 @@ export class LayerImages implements LayerStore {
     return [...new Set(lists.flat())]
   }
 
-  add(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void> {
+  add(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void> {
     return this.#images.add(diffId, tar, verify)
   }
 
@@ -90,6 +88,11 @@ export class LayerImages implements LayerStore {
     await this.#images.settled()
     await this.#folders.settled()
   }
+}
+
+/** Layers as images, not yet mounted. */
+export function imagesIn(dataFolder: string, trash: Trash): LayerFolders {
+  return new LayerFolders(join(dataFolder, 'images'), trash, (tar, folder) => indexLayer(tar, pathsIn(folder)))
 }
 
 function pathsIn(folder: string): IndexPaths {

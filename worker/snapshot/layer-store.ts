@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream'
 import type { Digest } from '#shared/digest.ts'
 
 /**
@@ -15,7 +14,7 @@ export interface LayerStore {
    * Makes a layer from its uncompressed tar, whole or not at all. `verify` runs after the last byte, and its rejection
    * discards the layer. Errors: `layer.invalid`, `host.disk-full`, and what the stream throws.
    */
-  add(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void>
+  add(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void>
   /**
    * Makes a layer out of a folder in overlay's form that lies on the store's filesystem and that nobody writes to any
    * more. The folder is gone afterwards or, where the layer was there already, is left to the caller.

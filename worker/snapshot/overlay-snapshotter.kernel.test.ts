@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { digestFromHex } from '#shared/digest.ts'
+import { describeFullDisk } from './full-disk.contract.ts'
 import { openOverlaySnapshotter } from './overlay-snapshotter.ts'
 import { describeSnapshotter } from './snapshotter.contract.ts'
 
 describeSnapshotter('overlay', folder => openOverlaySnapshotter(folder))
+describeFullDisk('overlay', folder => openOverlaySnapshotter(folder), 'ext4')
 
 test('what was written becomes a layer without a copy, whose size is written down', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'slipway-overlay-'))

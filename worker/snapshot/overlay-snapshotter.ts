@@ -1,8 +1,6 @@
 import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs'
 import { mkdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
-import { finished } from 'node:stream/promises'
 import type { Digest } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { diskUsage } from '#worker/host/disk-usage.ts'
@@ -10,12 +8,12 @@ import { asKernelError } from '#worker/host/kernel-error.ts'
 import { mountOverlay, type OverlayMount, unmount } from '#worker/host/mount.ts'
 import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
 import { isKeptXattr } from '#worker/layer/tree-writer.ts'
-import { LayerFolders } from './layer-folders.ts'
 import type { LayerStore } from './layer-store.ts'
 import { removePrivateMarks } from './private-marks.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
 import type { Changes, Snapshot, SnapshotInfo, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
+import { UnpackedLayers } from './unpacked-layers.ts'
 
 /** How layers and a writable folder become one filesystem. */
 export interface OverlayKind {
@@ -32,7 +30,7 @@ export interface OverlayKind {
 export const UNPACKED_OVERLAY: OverlayKind = {
   name: 'overlay',
   mount: async overlay => mountOverlay(overlay),
-  openLayers: (dataFolder, trash) => new LayerFolders(join(dataFolder, 'layers'), trash),
+  openLayers: (dataFolder, trash) => new UnpackedLayers(dataFolder, trash),
 }
 
 /** Opens a driver on a data folder, making its folders where they are missing. Call `sweep` before all else. */
@@ -90,9 +88,9 @@ export class OverlaySnapshotter implements Snapshotter {
     return (await this.#isWhole(id)) ? diskUsage(this.#upper(id)) : 0
   }
 
-  async addLayer(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void> {
+  async addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void> {
     if (!(await this.hasLayer(diffId))) return this.#parts.layers.add(diffId, tar, verify)
-    await finished(tar.resume())
+    for await (const _ of tar);
     await verify()
   }
 
@@ -111,7 +109,7 @@ export class OverlaySnapshotter implements Snapshotter {
         await snapshots.make(id, diffIds, async folder => makeWritable(folder, lower[0]))
         undo.defer(() => trash.discard(snapshots.pathOf(id)))
       }
-      await snapshots.checkLayers(id, diffIds)
+      await snapshots.keepLayers(id, diffIds)
       await this.#ensureMount(id, lower)
       undo.move()
       return { id, rootfs: snapshots.rootfsOf(id) }

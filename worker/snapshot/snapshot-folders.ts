@@ -53,7 +53,7 @@ export class SnapshotFolders {
       // Few and small: one by one they take less time than one turn of the event loop each.
       for (const path of ['', 'rootfs']) mkdirSync(join(temporary, path), { mode: 0o700 })
       await fill(temporary)
-      writeFileSync(join(temporary, 'layers.json'), JSON.stringify({ layers: diffIds }))
+      writeLayers(temporary, diffIds)
       await rename(temporary, this.pathOf(id))
     } catch (error) {
       throw asKernelError(error, `make ${temporary}`)
@@ -61,16 +61,20 @@ export class SnapshotFolders {
     undo.move()
   }
 
-  /** A snapshot keeps its layers for life: another list for the same id is a fault of the caller. */
-  async checkLayers(id: string, diffIds: readonly Digest[]): Promise<void> {
+  /**
+   * A snapshot keeps its layers for life: another list for the same id is a fault of the caller. A list that a power cut
+   * tore is written again, since without it no layer of this host is safe to remove.
+   */
+  async keepLayers(id: string, diffIds: readonly Digest[]): Promise<void> {
     const layers = await this.layersOf(id)
-    if (!layers || layers.join() === diffIds.join()) return
+    if (!layers) return writeLayers(this.pathOf(id), diffIds)
+    if (layers.join() === diffIds.join()) return
     throw new SlipwayError('internal', `Snapshot ${id} lies over other layers: remove it before it is made anew.`)
   }
 
   /**
    * What a snapshot lies over, bottom first. Not written through to the disk: after a power cut it may be torn
-   * (undefined), and whoever prepares the snapshot knows best.
+   * (undefined) until the snapshot is prepared again, whose caller knows.
    */
   async layersOf(id: string): Promise<Digest[] | undefined> {
     try {
@@ -111,5 +115,13 @@ export class SnapshotFolders {
   async sweep(): Promise<void> {
     const halfMade = (await readdir(this.#folder)).filter(name => name.startsWith('.new-'))
     for (const name of halfMade) await this.#trash.removeSoon(join(this.#folder, name))
+  }
+}
+
+function writeLayers(folder: string, diffIds: readonly Digest[]): void {
+  try {
+    writeFileSync(join(folder, 'layers.json'), JSON.stringify({ layers: diffIds }))
+  } catch (error) {
+    throw asKernelError(error, `write in ${folder}`)
   }
 }

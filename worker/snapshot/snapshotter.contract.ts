@@ -12,7 +12,6 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -27,9 +26,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Digest, digestFromHex } from '#shared/digest.ts'
-import { lgetxattr, llistxattr, lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
+import { viewOf } from '#test/support/tree-view.ts'
+import { lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
 import { packLayer } from '#worker/layer/pack.ts'
-import { isKeptXattr } from '#worker/layer/tree-writer.ts'
 import type { Snapshotter } from './snapshotter.ts'
 
 interface TestLayer {
@@ -88,27 +87,6 @@ function changeMuch(root: string): void {
 
 /** cap_net_raw+ep, as setcap writes it (linux/capability.h, VFS_CAP_REVISION_2). */
 const CAPABILITY = Buffer.from('0100000200200000000000000000000000000000', 'hex')
-
-/** All that can be seen of a tree, a line an entry. */
-function viewOf(root: string): string {
-  const names = readdirSync(root, { recursive: true, encoding: 'utf8' }).sort()
-  const inodes = new Map<bigint, string>()
-  return names
-    .map(name => {
-      const at = join(root, name)
-      const stat = lstatSync(at, { bigint: true })
-      if (!inodes.has(stat.ino)) inodes.set(stat.ino, name)
-      const same = stat.isDirectory() ? '' : inodes.get(stat.ino)
-      const text = stat.isFile() ? readFileSync(at, 'utf8') : stat.isSymbolicLink() ? readlinkSync(at) : ''
-      const attributes = llistxattr(at)
-        .filter(isKeptXattr)
-        .sort()
-        .map(key => `${key}=${lgetxattr(at, key)?.toString('hex')}`)
-      const kind = stat.isFile() ? `file ${stat.size}` : 'other'
-      return [`/${name} ${kind}`, stat.mode, stat.uid, stat.gid, stat.mtimeNs, same, text, ...attributes].join(' ')
-    })
-    .join('\n')
-}
 
 /** Every name below a folder. */
 const namesIn = async (folder: string) =>
@@ -292,6 +270,22 @@ export function describeSnapshotter(
       expect((await other.layers()).toSorted()).toEqual(before.filter(diffId => diffId !== left.diffId).toSorted())
       await other.addLayer(left.diffId, stream(left.tar), good)
       expect(await other.hasLayer(left.diffId)).toBe(true)
+    })
+
+    test('a list of layers that a power cut tore is written again when its snapshot is prepared', async () => {
+      const { tar, diffId } = layerOf({ torn: 'torn' })
+      await snapshots.addLayer(diffId, stream(tar), good)
+      const { rootfs } = await snapshots.prepare('torn', [diffId])
+      writeFileSync(join(rootfs, 'mine'), 'mine')
+      writeFileSync(join(folder, 'snapshots/torn/layers.json'), '')
+      const others = new Set((await snapshots.layers()).filter(layer => layer !== diffId))
+      const sweep = async () => (await open(folder)).sweepLayers(others, Date.now() + 60_000)
+      expect(await sweep()).toEqual([])
+      await snapshots.prepare('torn', [diffId])
+      expect(await sweep()).toEqual([])
+      expect(readFileSync(join(rootfs, 'mine'), 'utf8')).toBe('mine')
+      await snapshots.remove('torn')
+      expect(await sweep()).toEqual([diffId])
     })
 
     test('another agent finds everything: layers, mounted snapshots, and what was written', async () => {

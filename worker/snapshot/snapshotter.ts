@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream'
 import type { Digest } from '#shared/digest.ts'
 
 /**
@@ -14,7 +13,7 @@ export interface Snapshotter {
    * its rejection discards the layer. Whole or not at all; a layer that is there already is kept and the tar drained.
    * Errors: `layer.invalid` (an entry leaves the layer's root), `host.disk-full`.
    */
-  addLayer(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void>
+  addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void>
   /** Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. */
   prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot>
   /**

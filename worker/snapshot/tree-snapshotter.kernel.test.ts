@@ -1,28 +1,68 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { makeDiskFile, mountDisk, unmountDisk } from '#test/support/disks.ts'
+import { describeFullDisk } from './full-disk.contract.ts'
 import { describeSnapshotter } from './snapshotter.contract.ts'
 import { BTRFS, openTreeSnapshotter, VFS } from './tree-snapshotter.ts'
 
+const openVfs = (folder: string) => openTreeSnapshotter(folder, VFS)
+const openBtrfs = (folder: string) => openTreeSnapshotter(folder, BTRFS)
+
+let folder: string
 let disk: string
 beforeAll(() => {
-  disk = mkdtempSync('/var/tmp/slipway-btrfs-')
-  const image = `${disk}.img`
-  writeFileSync(image, '')
-  truncateSync(image, 512 * 1024 * 1024)
-  execFileSync('mkfs.btrfs', ['-q', image])
-  execFileSync('mount', ['-o', 'loop', image, disk])
+  folder = mkdtempSync('/var/tmp/slipway-trees-')
+  disk = join(folder, 'disk')
+  makeDiskFile(`${disk}.img`, 'btrfs', 512)
+  mountDisk(`${disk}.img`, disk)
 })
-afterAll(() => {
-  execFileSync('umount', [disk])
-  rmSync(disk, { recursive: true })
-  rmSync(`${disk}.img`)
+afterAll(async () => {
+  await unmountDisk(disk)
+  rmSync(folder, { recursive: true })
 })
 
-describeSnapshotter('vfs', folder => openTreeSnapshotter(folder, VFS))
-describeSnapshotter(
-  'btrfs',
-  folder => openTreeSnapshotter(folder, BTRFS),
-  () => mkdtempSync(join(disk, 'data-')),
-)
+describeSnapshotter('vfs', openVfs)
+describeSnapshotter('btrfs', openBtrfs, () => mkdtempSync(join(disk, 'data-')))
+describeFullDisk('vfs', openVfs, 'ext4')
+describeFullDisk('btrfs', openBtrfs, 'btrfs')
+
+test('changes that nobody reads any more go at the next start; the snapshot stays', async () => {
+  const data = join(folder, 'data')
+  const snapshots = await openVfs(data)
+  const { rootfs } = await snapshots.prepare('one', [])
+  const changes = join(data, 'snapshots/one/changes-0')
+  mkdirSync(changes)
+  const next = await openVfs(data)
+  await next.sweep()
+  await next.settled()
+  expect(existsSync(changes)).toBe(false)
+  expect(existsSync(rootfs)).toBe(true)
+  await next.remove('one')
+})
+
+/** Makes a folder at the end of a path that is longer than the kernel takes, and a subvolume in it. */
+const DEEP = `
+  for (1..30) { mkdir('d' x 200) or die; chdir('d' x 200) or die }
+  exec('btrfs', 'subvolume', 'create', 'deepest')`
+
+test('subvolumes that a container made go with its snapshot: nested, read-only, of any name and depth', async () => {
+  const snapshots = await openBtrfs(join(disk, 'nested'))
+  await snapshots.sweep()
+  const subvolumes = () => execFileSync('btrfs', ['subvolume', 'list', disk], { encoding: 'utf8' }).split('\n').length
+  const { rootfs } = await snapshots.prepare('one', [])
+  const before = subvolumes()
+  const make = (script: string) =>
+    execFileSync('sh', ['-ec', script], { cwd: rootfs, stdio: ['ignore', 'ignore', 'pipe'] })
+  make('mkdir a; btrfs subvolume create a/outer; mkdir a/outer/b; btrfs subvolume create a/outer/b/inner')
+  make('echo x > a/outer/file; btrfs subvolume snapshot -r a/outer frozen')
+  make('btrfs subvolume create "$(printf \'x\\377\')"')
+  make('for name in $(seq 70); do btrfs subvolume create many-$name; done')
+  expect(subvolumes() - before).toBe(74)
+  // Last, for the program that counts cannot say its path.
+  execFileSync('perl', ['-e', DEEP], { cwd: rootfs, stdio: ['ignore', 'ignore', 'pipe'] })
+  await snapshots.remove('one')
+  expect(subvolumes()).toBe(before - 1)
+  expect(readdirSync(join(disk, 'nested/trash'))).toEqual([])
+})

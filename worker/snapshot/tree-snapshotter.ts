@@ -1,7 +1,5 @@
-import { mkdir, realpath, rename, stat } from 'node:fs/promises'
+import { mkdir, readdir, realpath, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
-import { finished } from 'node:stream/promises'
 import type { Digest } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { createSubvolume, removeWithSubvolumes, snapshotSubvolume } from '#worker/host/btrfs.ts'
@@ -16,6 +14,9 @@ import { SnapshotFolders } from './snapshot-folders.ts'
 import type { Changes, Snapshot, SnapshotInfo, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
 import { writeTreeChanges } from './tree-changes.ts'
+
+/** What a snapshot changed, in overlay's form, for as long as somebody reads it. */
+const CHANGES = 'changes-'
 
 /** Plain folders and copies: works everywhere, and shares blocks where the filesystem can. */
 export const VFS: TreeKind = {
@@ -94,9 +95,9 @@ export class TreeSnapshotter implements Snapshotter {
     return bases.with(diffIds, async base => Math.max(0, bytes - (await diskUsage(base))))
   }
 
-  async addLayer(diffId: Digest, tar: Readable, verify: () => Promise<void>): Promise<void> {
+  async addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void> {
     if (!(await this.hasLayer(diffId))) return this.#parts.layers.add(diffId, tar, verify)
-    await finished(tar.resume())
+    for await (const _ of tar);
     await verify()
   }
 
@@ -116,7 +117,7 @@ export class TreeSnapshotter implements Snapshotter {
         await bases.with(diffIds, base => snapshots.make(id, diffIds, folder => kind.copy(base, join(folder, 'tree'))))
         undo.defer(() => trash.discard(snapshots.pathOf(id)))
       }
-      await snapshots.checkLayers(id, diffIds)
+      await snapshots.keepLayers(id, diffIds)
       const target = snapshots.rootfsOf(id)
       if (!(await this.#isMounted(id))) bindMount({ source: this.#tree(id), target, isReadOnly: false })
       undo.move()
@@ -174,6 +175,13 @@ export class TreeSnapshotter implements Snapshotter {
     const { trash, snapshots, bases, layers } = this.#parts
     await trash.sweep() // First, so that what follows is not found there once more.
     for (const part of [snapshots, bases, layers]) await part.sweep()
+    for (const id of await snapshots.ids()) await this.#sweepChanges(snapshots.pathOf(id))
+  }
+
+  /** A reader of changes that was killed leaves them in a snapshot that lives on. */
+  async #sweepChanges(snapshot: string): Promise<void> {
+    const left = (await readdir(snapshot)).filter(name => name.startsWith(CHANGES))
+    for (const name of left) await this.#parts.trash.removeSoon(join(snapshot, name))
   }
 
   /** Resolves when all layers are known to be on the disk and all removals have ended; nothing needs to wait for it. */
@@ -204,9 +212,8 @@ export class TreeSnapshotter implements Snapshotter {
     if (!diffIds || !(await this.#isWhole(id))) {
       throw new SlipwayError('internal', `There is no snapshot ${id} whose changes could be read.`)
     }
-    const upper = join(snapshots.pathOf(id), `changes-${this.#count++}`)
+    const upper = join(snapshots.pathOf(id), `${CHANGES}${this.#count++}`)
     await using undo = new AsyncDisposableStack()
-    await trash.remove(upper) // A crash may have left one of that name.
     undo.defer(() => trash.discard(upper))
     await bases
       .with(diffIds, base => writeTreeChanges(this.#tree(id), base, upper))
