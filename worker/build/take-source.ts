@@ -25,7 +25,8 @@ export async function takeSource(
       return extractContext(addAbortSignal(signal, upload), into, limits)
     }
     case 'url': {
-      log.write('step', `fetching ${source.url}`)
+      const { origin, pathname } = new URL(source.url) // A query may have a token in it.
+      log.write('step', `fetching ${origin}${pathname}`)
       return fetchTar(source.url, source.sha256, { file: join(folder, 'source.tar'), into, limits, signal })
     }
     case 'git': {

@@ -239,13 +239,12 @@ test('git is nobody and gains nothing; a cancel ends it and whatever it started'
   const running = () => execFileSync('sh', ['-c', 'cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " "']).toString()
   try {
     const cancel = new AbortController()
-    const attempt = fetchGit(
-      { url: `http://127.0.0.1:${port}/x.git`, submodules: false },
-      {
-        ...{ folder: join(folder, 'git'), into: folder, secret: undefined, limits: LIMITS, signal: cancel.signal },
-        ...{ requireRoom: () => {}, onStep: () => {}, onCommit: () => {} },
-      },
-    )
+    const stalledSource = { url: `http://127.0.0.1:${port}/x.git`, submodules: false }
+    const options = (signal: AbortSignal) => ({
+      ...{ folder: join(folder, 'git'), into: folder, secret: undefined, limits: LIMITS, signal },
+      ...{ requireRoom: () => {}, onStep: () => {}, onCommit: () => {} },
+    })
+    const attempt = fetchGit(stalledSource, options(cancel.signal))
     expect(await waitUntil(async () => running().includes(`remote-http http://127.0.0.1:${port}`), 10_000)).toBe(true)
     const [pid = ''] = readdirSync('/proc').filter(name => isProgram(name, `127.0.0.1:${port}`, 'git'))
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
@@ -254,6 +253,11 @@ test('git is nobody and gains nothing; a cancel ends it and whatever it started'
     expect(status).toMatch(/^CapBnd:\t0+$/m)
     cancel.abort()
     await expect(attempt).rejects.toThrow()
+    const late = fetchGit(stalledSource, { ...options(new AbortController().signal), deadlineMs: 300 })
+    await expect(late).rejects.toMatchObject({
+      code: 'source.fetch-failed',
+      message: expect.stringContaining('in time'),
+    })
     expect(await waitUntil(async () => !running().includes(`127.0.0.1:${port}`), 10_000)).toBe(true)
     expect(existsSync(join(folder, 'git'))).toBe(false)
   } finally {

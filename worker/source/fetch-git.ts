@@ -20,6 +20,8 @@ export interface GitFetch {
   secret: string | undefined
   limits: TarLimits
   signal: AbortSignal
+  /** For all of it; left out: half an hour. */
+  deadlineMs?: number
   /** Before each repository. Throws where the disk is full. */
   requireRoom(): void
   onStep(text: string): void
@@ -27,6 +29,7 @@ export interface GitFetch {
   onCommit(commit: string): void
 }
 
+const FETCH_MS = 30 * 60_000
 const MAX_DEPTH = 8
 const MAX_SUBMODULES = 200
 /** What `git archive` would leave out or fill in is as it is in a checkout. */
@@ -45,6 +48,16 @@ interface Repository {
  * link leads out of the folder. Errors: `source.fetch-failed`, `source.not-found`, `source.refused`, those of `extractContext`.
  */
 export async function fetchGit(source: GitSource, fetch: GitFetch): Promise<void> {
+  const deadline = AbortSignal.timeout(fetch.deadlineMs ?? FETCH_MS)
+  try {
+    await fetchAll(source, { ...fetch, signal: AbortSignal.any([fetch.signal, deadline]) })
+  } catch (cause) {
+    if (fetch.signal.aborted || !deadline.aborted) throw cause
+    throw new SlipwayError('source.fetch-failed', `${source.url} did not come in time.`, { cause })
+  }
+}
+
+async function fetchAll(source: GitSource, fetch: GitFetch): Promise<void> {
   await using undo = new AsyncDisposableStack()
   undo.defer(() => removeTree(fetch.folder))
   await mkdir(fetch.folder, { mode: 0o700 })

@@ -33,7 +33,7 @@ export async function fetchTar(url: string, sha256: string | undefined, fetch: T
   undo.defer(() => rm(file, { force: true }))
   const digest = await download(await answerOf(new URL(url), signal), file, signal)
   if (sha256 !== undefined && digest !== sha256) {
-    throw new SlipwayError('source.digest-mismatch', `${url} has SHA-256 ${digest}, not ${sha256}.`)
+    throw new SlipwayError('source.digest-mismatch', `The tar has SHA-256 ${digest}, not ${sha256}.`)
   }
   await extractContext(createReadStream(file, { signal }), into, limits)
 }
