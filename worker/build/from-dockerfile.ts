@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import type { BuildSpecOf, BuildWarning } from '#shared/domain/build.ts'
@@ -24,11 +25,12 @@ import { refuseOtherPlatform } from './base-image.ts'
 import { applyIgnoreFile, readDockerfile } from './build-context.ts'
 import type { BuildWork, SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
-import { mainContext, namedContexts, unpackContext } from './dockerfile-sources.ts'
+import { mainContext, namedContexts } from './dockerfile-sources.ts'
 import { epochOf } from './epoch.ts'
 import { type Draft, draftOf, EMPTY_DRAFT, withEpoch } from './image-draft.ts'
 import { once } from './once.ts'
 import { buildInstruction } from './stage-builder.ts'
+import { takeSource } from './take-source.ts'
 import { takeTriggers } from './triggers.ts'
 
 export interface DockerfileOptions {
@@ -46,7 +48,8 @@ export async function fromDockerfile(
 ): Promise<Draft> {
   const { ports, signal, log } = shared
   const context = join(shared.folder, 'context')
-  await unpackContext(spec.contextId, context, shared, api)
+  await mkdir(context, { mode: 0o755 })
+  await takeSource(spec.source, context, shared, api)
   const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
   const ignore = await applyIgnoreFile(context, spec.dockerfile, signal)
   const platform = new Map([...platformArgs(ports.architecture), ['TARGETSTAGE', spec.target ?? 'default'] as const])
