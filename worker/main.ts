@@ -5,11 +5,13 @@ import { join } from 'node:path'
 import { connect } from 'nats'
 import { pino } from 'pino'
 import { z } from 'zod'
+import { buildSecretsSchema } from '#shared/domain/build.ts'
 import type { HostFacts } from '#shared/domain/host.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
+import { unseal } from '#shared/seal.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
 import { createDiskKeeper } from './agent/disk-keeper.ts'
@@ -26,6 +28,7 @@ import { openContainerStream } from './execute/container-streams.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { cgroupVersion } from './host/cgroup.ts'
 import { openDiskReserve } from './host/disk-reserve.ts'
+import { openSealKeys } from './host/seal-keys.ts'
 import { openHost } from './main.host.ts'
 
 /** The agent of one host: root, outbound connections only. Containers outlive it. */
@@ -51,6 +54,8 @@ const environment = z
     SLIPWAY_DISK_LOW: z.coerce.number().min(0).max(100).default(75),
     /** What was used for less than this is not given up. */
     SLIPWAY_DISK_MIN_AGE: durationSchema.default('10m'),
+    /** What RUN may ask for where its build allows it, too: `network.host`, `security.insecure`, with commas. */
+    SLIPWAY_BUILDS_MAY: z.string().default(''),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -92,6 +97,7 @@ const host = await openHost(
 ).catch(giveUpWithoutStorage)
 const stopping = new AbortController()
 const { signal } = stopping
+const sealKeys = await openSealKeys(join(dataFolder, 'seal-keys.json'))
 const desired = await openDesiredCopy(join(dataFolder, 'desired.json'))
 const reporter = createReporter({
   api,
@@ -111,6 +117,8 @@ const builder = await openBuilder({
   folder: join(dataFolder, 'builds'),
   random: bytes => crypto.getRandomValues(bytes),
   network: () => desired.state()?.network,
+  entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
+  unseal: async sealed => buildSecretsSchema.parse(JSON.parse(await unseal(sealed, sealKeys.privateKey))),
 })
 const reconciler = createReconciler({
   ...{ ports: host, desired, reporter, log, builds: builder, random: Math.random },
@@ -120,7 +128,10 @@ const builds = createBuildRunner({ desired, reporter, build: builder.build, now:
 const disk = createDiskKeeper({
   ports: {
     ...{ images: host.images, snapshots: host.snapshots, containersFolder: host.containersFolder, dataFolder },
-    ...{ cachedSteps: builder.cache.list, removeCachedStep: builder.cache.remove },
+    cachedSteps: async () => [...(await builder.cache.list()), ...(await builder.cacheMounts.list())],
+    removeCachedStep: async (key: string) => {
+      if (!(await builder.cacheMounts.remove(key))) await builder.cache.remove(key)
+    },
   },
   reserve: openDiskReserve(dataFolder),
   marks: {
@@ -212,6 +223,7 @@ async function hostFacts(): Promise<HostFacts> {
     storage: host.storage,
     runtime: host.runtime.name,
     cgroup: cgroupVersion(),
+    sealKey: sealKeys.publicKey,
   }
 }
 

@@ -59,6 +59,11 @@ export const hostFactsSchema = z.object({
   storage: storageSchema.optional(),
   runtime: z.string(),
   cgroup: z.enum(['v1', 'v2']),
+  sealKey: z
+    .string()
+    .max(200)
+    .optional()
+    .meta({ description: 'Public key that secrets for this host are sealed with' }),
 })
 export type HostFacts = z.infer<typeof hostFactsSchema>
 

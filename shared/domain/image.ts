@@ -22,6 +22,7 @@ export const imageManifestSchema = z.object({
   mediaType: z.string().optional(),
   config: descriptorSchema,
   layers: z.array(descriptorSchema).max(1000),
+  annotations: z.record(z.string(), z.string()).optional(),
 })
 export type ImageManifest = z.infer<typeof imageManifestSchema>
 
@@ -42,6 +43,17 @@ export const imageDefaultsSchema = z.looseObject({
   StopSignal: z.string().optional(),
   /** Docker's extension: the shell of shell-form instructions. */
   Shell: z.array(z.string()).optional(),
+  /** Docker's extension; times in nanoseconds, 0 or none is "as usual". */
+  Healthcheck: z
+    .looseObject({
+      Test: z.array(z.string()).nullish(),
+      Interval: z.int().nullish(),
+      Timeout: z.int().nullish(),
+      StartPeriod: z.int().nullish(),
+      StartInterval: z.int().nullish(),
+      Retries: z.int().nullish(),
+    })
+    .nullish(),
   /** Docker's extension: instructions for whoever builds on this image. */
   OnBuild: z.array(z.string()).nullish(),
 })

@@ -3,9 +3,9 @@ import { rm } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { SlipwayError } from '#shared/errors.ts'
+import { type IgnoreRule, parseIgnoreFile, rulesAbout } from '../dockerfile/ignore-rules.ts'
 import { readFileInRoot } from '../host/rooted-fs.ts'
 import { bytesOf, latin1 } from './byte-paths.ts'
-import { type IgnoreRule, parseIgnoreFile, rulesAbout } from './ignore-rules.ts'
 
 const DOCKERFILE_LIMIT = 1024 * 1024
 export const CONTEXT_LIMITS = { maxBytes: 16 * 1024 ** 3, maxEntries: 1_000_000 }
@@ -19,21 +19,37 @@ export async function readDockerfile(context: string, path: string): Promise<str
   throw new SlipwayError('build.dockerfile-missing', message)
 }
 
+/** What leaves files out of a context. */
+export interface IgnoreFile {
+  file: string
+  rules: IgnoreRule[]
+}
+
 /** Between two pauses, in which everything else of this process goes on. */
 const MATCHES_AT_A_TIME = 20_000
 
 /**
  * Takes away what the ignore file leaves out: `<dockerfile>.dockerignore` if there is one, else `.dockerignore`
- * (Docker's build context reference). Nothing later can see it.
+ * (Docker's build context reference). Nothing later can see it. Returns the one that counted.
  */
-export async function applyIgnoreFile(context: string, dockerfile: string, signal: AbortSignal): Promise<void> {
+export async function applyIgnoreFile(
+  context: string,
+  dockerfile: string,
+  signal: AbortSignal,
+): Promise<IgnoreFile | undefined> {
   for (const file of [`${dockerfile}.dockerignore`, '.dockerignore']) {
     const text = await readFileInRoot(context, file, DOCKERFILE_LIMIT)
     if (!text) continue
     const rules = parseIgnoreFile(text.toString(), file)
-    await removeIgnored({ root: latin1(context), rules, pause: pauses(rules.length, signal) }, '', new Set())
-    return
+    await removeMatching(context, rules, signal)
+    return { file, rules }
   }
+  return undefined
+}
+
+/** Takes away all below a folder that the rules leave out. */
+export async function removeMatching(root: string, rules: readonly IgnoreRule[], signal: AbortSignal): Promise<void> {
+  await removeIgnored({ root: latin1(root), rules, pause: pauses(rules.length, signal) }, '', new Set())
 }
 
 function pauses(matchesEach: number, signal: AbortSignal): () => Promise<void> {

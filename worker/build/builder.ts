@@ -2,22 +2,32 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Digest } from '#shared/digest.ts'
-import type { BuildSpec, DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
-import type { Random } from '#shared/domain/ids.ts'
-import { toFault, unreachable } from '#shared/errors.ts'
+import {
+  type BuildSecrets,
+  type BuildWarning,
+  type DesiredBuild,
+  NO_SECRETS,
+  type ObservedBuild,
+} from '#shared/domain/build.ts'
+import type { BuildId, Random } from '#shared/domain/ids.ts'
+import { SlipwayError, toFault, unreachable } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
+import { unmountBelow } from '../host/mount.ts'
 import { removeTree } from '../host/remove-tree.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
+import { sentenceOf } from './advice.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
+import type { SharedWork } from './build-work.ts'
+import { type CacheMounts, openCacheMounts } from './cache-mounts.ts'
 import { fromContainer } from './from-container.ts'
-import { fromDockerfile } from './from-dockerfile.ts'
+import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
+import { once } from './once.ts'
 import { publishDraft } from './publish.ts'
-import type { SharedWork } from './stage-builder.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
 import { openTurns } from './turns.ts'
 
@@ -28,6 +38,10 @@ export interface BuilderOptions {
   /** For the cache and, while they run, a folder a build. */
   folder: string
   random: Random
+  /** Opens what the API sealed for this host. */
+  unseal(sealed: string): Promise<BuildSecrets>
+  /** What RUN steps may ask for on this host (`network.host`, `security.insecure`). */
+  entitlements: ReadonlySet<string>
   /** The host's network, as desired state has it. */
   network(): HostNetwork | undefined
 }
@@ -42,29 +56,49 @@ export interface Builder {
   /** When the oldest build that is not over began (Unix milliseconds): its layers may have no name yet. */
   busySince(): number | undefined
   readonly cache: StepCache
+  readonly cacheMounts: CacheMounts
 }
 
 /** Builds images on this host, from Dockerfiles layer by layer, from containers or from tars. Call it once: it removes what earlier builds left. */
 export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const { ports, folder, log } = options
   const workFolder = join(folder, 'work')
+  await unmountBelow(workFolder)
   await removeTree(workFolder)
   await mkdir(workFolder, { recursive: true, mode: 0o700 })
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
+  const cacheMounts = openCacheMounts(join(folder, 'cache-mounts'))
   const owned = new Set<string>()
   const held = new Set<string>()
   const pushes = openTurns()
   const running = workUnderWay(ports.clock.now)
 
-  const buildIn = async (wanted: DesiredBuild, buildLog: BuildLog, signal: AbortSignal): Promise<Digest> => {
+  const buildIn = async (
+    wanted: DesiredBuild,
+    buildLog: BuildLog,
+    told: { warnings: BuildWarning[]; commitIs(commit: string): void },
+    signal: AbortSignal,
+  ): Promise<Digest> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random, api } = options
-    const shared = { ports, cache, endpoints, owned, held, signal, log: buildLog, random, folder: own }
-    const draft = await draftOf(wanted.spec, shared, api)
+    const ofBuild = {
+      signal,
+      log: buildLog,
+      random,
+      folder: own,
+      secret: secretsOf(wanted.id, api),
+      commitIs: told.commitIs,
+    }
+    const shared = { ports, cache, cacheMounts, endpoints, owned, held, ...ofBuild }
+    const warn = (found: readonly BuildWarning[]) => {
+      for (const warning of found) buildLog.write('stderr', sentenceOf(warning))
+      told.warnings.push(...found)
+    }
+    const draft = await draftOf(wanted, shared, { ...options, warn })
     buildLog.write('step', 'exporting the image')
     return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, signal })
   }
@@ -74,21 +108,25 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     holds: id => held.has(id),
     busySince: running.since,
     cache,
+    cacheMounts,
     build: async (wanted, signal) => {
       const startedAt = ports.clock.now()
       const buildLog = openBuildLog(wanted.id, options.api, ports.clock)
+      const warnings: BuildWarning[] = []
       using _ = running.begin()
+      let commit: string | undefined
+      const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit })
       try {
         ports.requireRoom()
-        const imageDigest = await buildIn(wanted, buildLog, signal)
+        const imageDigest = await buildIn(wanted, buildLog, { warnings, commitIs: found => (commit = found) }, signal)
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', startedAt, finishedAt: ports.clock.now(), imageDigest }
+        return { state: 'succeeded', ...ended(), imageDigest, warnings }
       } catch (error) {
-        if (signal.aborted) return { state: 'canceled', startedAt, finishedAt: ports.clock.now() }
+        if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
         const fault = toFault(error)
         buildLog.write('stderr', fault.message)
-        return { state: 'failed', startedAt, finishedAt: ports.clock.now(), error: fault }
+        return { state: 'failed', ...ended(), error: fault, warnings }
       } finally {
         await buildLog.close()
       }
@@ -96,15 +134,32 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   }
 }
 
-function draftOf(spec: BuildSpec, shared: SharedWork, api: ControlPlane): Promise<Draft> {
+async function draftOf(
+  { spec }: DesiredBuild,
+  shared: SharedWork,
+  options: BuilderOptions & Pick<DockerfileOptions, 'warn'>,
+): Promise<Draft> {
+  const { api } = options
   switch (spec.kind) {
-    case 'dockerfile':
-      return fromDockerfile(spec, shared, api)
+    case 'dockerfile': {
+      const secrets = spec.sealed === undefined ? NO_SECRETS : await options.unseal(spec.sealed)
+      return fromDockerfile(spec, { ...shared, secrets }, options)
+    }
     case 'container':
       return fromContainer(spec, shared)
     case 'tar':
       return fromTar(spec, shared, api)
     default:
       return unreachable(spec)
+  }
+}
+
+/** Secrets by name, asked for once they are needed, and kept no longer than the build. */
+function secretsOf(id: BuildId, api: Pick<ControlPlane, 'buildSecrets'>): SharedWork['secret'] {
+  const asked = once((build: BuildId) => api.buildSecrets(build))
+  return async name => {
+    const value = (await asked(id))[name]
+    if (value !== undefined) return value
+    throw new SlipwayError('secret.not-found', `The build names no secret ${name}, or there is none.`)
   }
 }

@@ -3,48 +3,90 @@ import { mkdir, mkdtemp } from 'node:fs/promises'
 import { basename, dirname, join, posix } from 'node:path'
 import { SlipwayError } from '#shared/errors.ts'
 import { lgetxattr, lsetxattr } from '#worker/host/syscalls.ts'
+import { type ModeChange, parseMode } from '../dockerfile/file-mode.ts'
+import { type IgnoreRule, parseIgnoreFile, rulesAbout } from '../dockerfile/ignore-rules.ts'
+import type { CopyStep } from '../dockerfile/step.ts'
 import { removeTree } from '../host/remove-tree.ts'
 import { mkdirInRoot, resolveBytesInRoot } from '../host/rooted-fs.ts'
 import { type RunResult, runAny } from '../host/run.ts'
 import { isTar } from './archive.ts'
+import { removeMatching } from './build-context.ts'
 import { bytesOf, latin1, readable } from './byte-paths.ts'
-import type { Source } from './copy-sources.ts'
+import type { CopySource, Source } from './copy-sources.ts'
 import { type Owner, ownerOf } from './file-owner.ts'
-import type { CopyStep } from './interpret.ts'
 
 const COPY_MS = 15 * 60_000
 const ROOT = { uid: 0, gid: 0 }
 
+/** What of the sources stays behind. */
+export function excludesOf(step: Pick<CopyStep, 'excludes'>): IgnoreRule[] {
+  return parseIgnoreFile(step.excludes.join('\n'), '--exclude')
+}
+
 /**
  * Copies sources into a root filesystem as COPY and ADD do (Dockerfile reference, "COPY"). coreutils' cp does the
  * copying: it keeps modes, times, links, holes and attributes, and writes through no link of the destination.
- * `scratch` is a folder for archives that are unpacked on the way.
+ * `scratch` is a folder for what is unpacked or sorted out on the way. Sources with `isRemote` are unpacked only where the
+ * step says so of addresses.
  */
 export async function copyFiles(
   step: CopyStep,
-  sources: readonly Source[],
+  sources: readonly CopySource[],
   rootfs: string,
   scratch: string,
   signal: AbortSignal,
 ): Promise<void> {
   const owner = step.chown === undefined ? undefined : await ownerOf(step.chown, rootfs)
-  const target: Target = { rootfs, owner, chmod: step.chmod, signal }
+  const chmod = step.chmod === undefined ? undefined : parseMode(step.chmod)
+  const target: Target = { rootfs, owner, chmod, signal, excludes: excludesOf(step), scratch }
   if (sources.length > 1 && !step.to.endsWith('/')) {
     const message = `Several sources need a destination that ends in a slash: write ${step.to}/.`
     throw new SlipwayError('build.dockerfile-invalid', message)
   }
   for (const source of sources) {
-    if (source.isFolder) await copyFolder(source.path, step.to, target)
-    else if (step.unpacks && (await isTar(source.path, signal))) await unpackInto(source, step.to, target, scratch)
-    else await copyFile(source, step.to, target)
+    const to = await parentsIn(target, source, step.to)
+    const mayUnpack = step.unpacks === 'all' || (step.unpacks === 'local' && !source.isRemote)
+    if (source.isFolder) await copySelected(source.path, to, target)
+    else if (mayUnpack && (await isTar(source.path, signal))) await unpackInto(source, to, target)
+    else if (!isExcluded(basename(source.name), target)) await copyFile(source, to, target)
   }
 }
 
 interface Target {
   rootfs: string
   owner: Owner | undefined
-  chmod: number | undefined
+  chmod: ModeChange | undefined
+  excludes: readonly IgnoreRule[]
+  scratch: string
   signal: AbortSignal
+}
+
+function isExcluded(name: string, { excludes }: Target): boolean {
+  return rulesAbout(readable(name), excludes, new Set()).isIgnored
+}
+
+/** Where a source goes once the folders that it keeps are made, with the modes that they had. */
+async function parentsIn(target: Target, { parents, isFolder }: Source, to: string): Promise<string> {
+  for (const { path, mode } of parents) {
+    await mkdirInRoot(target.rootfs, posix.join(to, path), { ...(target.owner ?? ROOT), mode })
+  }
+  const last = parents.at(-1)
+  if (last === undefined) return to
+  return isFolder ? posix.join(to, last.path) : `${posix.join(to, last.path)}/`
+}
+
+/** A folder without what is excluded: that is taken out of a copy, so that the source stays whole for others. */
+async function copySelected(from: string, to: string, target: Target): Promise<void> {
+  if (target.excludes.length === 0) return copyFolder(from, to, target)
+  await mkdir(target.scratch, { recursive: true, mode: 0o700 })
+  const folder = await mkdtemp(join(target.scratch, 'selected-'))
+  try {
+    await copy(['-T', '--reflink=auto'], from, latin1(folder), target)
+    await removeMatching(folder, target.excludes, target.signal)
+    await copyFolder(latin1(folder), to, target)
+  } finally {
+    await removeTree(folder)
+  }
 }
 
 /** Latin-1, as all paths below. */
@@ -104,7 +146,8 @@ function adjust(from: string, to: string, target: Target): void {
   const capability = stat.isFile() ? lgetxattr(at, CAPABILITY) : undefined
   if (owner) lchownSync(at, owner.uid, owner.gid)
   // A change of owner takes set-user-ID and capabilities away, so they come second.
-  if (!stat.isSymbolicLink()) chmodSync(at, chmod ?? stat.mode & 0o7777)
+  const mode = stat.mode & 0o7777
+  if (!stat.isSymbolicLink()) chmodSync(at, chmod ? chmod(mode, stat.isDirectory()) : mode)
   if (capability) lsetxattr(at, CAPABILITY, capability)
   if (stat.isDirectory()) adjustContents(from, to, target)
 }
@@ -118,7 +161,8 @@ function adjustContents(from: string, to: string, target: Target): void {
 }
 
 /** GNU tar unpacks into a folder of its own, where it lets no entry out; from there cp takes it on. */
-async function unpackInto({ path, name }: Source, to: string, target: Target, scratch: string): Promise<void> {
+async function unpackInto({ path, name }: Source, to: string, target: Target): Promise<void> {
+  const { scratch } = target
   await mkdir(scratch, { recursive: true, mode: 0o700 })
   const folder = await mkdtemp(join(scratch, 'unpacked-'))
   const archive = openSync(bytesOf(path), 'r')
@@ -132,7 +176,7 @@ async function unpackInto({ path, name }: Source, to: string, target: Target, sc
       runOptions(target),
     )
     refuseFailure(result, `${readable(basename(name))} cannot be unpacked`)
-    await copyFolder(latin1(folder), to, target)
+    await copySelected(latin1(folder), to, target)
   } finally {
     closeSync(archive)
     await removeTree(folder)

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { digestSources, findSources } from './copy-sources.ts'
+import { findSources } from './copy-sources.ts'
+import { digestSources } from './digest-sources.ts'
 
 const never = new AbortController().signal
 
@@ -15,7 +16,8 @@ function folderWith(...files: readonly string[]) {
   return { root, [Symbol.dispose]: () => rmSync(root, { recursive: true }) }
 }
 
-const namesIn = (root: string, ...patterns: string[]) => findSources(root, patterns, 'here').map(({ name }) => name)
+const namesIn = (root: string, ...patterns: string[]) =>
+  findSources({ path: root, name: 'here' }, patterns).map(({ name }) => name)
 
 test('patterns go through folders, each in the order of its names', () => {
   using folder = folderWith('b/x.jar', 'a/y.jar', 'a/z.txt', '.hidden')
@@ -28,16 +30,31 @@ test('a source that is nowhere is named', () => {
   expect(() => namesIn(folder.root, 'a', 'b*')).toThrow('"b*" is not in here')
 })
 
+test('a source that is nowhere comes with what is near, or why it is left out', () => {
+  using folder = folderWith('src/main.ts', 'src/view.ts', 'package.json')
+  const root = {
+    path: folder.root,
+    name: 'here',
+    ignoredBy: (path: string) => (path === 'x.log' ? '.dockerignore' : undefined),
+  }
+  const find = (pattern: string) => () => findSources(root, [pattern])
+  expect(find('scr/main.ts')).toThrow('did you mean src')
+  expect(find('src/mian.ts')).toThrow('did you mean src/main.ts')
+  expect(find('src/*.js')).toThrow('src has main.ts, view.ts')
+  expect(find('nothing-like-it')).toThrow('it has package.json, src')
+  expect(find('x.log')).toThrow('.dockerignore leaves it out')
+})
+
 test('a link leads nowhere out of its root', () => {
   using folder = folderWith('etc/passwd')
   symlinkSync('/etc', join(folder.root, 'link'))
-  const [source] = findSources(folder.root, ['link/passwd'], 'here')
+  const [source] = findSources({ path: folder.root, name: 'here' }, ['link/passwd'])
   expect(source?.path).toBe(join(folder.root, 'etc/passwd'))
 })
 
 test('the digest is of names, modes and contents, whatever the times', async () => {
   using folder = folderWith('d/a', 'd/b')
-  const digest = () => digestSources(findSources(folder.root, ['d'], 'here'), never)
+  const digest = () => digestSources(findSources({ path: folder.root, name: 'here' }, ['d']), never)
   const before = await digest()
   utimesSync(join(folder.root, 'd/a'), 1, 1)
   expect(await digest()).toBe(before)
@@ -50,7 +67,7 @@ test('names that are not UTF-8 are told apart', async () => {
   const digests = [0xe8, 0xe9].map(async last => {
     const at = Buffer.concat([Buffer.from(`${folder.root}/caf`), Buffer.from([last])])
     writeFileSync(at, '')
-    const digest = await digestSources(findSources(folder.root, ['caf*'], 'here'), never)
+    const digest = await digestSources(findSources({ path: folder.root, name: 'here' }, ['caf*']), never)
     rmSync(at)
     return digest
   })

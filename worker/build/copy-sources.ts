@@ -1,46 +1,56 @@
-import { createHash, type Hash } from 'node:crypto'
-import { lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { lstatSync, readdirSync } from 'node:fs'
 import { posix } from 'node:path'
-import { SlipwayError } from '#shared/errors.ts'
-import { lgetxattr, llistxattr } from '#worker/host/syscalls.ts'
+import { hasMeta, segmentPattern } from '../dockerfile/glob.ts'
 import { resolveBytesInRoot } from '../host/rooted-fs.ts'
 import { bytesOf, latin1, readable } from './byte-paths.ts'
-import { hasMeta, segmentPattern } from './glob.ts'
+import { missingSource, type SourceRoot } from './missing-source.ts'
 
 /** A file or folder to copy: where it is on the host, and its name in its root. Latin-1 both, as `byte-paths` has it. */
 export interface Source {
   path: string
   name: string
   isFolder: boolean
+  /** Folders that are made in the destination to hold it, outermost first; none unless parents are kept. */
+  parents: Parent[]
 }
 
-const READ_BYTES = 256 * 1024
+export interface CopySource extends Source {
+  /** It came from an address. */
+  isRemote?: boolean
+}
+
+export interface Parent {
+  /** From the destination on. */
+  path: string
+  mode: number
+}
+
+/** Deeper trees and more matches are no work of a person. */
+const MATCHES_LIMIT = 1_000_000
 
 /**
- * What `patterns` name inside `root`: links followed, never out of it. Throws `build.source-not-found` for one that
- * names nothing. Cost: a listing of each folder that a pattern goes through.
+ * What `patterns` name inside `root`: links followed, never out of it; `**` is any number of folders. Throws
+ * `build.source-not-found` for one that names nothing, with what is there nearby. Cost: a listing of each folder that a
+ * pattern goes through.
  */
-export function findSources(root: string, patterns: readonly string[], where: string): Source[] {
+export function findSources(root: SourceRoot, patterns: readonly string[], keepsParents = false): Source[] {
   return patterns.flatMap(pattern => {
-    const found = expandPattern(latin1(root), latin1(posix.normalize(`/${pattern}`)))
-    if (found.length === 0) throw notFound(pattern, where)
-    return found
+    const found = expandPattern(latin1(root.path), latin1(posix.normalize(`/${pattern}`)))
+    if (found.length === 0) throw missingSource(root, pattern)
+    return keepsParents ? found.map(source => withParents(root.path, source, pattern)) : found
   })
-}
-
-function notFound(pattern: string, where: string): SlipwayError {
-  const message = `${JSON.stringify(pattern)} is not in ${where}: see the path, and what .dockerignore leaves out.`
-  return new SlipwayError('build.source-not-found', message, { facts: { source: pattern } })
 }
 
 function expandPattern(root: string, pattern: string): Source[] {
   let names = ['/']
-  for (const segment of pattern.split('/').filter(Boolean)) names = names.flatMap(name => children(root, name, segment))
-  return names.flatMap(name => {
+  for (const segment of pattern.split('/').filter(Boolean)) {
+    names = names.flatMap(name => (segment === '**' ? foldersBelow(root, name) : children(root, name, segment)))
+    if (names.length > MATCHES_LIMIT) names.length = MATCHES_LIMIT
+  }
+  return [...new Set(names)].flatMap(name => {
     const path = resolveBytesInRoot(root, name)
     const stat = lstatSync(bytesOf(path), { throwIfNoEntry: false })
-    return stat ? [{ path, name, isFolder: stat.isDirectory() }] : []
+    return stat ? [{ path, name, isFolder: stat.isDirectory(), parents: [] }] : []
   })
 }
 
@@ -50,54 +60,48 @@ function children(root: string, name: string, segment: string): string[] {
     return lstatSync(bytesOf(resolveBytesInRoot(root, child)), { throwIfNoEntry: false }) ? [child] : []
   }
   const matches = segmentPattern(readable(segment))
-  const folder = bytesOf(resolveBytesInRoot(root, name))
-  if (!matches || !lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) return []
-  return readdirSync(folder, 'latin1')
+  if (!matches) return []
+  return namesIn(root, name)
     .filter(child => matches([...readable(child)]))
-    .sort()
     .map(child => posix.join(name, child))
 }
 
-/** A digest of everything of the sources that a layer keeps, but for times and owners: a fresh checkout is no change. */
-export async function digestSources(sources: readonly Source[], signal: AbortSignal): Promise<string> {
-  const hash = createHash('sha256')
-  for (const { path, name } of sources) {
-    hash.update(`source ${JSON.stringify(name)}\n`)
-    await digestTree(hash, path, '', signal)
+function namesIn(root: string, name: string): string[] {
+  const folder = bytesOf(resolveBytesInRoot(root, name))
+  if (!lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) return []
+  return readdirSync(folder, 'latin1').sort()
+}
+
+/** The folder itself and all in it, links not followed: they could lead around in a circle. */
+function foldersBelow(root: string, name: string): string[] {
+  const found = [name]
+  for (const folder of found) {
+    if (found.length > MATCHES_LIMIT) break
+    for (const child of namesIn(root, folder)) {
+      const path = posix.join(folder, child)
+      if (lstatSync(bytesOf(posix.join(root, path)), { throwIfNoEntry: false })?.isDirectory()) found.push(path)
+    }
   }
-  return hash.digest('hex')
+  return found
 }
 
-async function digestTree(hash: Hash, path: string, inside: string, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted()
-  const stat = lstatSync(bytesOf(path))
-  hash.update(`${JSON.stringify(inside)} ${stat.mode.toString(8)} ${detail(path, stat)}${attributes(path)}\n`)
-  if (stat.isFile()) await digestFile(hash, path)
-  if (!stat.isDirectory()) return
-  for (const name of readdirSync(bytesOf(path), 'latin1').sort()) {
-    await digestTree(hash, posix.join(path, name), posix.join(inside, name), signal)
+/** The folders between the root, or `/./` in the pattern, and the source (Dockerfile reference, "COPY --parents"). */
+function withParents(root: string, source: Source, pattern: string): Source {
+  const pivot = pattern.indexOf('/./')
+  const before =
+    pivot < 0
+      ? 0
+      : posix
+          .normalize(`/${pattern.slice(0, pivot)}`)
+          .split('/')
+          .filter(Boolean).length
+  const segments = source.name.split('/').filter(Boolean)
+  const last = source.isFolder ? segments.length : segments.length - 1
+  const parents: Parent[] = []
+  for (let end = before + 1; end <= last; end++) {
+    const at = resolveBytesInRoot(latin1(root), segments.slice(0, end).join('/'))
+    const mode = lstatSync(bytesOf(at)).mode & 0o7777
+    parents.push({ path: readable(segments.slice(before, end).join('/')), mode })
   }
-}
-
-function detail(path: string, stat: Stats): string {
-  if (stat.isSymbolicLink()) return JSON.stringify(readlinkSync(bytesOf(path), 'latin1'))
-  return stat.isFile() ? String(stat.size) : String(stat.rdev)
-}
-
-function attributes(path: string): string {
-  const bytes = bytesOf(path)
-  return llistxattr(bytes)
-    .sort()
-    .map(name => ` ${name}=${lgetxattr(bytes, bytesOf(name))?.toString('hex')}`)
-    .join('')
-}
-
-async function digestFile(hash: Hash, path: string): Promise<void> {
-  await using file = await open(bytesOf(path), 'r')
-  const buffer = Buffer.alloc(READ_BYTES)
-  for (;;) {
-    const { bytesRead } = await file.read(buffer, 0, READ_BYTES, null)
-    if (bytesRead === 0) return
-    hash.update(buffer.subarray(0, bytesRead))
-  }
+  return { ...source, parents }
 }

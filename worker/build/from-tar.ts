@@ -6,10 +6,10 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import { plainTar } from '../layer/context.ts'
 import { packTar } from '../layer/pack.ts'
 import { CONTEXT_LIMITS } from './build-context.ts'
+import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
 import { annotated, type Draft, EMPTY_DRAFT, withStep } from './image-draft.ts'
 import { keepLayer } from './plain-layer.ts'
-import type { SharedWork } from './stage-builder.ts'
 import { withChanges } from './told-changes.ts'
 
 /**

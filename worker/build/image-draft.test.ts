@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { digestFromHex, digestOf } from '#shared/digest.ts'
 import { imageConfigSchema, MEDIA_TYPES } from '#shared/domain/image.ts'
+import { withConfig } from '../dockerfile/stage-state.ts'
 import { draftOf, EMPTY_DRAFT, imageOf, withState, withStep } from './image-draft.ts'
-import { withConfig } from './stage-state.ts'
 
 const digest = digestFromHex('a'.repeat(64))
 const descriptor = { mediaType: MEDIA_TYPES.layerGzip, digest, size: 4 }

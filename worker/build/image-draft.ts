@@ -7,7 +7,7 @@ import {
   MEDIA_TYPES,
 } from '#shared/domain/image.ts'
 import type { LayerSize, ResolvedImage } from '#shared/protocol/agent.ts'
-import { firstState, type StageState } from './stage-state.ts'
+import { firstState, type StageState } from '../dockerfile/stage-state.ts'
 import type { StepResult } from './step-cache.ts'
 
 /** An image as far as a stage has come. Never mutated. */
@@ -76,6 +76,11 @@ export function withStep(draft: Draft, result: StepResult, said: string, state =
   }
 }
 
+/** The image's own time where it is to be the same each time it is built (seconds since 1970). */
+export function withEpoch(draft: Draft, epoch: number | undefined): Draft {
+  return epoch === undefined ? draft : { ...draft, created: new Date(epoch * 1000).toISOString() }
+}
+
 /** What whoever made the last entry of history wanted to say of it. */
 export function annotated(draft: Draft, note: Pick<HistoryEntry, 'comment' | 'author'>): Draft {
   const last = draft.history.at(-1)
@@ -87,7 +92,11 @@ function entry(said: string, created: string | undefined, isEmpty: boolean): His
 }
 
 /** Manifest and configuration as the exact bytes that their digests are of (OCI image-spec 1.1). */
-export async function imageOf(draft: Draft, architecture: string): Promise<ResolvedImage & { texts: Texts }> {
+export async function imageOf(
+  draft: Draft,
+  architecture: string,
+  annotations: Readonly<Record<string, string>> = {},
+): Promise<ResolvedImage & { texts: Texts }> {
   const { state, created } = draft
   const config: ImageConfig = {
     ...(created === undefined ? {} : { created }),
@@ -109,6 +118,7 @@ export async function imageOf(draft: Draft, architecture: string): Promise<Resol
       size: Buffer.byteLength(configText),
     },
     layers: draft.layers,
+    ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
   }
   const manifestText = JSON.stringify(manifest)
   return {

@@ -1,5 +1,5 @@
 import { lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, posix } from 'node:path'
 import { resolveInRootSync } from '../host/rooted-fs.ts'
 import { setMtime } from '../host/set-mtime.ts'
 import { MOUNT_POINTS } from '../runtime/mount-points.ts'
@@ -13,12 +13,14 @@ export interface MountPoints {
 
 /**
  * Mount points are no change of the command's: those that are missing now are removed again, and folders that they were
- * made in have the time of before, unless the command changed something there too.
+ * made in have the time of before, unless the command changed something there too. `more` are paths that this command has
+ * mounts at.
  */
-export function watchMountPoints(rootfs: string): MountPoints {
-  const missing = [...MOUNT_POINTS.keys()]
-    .map(path => resolveInRootSync(rootfs, path, false))
-    .filter(at => mtimeOf(at) === undefined)
+export function watchMountPoints(rootfs: string, more: readonly string[] = []): MountPoints {
+  const paths = [...MOUNT_POINTS.keys(), ...more].map(path => posix.join('/', path))
+  // What is in a folder comes before it.
+  const all = new Set(paths.flatMap(withFolders).sort((a, b) => depth(b) - depth(a)))
+  const missing = [...all].map(path => resolveInRootSync(rootfs, path, false)).filter(at => mtimeOf(at) === undefined)
   const before = timesOf(new Set(missing.map(dirname)))
   let made = before
   return {
@@ -31,6 +33,14 @@ export function watchMountPoints(rootfs: string): MountPoints {
       for (const [folder, time] of untouched) if (mtimeOf(folder) !== undefined) setMtime(folder, time)
     },
   }
+}
+
+const depth = (path: string) => path.split('/').length
+
+/** A path and the folders that it is in, but for the root. */
+function withFolders(path: string): string[] {
+  const names = path.split('/').filter(Boolean)
+  return names.map((_, at) => `/${names.slice(0, at + 1).join('/')}`)
 }
 
 function timesOf(paths: Iterable<string>): Map<string, bigint> {

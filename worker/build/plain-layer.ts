@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs'
 import { rename } from 'node:fs/promises'
 import { decompress } from '../layer/decompress.ts'
 import type { PackedLayer } from '../layer/pack.ts'
-import type { SharedWork } from './stage-builder.ts'
+import type { SharedWork } from './build-work.ts'
 import type { StepResult } from './step-cache.ts'
 
 /**

@@ -33,7 +33,8 @@ export async function publishDraft(draft: Draft, { id, spec }: DesiredBuild, opt
   const { api, cache, log, ports, pushes } = options
   const over = new AbortController()
   const signal = AbortSignal.any([options.signal, over.signal])
-  const { texts, ...image } = await imageOf(draft, ports.architecture)
+  const annotations = spec.kind === 'dockerfile' ? spec.annotations : {}
+  const { texts, ...image } = await imageOf(draft, ports.architecture, annotations)
   const missing = draft.layers.length > 0 ? await api.missingBlobs(draft.layers) : []
   const push = async (blob: MissingBlob) => {
     signal.throwIfAborted()

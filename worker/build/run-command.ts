@@ -7,16 +7,18 @@ import type { Clock } from '#shared/ports/clock.ts'
 import type { LogLine } from '#shared/protocol/bus.ts'
 import { cgroupRoot } from '#worker/host/cgroup.ts'
 import { readFileInRoot } from '#worker/host/rooted-fs.ts'
+import type { RunStep } from '../dockerfile/step.ts'
 import { hostsFile } from '../execute/identity-files.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import { readLog } from '../runtime/logs.ts'
-import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
+import type { OciMount, OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
 import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
 
 import { withinDeadline } from './deadline.ts'
+import { withAround } from './insecure.ts'
 import { watchMountPoints } from './mount-points.ts'
 
 export interface Command {
@@ -25,7 +27,11 @@ export interface Command {
   env: string[]
   image: ImageDefaults
   rootfs: string
-  endpoint: Endpoint
+  /** Undefined without a network of its own. */
+  endpoint: Endpoint | undefined
+  mounts: readonly OciMount[]
+  network: RunStep['network']
+  security: RunStep['security']
   /** For the bundle and the log; removed by the caller. */
   folder: string
 }
@@ -57,10 +63,16 @@ async function runUntil(
   const { id, folder, rootfs, endpoint } = command
   const logPath = join(folder, 'log')
   await using undo = new AsyncDisposableStack()
-  const mountPoints = watchMountPoints(rootfs)
+  const mountPoints = watchMountPoints(
+    rootfs,
+    command.mounts.map(({ destination }) => destination),
+  )
   undo.defer(async () => mountPoints.remove())
-  undo.defer(() => ports.network.detach(id))
-  const { netns } = await ports.network.attach(id, endpoint, [])
+  let netns: string | undefined
+  if (endpoint) {
+    undo.defer(() => ports.network.detach(id))
+    netns = (await ports.network.attach(id, endpoint, [])).netns
+  }
   const config = await makeConfig(command, netns, ports)
   undo.defer(() => ports.runtime.delete(id))
   await ports.runtime.create(id, { config, path: folder, logPath, statePath: folder })
@@ -71,16 +83,16 @@ async function runUntil(
   return exitCodeOf(id, ports, over)
 }
 
-async function makeConfig(command: Command, netns: string, ports: HostPorts): Promise<OciRuntimeConfig> {
+async function makeConfig(command: Command, netns: string | undefined, ports: HostPorts): Promise<OciRuntimeConfig> {
   const { folder, rootfs, image } = command
   const files = {
     'resolv.conf': await ports.readResolvConf(),
-    hosts: hostsFile(command.endpoint.address, HOSTNAME),
+    hosts: hostsFile(command.endpoint?.address ?? '127.0.1.1', HOSTNAME),
   }
   await mkdir(folder, { recursive: true, mode: 0o700 })
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o644 })
   const accounts = async (path: string) => (await readFileInRoot(rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
-  return runtimeConfig({
+  const config = runtimeConfig({
     spec: { entrypoint: command.args, command: [], env: [], resources: {}, isReadOnly: false },
     // The image's settings come last: they win over ARGs of the same name.
     image: { ...image, Env: [...command.env, ...(image.Env ?? [])] },
@@ -93,6 +105,7 @@ async function makeConfig(command: Command, netns: string, ports: HostPorts): Pr
     seccomp: seccompFor(ports.seccomp, ports.architecture, DEFAULT_CAPABILITIES),
     maxOpenFiles: ports.maxOpenFiles,
   })
+  return withAround(config, command)
 }
 
 /** Until the command has ended and every line was read. */

@@ -1,47 +1,29 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Digest } from '#shared/digest.ts'
-import { type ContainerId, newId, type Random } from '#shared/domain/ids.ts'
+import { type ContainerId, newId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import type { HostPorts } from '../execute/ports.ts'
+import type { Instruction } from '../dockerfile/instruction.ts'
+import { interpret } from '../dockerfile/interpret.ts'
+import type { Scope } from '../dockerfile/scope.ts'
+import type { CopyStep, RunStep } from '../dockerfile/step.ts'
 import { mkdirInRoot } from '../host/rooted-fs.ts'
 import { packLayer } from '../layer/pack.ts'
-import type { Snapshot } from '../snapshot/snapshotter.ts'
-import type { openBuildEndpoints } from './build-endpoints.ts'
-import type { BuildLog } from './build-log.ts'
-import { copyFiles } from './copy-files.ts'
-import { digestSources, findSources, type Source } from './copy-sources.ts'
-import type { Instruction } from './dockerfile.ts'
+import { type BuildWork, takeSnapshot } from './build-work.ts'
+import { clampTimes } from './clamp-times.ts'
+import { copyFiles, excludesOf } from './copy-files.ts'
+import { type CopySource, findSources } from './copy-sources.ts'
+import { digestSources } from './digest-sources.ts'
 import { ownerOf } from './file-owner.ts'
 import { type Draft, withState, withStep } from './image-draft.ts'
-import { type CopyStep, interpret, type Scope, type Step } from './interpret.ts'
+import { type Linked, linkedTo, makeLinkedFolders } from './linked-copy.ts'
 import { runCommand } from './run-command.ts'
-import { type StepCache, type StepResult, stepKey } from './step-cache.ts'
+import { openMounts } from './run-mounts.ts'
+import { openMaskedLog } from './secret-mask.ts'
+import { givenSources } from './source-folders.ts'
+import { type StepResult, stepKey } from './step-cache.ts'
 import { placed, withoutHostPaths } from './step-fault.ts'
 import { type FileStep, stepInputs } from './step-inputs.ts'
-
-/** What all of one build shares. */
-export interface SharedWork {
-  ports: HostPorts
-  cache: StepCache
-  log: BuildLog
-  endpoints: ReturnType<typeof openBuildEndpoints>
-  random: Random
-  /** Ids that this agent's builds own: what else is on the host without an owner is removed. */
-  owned: Set<string>
-  /** Containers that stand still for a build: they are left so. */
-  held: Set<string>
-  /** This build's own folder. */
-  folder: string
-  signal: AbortSignal
-}
-
-/** For the steps of a Dockerfile; the unpacked context is at `context` of the build's folder. */
-export interface BuildWork extends SharedWork {
-  isCacheUsed: boolean
-  /** The layers of what COPY --from names, built or pulled before. */
-  layersOf(from: string): Promise<Digest[]>
-}
 
 /** One instruction on top of what is there: its file changes become one layer. `label` is its place, as `[2/5]`. */
 export async function buildInstruction(
@@ -66,8 +48,10 @@ export async function buildInstruction(
   }
 }
 
-function sentenceOf({ keyword, flags, text }: Instruction): string {
-  return [keyword, ...flags.map(({ name, value }) => `--${name}=${value}`), text].join(' ')
+function sentenceOf({ keyword, flags, text, heredocs }: Instruction): string {
+  const written = flags.map(({ name, value }) => (value === undefined ? `--${name}` : `--${name}=${value}`))
+  const bodies = heredocs.map(document => `\n${document.text}${document.name}`)
+  return [keyword, ...written, text].join(' ') + bodies.join('')
 }
 
 async function buildFileStep(
@@ -77,94 +61,112 @@ async function buildFileStep(
   said: string,
   label: string,
 ): Promise<Draft> {
-  await using undo = new AsyncDisposableStack()
-  const local = step.kind === 'copy' && step.from === undefined ? localSources(work, step) : undefined
-  const key = stepKey(stepInputs(draft, step, await contentOf(work, step, local)))
+  if (step.kind === 'run') refuseForbidden(work, step)
+  const given = step.kind === 'copy' ? await givenSources(work, step) : []
+  const linked = step.kind === 'copy' && step.isLinked ? await linkedTo(work, draft, step) : undefined
+  const content = step.kind === 'copy' ? await contentOf(work, step, given) : undefined
+  const key = stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch }))
   const known = work.isCacheUsed ? await work.cache.find(key) : undefined
-  work.log.write('step', `${known ? 'CACHED ' : ''}${label} ${said}`)
-  const result = known ?? (await makeLayer(work, draft, step, local ?? (await sourcesOf(work, step, undo))))
+  const shown = said.split('\n', 1)[0] ?? ''
+  work.log.write('step', `${known ? 'CACHED ' : ''}${label} ${shown}`)
+  const result = known ?? (await makeLayer(work, draft, step, { given, linked }))
   if (!known) await work.cache.keep(key, result)
   return withStep(draft, result, said, step.kind === 'folder' ? step.state : draft.state)
 }
 
-/** What a step copies, and the folder of the host that it is in. */
-interface Sources {
-  root: string
-  found: Source[]
+function refuseForbidden({ allowed }: BuildWork, { network, security }: RunStep): void {
+  const asked = [network === 'host' ? 'network.host' : '', security === 'insecure' ? 'security.insecure' : '']
+  const missing = asked.find(name => name !== '' && !allowed.has(name))
+  if (missing === undefined) return
+  const message = `This step asks for ${missing}: the build has to allow it ("allow"), and so has the host (SLIPWAY_BUILDS_MAY).`
+  throw new SlipwayError('build.not-allowed', message, { facts: { missing } })
 }
 
-function localSources(work: BuildWork, step: CopyStep): Sources {
-  const root = join(work.folder, 'context')
-  return { root, found: findSources(root, step.sources, 'the build context') }
-}
-
-async function contentOf(work: BuildWork, step: FileStep, local: Sources | undefined): Promise<unknown> {
-  if (local) return digestSources(local.found, work.signal)
+async function contentOf(work: BuildWork, step: CopyStep, given: readonly CopySource[]): Promise<unknown> {
+  const digest = given.length > 0 ? await digestSources(given, work.signal, excludesOf(step)) : undefined
+  const isContext = (await work.contextOf(step.from)) !== undefined
   // A stage's layers say what is in it, without reading it.
-  return step.kind === 'copy' && step.from !== undefined ? work.layersOf(step.from) : undefined
+  return { digest, layers: isContext || step.from === undefined ? undefined : await work.layersOf(step.from) }
 }
 
-async function sourcesOf(work: BuildWork, step: FileStep, undo: AsyncDisposableStack): Promise<Sources> {
-  if (step.kind !== 'copy' || step.from === undefined) return { root: work.folder, found: [] }
+/** The folder of the host that the sources of another stage or image are in, and all sources. */
+async function allSources(work: BuildWork, step: CopyStep, given: CopySource[], undo: AsyncDisposableStack) {
+  if (step.from === undefined || (await work.contextOf(step.from))) return { root: work.folder, found: given }
   const { rootfs } = await takeSnapshot(work, await work.layersOf(step.from), undo)
-  return { root: rootfs, found: findSources(rootfs, step.sources, step.from) }
+  const found = findSources({ path: rootfs, name: step.from }, step.sources, step.keepsParents)
+  return { root: rootfs, found: [...found, ...given] }
 }
 
-/** Mounted and owned until `undo` runs; it is removed then, unless its writable layer became a layer. */
-async function takeSnapshot(work: BuildWork, layers: readonly Digest[], undo: AsyncDisposableStack): Promise<Snapshot> {
-  const id = `build-${newId<ContainerId>(work.random)}`
-  work.owned.add(id)
-  undo.defer(() => void work.owned.delete(id))
-  undo.defer(() => work.ports.snapshots.remove(id))
-  return work.ports.snapshots.prepare(id, layers)
+interface Material {
+  given: CopySource[]
+  linked: Linked | undefined
 }
 
 /** Does the step in a snapshot and keeps what changed: as a gzipped blob to upload, and as a layer to build on. */
-async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, sources: Sources): Promise<StepResult> {
-  const { snapshots, clock } = work.ports
+async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, material: Material): Promise<StepResult> {
   await using undo = new AsyncDisposableStack()
-  const snapshot = await takeSnapshot(work, draft.diffIds, undo)
-  await doStep(work, draft, step, sources.found, snapshot.rootfs).catch((error: unknown) => {
-    throw withoutHostPaths(error, [snapshot.rootfs, sources.root, work.folder])
-  })
-  await snapshots.unmount(snapshot.id)
-  const path = join(work.folder, `${snapshot.id}.tar.gz`)
+  const sources = step.kind === 'copy' ? await allSources(work, step, material.given, undo) : undefined
+  const below: Digest[] = material.linked ? [] : draft.diffIds
+  const snapshot = await takeSnapshot(work, below, undo)
+  try {
+    if (step.kind === 'folder') {
+      const owner = await ownerOf(step.user, snapshot.rootfs)
+      await mkdirInRoot(snapshot.rootfs, step.path, { ...owner, mode: 0o755 })
+    } else if (step.kind === 'run') await doRun(work, draft, step, snapshot.rootfs)
+    else await doCopy(work, step, sources?.found ?? [], snapshot.rootfs, material.linked)
+  } catch (error) {
+    throw withoutHostPaths(error, [snapshot.rootfs, sources?.root ?? work.folder, work.folder])
+  }
+  return await packed(work, snapshot.id, undo)
+}
+
+async function doCopy(
+  work: BuildWork,
+  step: CopyStep,
+  sources: readonly CopySource[],
+  rootfs: string,
+  linked: Linked | undefined,
+): Promise<void> {
+  if (linked) await makeLinkedFolders(linked, rootfs)
+  const owner = linked?.owner
+  const chown = owner ? `${owner.uid}:${owner.gid}` : step.chown
+  await copyFiles({ ...step, chown }, sources, rootfs, join(work.folder, 'unpacked'), work.signal)
+}
+
+async function packed(work: BuildWork, id: string, undo: AsyncDisposableStack): Promise<StepResult> {
+  const { snapshots, clock } = work.ports
+  await snapshots.unmount(id)
+  const path = join(work.folder, `${id}.tar.gz`)
   undo.defer(() => rm(path, { force: true }))
-  const { upper, lower } = undo.use(await snapshots.openChanges(snapshot.id))
-  const { isEmpty, diffId, unpackedBytes, digest, size } = await packLayer(upper, { path, lower, signal: work.signal })
-  const created = new Date(clock.now()).toISOString()
+  const { upper, lower } = undo.use(await snapshots.openChanges(id))
+  if (work.epoch !== undefined) await clampTimes(upper, work.epoch, work.signal)
+  const layer = await packLayer(upper, { path, lower, signal: work.signal })
+  const { isEmpty, diffId, unpackedBytes, digest, size } = layer
+  const created = new Date(work.epoch === undefined ? clock.now() : work.epoch * 1000).toISOString()
   if (isEmpty) return { created }
-  await snapshots.adoptUpper(snapshot.id, diffId)
+  await snapshots.adoptUpper(id, diffId)
   await rename(path, work.cache.blobPath(digest))
   return { created, layer: { diffId, unpackedBytes, digest, size } }
 }
 
-async function doStep(work: BuildWork, draft: Draft, step: FileStep, sources: Source[], rootfs: string): Promise<void> {
-  if (step.kind === 'folder') {
-    await mkdirInRoot(rootfs, step.path, { ...(await ownerOf(step.user, rootfs)), mode: 0o755 })
-  } else if (step.kind === 'copy') await copyFiles(step, sources, rootfs, join(work.folder, 'unpacked'), work.signal)
-  else await doRun(work, draft, step, rootfs)
-}
-
-async function doRun(
-  work: BuildWork,
-  draft: Draft,
-  step: Extract<Step, { kind: 'run' }>,
-  rootfs: string,
-): Promise<void> {
+async function doRun(work: BuildWork, draft: Draft, step: RunStep, rootfs: string): Promise<void> {
   const id = newId<ContainerId>(work.random)
   const folder = join(work.folder, 'run', id)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await using undo = new AsyncDisposableStack()
-  const { endpoint } = undo.use(work.endpoints.take())
+  const endpoint = step.network === 'default' ? undo.use(work.endpoints.take()).endpoint : undefined
   work.owned.add(id)
   undo.defer(() => void work.owned.delete(id))
+  const { mounts, env } = await openMounts(work, step, undo)
+  const { args, network, security } = step
+  const command = { id, args, env: [...step.env, ...env], image: draft.state.config, rootfs, endpoint, folder }
+  const log = openMaskedLog(work.secrets, work.log.write)
   const exitCode = await runCommand(
-    { id, args: step.args, env: step.env, image: draft.state.config, rootfs, endpoint, folder },
+    { ...command, mounts, network, security },
     work.ports,
-    ({ stream, text }) => work.log.write(stream, text),
+    log.line,
     work.signal,
-  )
+  ).finally(log.close)
   if (exitCode === 0) return
   const message = `The command ended with exit code ${exitCode}: see the build's log.`
   throw new SlipwayError('build.step-failed', message, { facts: { exitCode } })

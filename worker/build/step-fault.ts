@@ -1,6 +1,6 @@
 import { SlipwayError } from '#shared/errors.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
-import type { Instruction } from './dockerfile.ts'
+import type { Instruction } from '../dockerfile/instruction.ts'
 
 /** What the step's own files or names lead to: no fault of the host. */
 const OF_ITS_FILES = new Set(['ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG', 'ENOTEMPTY', 'EEXIST'])

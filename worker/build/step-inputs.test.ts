@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { parseDockerfile } from './dockerfile.ts'
+import { parseDockerfile } from '../dockerfile/dockerfile.ts'
+import { interpret } from '../dockerfile/interpret.ts'
 import { EMPTY_DRAFT } from './image-draft.ts'
-import { interpret } from './interpret.ts'
 import { stepKey } from './step-cache.ts'
 import { stepInputs } from './step-inputs.ts'
 
@@ -13,7 +13,10 @@ function keyOf(text: string, given: Record<string, string> = {}): string {
   for (const instruction of dockerfile.stages[0]?.instructions ?? []) {
     const step = interpret(instruction, state, { dockerfile, given, globals: new Map() })
     if (step.kind === 'config') state = step.state
-    else key = stepKey(stepInputs({ ...EMPTY_DRAFT, state }, step, 'content'))
+    else
+      key = stepKey(
+        stepInputs({ ...EMPTY_DRAFT, state }, step, { content: 'content', linked: undefined, epoch: undefined }),
+      )
   }
   return key
 }
@@ -34,4 +37,11 @@ test('what COPY copies counts, and whom for', () => {
   expect(keyOf('COPY a b')).toBe(keyOf('COPY a b'))
   expect(keyOf('COPY --chown=1 a b')).not.toBe(keyOf('COPY a b'))
   expect(keyOf('ADD a b')).not.toBe(keyOf('COPY a b'))
+})
+
+test('mounts, networks and here-documents count', () => {
+  expect(keyOf('RUN --mount=type=cache,target=/c x')).not.toBe(keyOf('RUN x'))
+  expect(keyOf('RUN --network=none x')).not.toBe(keyOf('RUN x'))
+  expect(keyOf('RUN <<EOF\n#!/bin/sh\na\nEOF')).not.toBe(keyOf('RUN <<EOF\n#!/bin/sh\nb\nEOF'))
+  expect(keyOf('COPY <<f /f\na\nf')).not.toBe(keyOf('COPY <<f /f\nb\nf'))
 })

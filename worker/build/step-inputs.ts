@@ -1,13 +1,28 @@
+import type { Step } from '../dockerfile/step.ts'
 import type { Draft } from './image-draft.ts'
-import type { Step } from './interpret.ts'
 
 export type FileStep = Exclude<Step, { kind: 'config' }>
 
-/** Everything that the step's files depend on, and nothing else; `content` is what a COPY copies. Pure. */
-export function stepInputs({ diffIds, state }: Draft, step: FileStep, content: unknown): unknown {
+/** What is known of a step besides its words. */
+export interface Beside {
+  /** What a COPY copies. */
+  content: unknown
+  /** Set where a COPY does not depend on what is below it. */
+  linked: unknown
+  epoch: number | undefined
+}
+
+/** Everything that the step's files depend on, and nothing else. Pure. */
+export function stepInputs({ diffIds, state }: Draft, step: FileStep, { content, linked, epoch }: Beside): unknown {
   const { Env, User, WorkingDir } = state.config
-  if (step.kind === 'folder') return ['folder', diffIds, step.path, step.user]
-  // Of `step.env` the ARGs alone: proxies that come without being declared change no result.
-  if (step.kind === 'run') return ['run', diffIds, step.args, [...state.args], Env, User, WorkingDir]
-  return ['copy', diffIds, step.sources, step.to, step.chown, step.chmod, step.unpacks, content]
+  if (step.kind === 'folder') return ['folder', diffIds, step.path, step.user, epoch]
+  if (step.kind === 'run') {
+    const { args, script, mounts, network, security } = step
+    // Of `step.env` the ARGs alone: proxies that come without being declared change no result. Of a secret its name alone.
+    const around = [script, mounts, network, security, content]
+    return ['run', diffIds, args, [...state.args], Env, User, WorkingDir, around, epoch]
+  }
+  const { sources, documents, urls, repositories, to, chown, chmod, unpacks, keepsParents, excludes, keepsGit } = step
+  const words = [sources, documents, urls, repositories, to, chown, chmod, unpacks, keepsParents, excludes, keepsGit]
+  return ['copy', linked ?? diffIds, words, content, epoch]
 }

@@ -1,7 +1,9 @@
 import type { BuildSpecOf } from '#shared/domain/build.ts'
-import { dockerfileFault, parseInstructions } from './dockerfile.ts'
+import { parseInstructions } from '../dockerfile/dockerfile.ts'
+import { dockerfileFault } from '../dockerfile/fault.ts'
+import { interpret } from '../dockerfile/interpret.ts'
+import type { Scope } from '../dockerfile/scope.ts'
 import type { Draft } from './image-draft.ts'
-import { interpret, type Scope } from './interpret.ts'
 
 type Told = Pick<BuildSpecOf<'container' | 'tar'>, 'changes' | 'author'>
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { SlipwayError } from '#shared/errors.ts'
 import { parseDockerfile } from './dockerfile.ts'
-import { interpret, type Scope } from './interpret.ts'
+import { interpret } from './interpret.ts'
+import type { Scope } from './scope.ts'
 import { firstState, type StageState } from './stage-state.ts'
 import { globalArgs, platformArgs, resolveStages, targetStage } from './stages.ts'
 
@@ -41,7 +42,7 @@ describe('parsing', () => {
       json: ['a b', '/c'],
       flags: [
         { name: 'chown', value: '1:2' },
-        { name: 'link', value: 'true' },
+        { name: 'link', value: undefined },
       ],
     })
   })
@@ -95,12 +96,65 @@ describe('parsing', () => {
     expect(fault.facts).toEqual({ file: 'Dockerfile', line, column })
   })
 
-  test.each(['FROM a\nHEALTHCHECK CMD true\n', 'FROM a\nRUN <<EOF\ntrue\nEOF\n', 'FROM a\nONBUILD RUN true\n'])(
-    '%j is named as not supported',
-    text => {
-      expect(faultOf(() => parse(text))).toMatchObject({ code: 'build.instruction-unsupported', facts: { line: 2 } })
-    },
-  )
+  test.each([
+    ['FROM a\nCOPPY a b\n', 2, 1, 'did you mean COPY'],
+    ['FROM a\nCOPY --form=x a b\n', 2, 6, 'did you mean --from'],
+    ['FROM a\nRUN \\\n  --mout=type=tmpfs x\n', 3, 3, 'did you mean --mount'],
+    ['FROM a\nCOPY --link=maybe a b\n', 2, 6, 'true or false'],
+    ['FROM a\nCOPY --from=x --from=y a b\n', 2, 6, 'twice'],
+    ['FROM a\nENV --x a=b\n', 2, 5, 'has no flags'],
+    ['FROM a as 1x\n', 1, 11, 'no name for a stage'],
+    ['FROM a b\n', 1, 8, 'FROM image AS name'],
+    ['FROM a\nCMD [1]\n', 2, 1, 'strings alone'],
+    ['FROM a\nRUN\n', 2, 1, 'nothing behind it'],
+    ['FROM a\nRUN <<EOF\nx\n', 2, 1, 'EOF alone has to follow'],
+    ['FROM a\nONBUILD FROM b\n', 2, 9, 'cannot be in ONBUILD'],
+    ['# escape=x\nFROM a\n', 1, 3, 'escape character'],
+    ['# syntax=a\n# syntax=b\nFROM a\n', 2, 3, 'twice'],
+    ['# only a comment\n', 1, 1, 'no instructions'],
+  ])('%j is refused at its place, with a hint', (text, line, column, hint) => {
+    const fault = faultOf(() => parse(text))
+    expect(fault.facts).toEqual({ file: 'Dockerfile', line, column })
+    expect(fault.message).toContain(hint)
+  })
+})
+
+describe('here-documents', () => {
+  const only = (text: string) => parse(`FROM a\n${text}`).stages[0]?.instructions ?? []
+
+  test('several follow each other, and lines that look like instructions or comments are text', () => {
+    const [copy, run] = only('COPY <<a.txt <<-"b" /x/\n# one\nFROM $y\na.txt\n\ttwo \\\n\tb\nRUN x\n')
+    expect(copy?.heredocs).toEqual([
+      { name: 'a.txt', isExpanded: true, stripsTabs: false, text: '# one\nFROM $y\n' },
+      { name: 'b', isExpanded: false, stripsTabs: true, text: '\ttwo \\\n' },
+    ])
+    expect(run).toMatchObject({ keyword: 'RUN', line: 8 })
+  })
+
+  test('one may be empty, and ends in carriage returns as its lines do', () => {
+    expect(only('RUN <<EOF\nEOF\n')[0]?.heredocs[0]?.text).toBe('')
+    expect(only('RUN <<EOF\r\necho\r\nEOF\r\n')[0]?.heredocs[0]?.text).toBe('echo\r\n')
+  })
+
+  test('the exec form has none, and ONBUILD has those of its instruction', () => {
+    expect(only('RUN ["cat", "<<EOF"]\n')[0]?.heredocs).toEqual([])
+    expect(only('ONBUILD RUN <<EOF\nx\nEOF\n')[0]?.heredocs).toHaveLength(1)
+    expect(only('CMD <<EOF\n')[0]?.heredocs).toEqual([])
+  })
+})
+
+describe('directives', () => {
+  test('check tells which warnings are left out and whether they fail', () => {
+    expect(parse('#check=skip=A, B;error=true\nFROM a\n').check).toEqual({
+      skip: ['A', 'B'],
+      experimental: [],
+      isError: true,
+    })
+    expect(parse('# syntax=docker/dockerfile:1\nFROM a\n')).toMatchObject({
+      syntax: 'docker/dockerfile:1',
+      check: { skip: [], experimental: [], isError: false },
+    })
+  })
 })
 
 describe('interpreting', () => {
@@ -164,16 +218,36 @@ describe('interpreting', () => {
     expect(interpret(workdir, firstState({ User: 'app' }), scope)).toMatchObject({ kind: 'folder', user: 'app' })
   })
 
-  test('ADD from git over ssh is named as not supported', () => {
-    expect(faultOf(() => stateAfter('FROM a\nADD git@host:x.git /z\n')).code).toBe('build.instruction-unsupported')
+  test.each([
+    'EXPOSE 0',
+    'EXPOSE 70000',
+    'EXPOSE x',
+    'SHELL /bin/sh',
+    'COPY --chmod=rwx a b',
+    'ENV =x',
+    'STOPSIGNAL x',
+    'VOLUME ""',
+  ])('%s is refused with its line', line => {
+    expect(faultOf(() => stateAfter(`FROM a\n${line}\n`)).facts).toMatchObject({ line: 2 })
+  })
+})
+
+describe('circles', () => {
+  test.each([
+    ['FROM a AS x\nCOPY --from=y /a /b\nFROM a AS y\nCOPY --from=x /a /b\n', 'x → y → x'],
+    ['FROM a AS x\nRUN --mount=from=y,target=/m true\nFROM x AS y\n', 'x → y → x'],
+  ])('%j is refused with the way around', (text, way) => {
+    expect(faultOf(() => resolveStages(parse(text), new Map())).message).toContain(way)
   })
 
-  test.each(['EXPOSE 0', 'EXPOSE 70000', 'EXPOSE x', 'SHELL /bin/sh', 'COPY --chmod=rwx a b', 'ENV =x'])(
-    '%s is refused with its line',
-    line => {
-      expect(faultOf(() => stateAfter(`FROM a\n${line}\n`)).facts).toMatchObject({ line: 2 })
-    },
-  )
+  test('a stage may copy from a later one, and not from itself or from none', () => {
+    expect(resolveStages(parse('FROM a\nCOPY --from=1 a b\nFROM b\n'), new Map())).toHaveLength(2)
+    const itself = faultOf(() => resolveStages(parse('FROM a AS x\nCOPY --from=x a b\n'), new Map()))
+    expect(itself).toMatchObject({ facts: { line: 2, column: 13 } })
+    expect(faultOf(() => resolveStages(parse('FROM a\nCOPY --from=7 a b\n'), new Map())).message).toContain(
+      'no stage 7',
+    )
+  })
 })
 
 describe('stages', () => {

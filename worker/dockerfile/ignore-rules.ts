@@ -1,5 +1,5 @@
 import { posix } from 'node:path'
-import { dockerfileFault } from './dockerfile.ts'
+import { dockerfileFault } from './fault.ts'
 import { type Match, pathPattern } from './glob.ts'
 
 export interface IgnoreRule {
@@ -34,6 +34,19 @@ function readLine(line: string): { isException: boolean; pattern: string } {
   const text = isException ? line.slice(1).trim() : line
   const pattern = text === '' ? '' : posix.normalize(text).replace(/(?<=.)\/$/, '')
   return { isException, pattern: pattern.replace(/^\/(?=.)/, '') }
+}
+
+/** The rules that leave a path of a context out, if any: looked at from its first folder on. */
+export function isLeftOut(path: string, rules: readonly IgnoreRule[]): boolean {
+  let above: ReadonlySet<IgnoreRule> = new Set()
+  let isIgnored = false
+  const names = path.split('/').filter(Boolean)
+  for (const [at] of names.entries()) {
+    const seen = rulesAbout(names.slice(0, at + 1).join('/'), rules, above)
+    above = seen.about
+    isIgnored = seen.isIgnored
+  }
+  return isIgnored
 }
 
 /**

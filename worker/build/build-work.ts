@@ -1,0 +1,58 @@
+import type { Digest } from '#shared/digest.ts'
+import type { BuildSecrets } from '#shared/domain/build.ts'
+import { type ContainerId, newId, type Random } from '#shared/domain/ids.ts'
+import type { HostPorts } from '../execute/ports.ts'
+import type { Snapshot } from '../snapshot/snapshotter.ts'
+import type { openBuildEndpoints } from './build-endpoints.ts'
+import type { BuildLog } from './build-log.ts'
+import type { CacheMounts } from './cache-mounts.ts'
+import type { SourceRoot } from './missing-source.ts'
+import type { StepCache } from './step-cache.ts'
+
+/** What all of one build shares. */
+export interface SharedWork {
+  ports: HostPorts
+  cache: StepCache
+  cacheMounts: CacheMounts
+  log: BuildLog
+  endpoints: ReturnType<typeof openBuildEndpoints>
+  random: Random
+  /** Ids that this agent's builds own: what else is on the host without an owner is removed. */
+  owned: Set<string>
+  /** Containers that stand still for a build: they are left so. */
+  held: Set<string>
+  /** This build's own folder. */
+  folder: string
+  signal: AbortSignal
+  /** What a kept secret holds that the source of the build names. Errors: `secret.…`. */
+  secret(name: string): Promise<string>
+  /** Told which commit is built. */
+  commitIs(commit: string): void
+}
+
+/** For the steps of a Dockerfile. */
+export interface BuildWork extends SharedWork {
+  isCacheUsed: boolean
+  /** SOURCE_DATE_EPOCH (seconds since 1970): nothing in the image is younger. */
+  epoch: number | undefined
+  secrets: BuildSecrets
+  /** What RUN may ask for besides, by this host and by whoever asked for the build: `network.host`, `security.insecure`. */
+  allowed: ReadonlySet<string>
+  /** The context, or the one of this name; undefined where the name is a stage's or an image's. */
+  contextOf(from: string | undefined): Promise<SourceRoot | undefined>
+  /** The layers of what COPY --from names, built or pulled before. */
+  layersOf(from: string): Promise<Digest[]>
+}
+
+/** Mounted and owned until `undo` runs; it is removed then, unless its writable layer became a layer. */
+export async function takeSnapshot(
+  work: SharedWork,
+  layers: readonly Digest[],
+  undo: AsyncDisposableStack,
+): Promise<Snapshot> {
+  const id = `build-${newId<ContainerId>(work.random)}`
+  work.owned.add(id)
+  undo.defer(() => void work.owned.delete(id))
+  undo.defer(() => work.ports.snapshots.remove(id))
+  return work.ports.snapshots.prepare(id, layers)
+}

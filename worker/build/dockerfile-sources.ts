@@ -1,0 +1,43 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { addAbortSignal } from 'node:stream'
+import type { BuildSpecOf } from '#shared/domain/build.ts'
+import type { ContextId } from '#shared/domain/ids.ts'
+import type { ControlPlane } from '../agent/control-plane.ts'
+import { isLeftOut } from '../dockerfile/ignore-rules.ts'
+import { extractContext } from '../layer/context.ts'
+import { applyIgnoreFile, CONTEXT_LIMITS, type IgnoreFile } from './build-context.ts'
+import type { SharedWork } from './build-work.ts'
+import { untilAborted } from './deadline.ts'
+import type { SourceRoot } from './missing-source.ts'
+import { once } from './once.ts'
+
+type Api = Pick<ControlPlane, 'downloadContext'>
+
+/** An uploaded context as a folder of the build's own. */
+export async function unpackContext(id: ContextId, folder: string, { signal }: SharedWork, api: Api): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o755 })
+  const upload = await untilAborted(api.downloadContext(id), signal)
+  await extractContext(addAbortSignal(signal, upload), folder, CONTEXT_LIMITS)
+}
+
+/** The context that instructions see, with what left files out of it. */
+export function mainContext(path: string, ignore: IgnoreFile | undefined): SourceRoot {
+  return {
+    path,
+    name: 'the build context',
+    ignoredBy: wanted => (ignore && isLeftOut(wanted, ignore.rules) ? ignore.file : undefined),
+  }
+}
+
+/** Contexts by name, each unpacked when it is first asked for. Undefined for a name that is none of files. */
+export function namedContexts(contexts: BuildSpecOf<'dockerfile'>['contexts'], work: SharedWork, api: Api) {
+  return once(async (name: string): Promise<SourceRoot | undefined> => {
+    const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined
+    if (found?.kind !== 'files') return undefined
+    const path = join(work.folder, 'contexts', found.contextId)
+    await unpackContext(found.contextId, path, work, api)
+    const ignore = await applyIgnoreFile(path, 'Dockerfile', work.signal)
+    return { ...mainContext(path, ignore), name: `the context ${name}` }
+  })
+}
