@@ -185,6 +185,21 @@ describe('an agent that opens all drivers', () => {
     expect(readdirSync(join(folder, 'vfs/snapshots'))).toEqual(['running'])
   })
 
+  test('where an earlier agent began one anew, that is read in which it runs, and both go with it', async () => {
+    const { layers, rootfs } = await withContainers('erofs')
+    const fresh = await start('vfs')
+    const own = await addLayer(fresh, 'own')
+    await fresh.prepare('running', [own])
+    await fresh.unmount('running')
+    const now = await startAll('vfs')
+    expect((await now.prepare('running', layers)).rootfs).toBe(rootfs)
+    expect(await files(now, 'running')).toEqual(['mine'])
+    await now.unmount('running')
+    expect((await now.prepare('running', [own])).rootfs.startsWith(join(folder, 'vfs'))).toBe(true)
+    await now.remove('running')
+    expect(now.has('running')).toBe(false)
+  })
+
   test('files whose layers the other driver has lost are refused too', async () => {
     const { layers } = await withContainers('erofs')
     const [base] = layers
