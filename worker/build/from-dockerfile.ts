@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { BuildSpecOf, BuildWarning } from '#shared/domain/build.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
-import { parseDockerfile } from '../dockerfile/dockerfile.ts'
+import { parseDockerfile, parseInstructions } from '../dockerfile/dockerfile.ts'
 import type { Instruction } from '../dockerfile/instruction.ts'
 import { inPlace } from '../dockerfile/interpret.ts'
 import { lint } from '../dockerfile/lint.ts'
@@ -94,12 +94,26 @@ export async function fromDockerfile(
     if (base.kind === 'stage') return afterStage(base.index)
     return base.kind === 'image' ? pulled(base.reference, platform) : EMPTY_DRAFT
   }
+  /** A base that is a context of files: they are all that is in it. */
+  const filesOf = (stage: Stage): Instruction[] => {
+    const name = stage.base.kind === 'image' ? stage.base.reference : stage.from.text.split(/\s/, 1)[0]
+    if (name === undefined || !Object.hasOwn(spec.contexts, name) || spec.contexts[name]?.kind !== 'files') return []
+    const { line, column, source } = stage.from
+    return parseInstructions(`COPY --from=${name} . /`, dockerfile.file).map(copy => ({
+      ...copy,
+      line,
+      column,
+      source,
+    }))
+  }
   const buildStage = async (stage: Stage): Promise<Draft> => {
     const { from, instructions } = stage
     const name = stage.name ? `${stage.name} ` : ''
-    const { draft: begin, triggers } = takeTriggers(await baseOf(stage), from, dockerfile.file)
+    const files = filesOf(stage)
+    const base = files.length > 0 ? EMPTY_DRAFT : await baseOf(stage)
+    const { draft: begin, triggers } = takeTriggers(base, from, dockerfile.file)
     let draft = begin
-    const all = [...triggers, ...instructions]
+    const all = [...files, ...triggers, ...instructions]
     log.write('step', `[${name}1/${all.length + 1}] FROM ${from.text}`)
     for (const [at, instruction] of all.entries()) {
       await setImmediate() // Thousands of instructions need no file, and would let nothing else of this process run.
