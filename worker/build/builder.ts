@@ -85,11 +85,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random } = options
     const shared = { ports, cache, cacheMounts, endpoints, owned, held, signal, log: buildLog, random, folder: own }
-    const warn = (found: readonly BuildWarning[]) => {
-      for (const warning of found) buildLog.write('stderr', sentenceOf(warning))
-      warnings.push(...found)
-    }
-    const draft = await draftOf(wanted, shared, { ...options, warn })
+    const draft = await draftOf(wanted, shared, { ...options, warn: warner(buildLog, warnings) })
     buildLog.write('step', 'exporting the image')
     return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, signal })
   }
@@ -120,6 +116,14 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         await buildLog.close()
       }
     },
+  }
+}
+
+/** Says warnings at once, and keeps them for the build's answer. */
+function warner(log: BuildLog, kept: BuildWarning[]): DockerfileOptions['warn'] {
+  return found => {
+    for (const warning of found) log.write('stderr', sentenceOf(warning))
+    kept.push(...found)
   }
 }
 
