@@ -14,6 +14,7 @@ import { type AppEnv, router } from './routes/environment.ts'
 import { eventRoutes } from './routes/events.ts'
 import { garbageRoutes } from './routes/garbage.ts'
 import { healthRoutes } from './routes/health.ts'
+import { hookRoutes } from './routes/hooks.ts'
 import { hostRoutes } from './routes/hosts.ts'
 import { imageRoutes } from './routes/images.ts'
 import { logRoutes } from './routes/logs.ts'
@@ -27,6 +28,8 @@ import { tokenRoutes } from './routes/tokens.ts'
 const BODY_LIMIT = 1024 * 1024
 /** Agents report a thousand containers at once, and manifests have up to 4 MiB. */
 const AGENT_BODY_LIMIT = 16 * 1024 * 1024
+/** GitHub sends no more. */
+const DELIVERY_BODY_LIMIT = 25 * 1024 * 1024
 
 export interface AppOptions {
   /** The world of one request: a process's own on Node, made for the request on workerd. */
@@ -53,6 +56,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
   }
   const operatorLimit = bodyLimit({ maxSize: BODY_LIMIT, onError })
   const agentLimit = bodyLimit({ maxSize: AGENT_BODY_LIMIT, onError })
+  app.use('/hooks/*', bodyLimit({ maxSize: DELIVERY_BODY_LIMIT, onError }))
   app.use('/v1/*', async (c, next) => {
     c.set('principal', await authenticate(c.get('ports'), c.req.header('authorization')))
     refuseStrangers(c)
@@ -71,6 +75,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     eventRoutes,
     tokenRoutes,
     secretRoutes,
+    hookRoutes,
     agentRoutes,
     ...registry,
   ]) {

@@ -17,6 +17,7 @@ import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
 import { FileStream } from './adapters/file-stream.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
+import { httpForgeApi } from './adapters/http-forge-api.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { migrate } from './adapters/migrate.ts'
 import { requestBody } from './adapters/request-body.ts'
@@ -91,6 +92,8 @@ const ports: Ports = {
   upstreams: httpUpstreams(configuredUpstreams(environment.SLIPWAY_UPSTREAMS_FILE), systemClock),
   secrets: openSecretBox(new Uint8Array(await readSecret(join(data, 'secrets.key'))), random),
   share: openShare(),
+  forges: httpForgeApi(),
+  later: work => void work().catch(error => log.error({ err: error }, 'work in the background failed')),
   note: (what, facts) => log.warn(facts, what),
 }
 await keepFirstToken()

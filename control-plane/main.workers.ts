@@ -4,6 +4,7 @@ import { defaultUpstreams, readUpstreams } from '#shared/domain/upstream.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsWsBus } from '#shared/ports/nats-ws.ts'
 import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
+import { httpForgeApi } from './adapters/http-forge-api.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { s3Blobs } from './adapters/s3-blobs.ts'
 import { createApp } from './app.ts'
@@ -60,7 +61,7 @@ export default {
     const asset = DOCS_ASSETS.find(name => pathname === `/docs/assets/${name}`)
     if (asset) return bindings.ASSETS.fetch(new Request(new URL(`/${asset}`, request.url)))
     const environment = environmentSchema.parse(bindings)
-    const ports = openPorts(bindings, environment)
+    const ports = openPorts(bindings, environment, execution)
     const app = createApp({
       portsFor: async () => {
         if (environment.FIRST_TOKEN && pathname.startsWith('/v')) await createFirstToken(ports, environment.FIRST_TOKEN)
@@ -71,8 +72,8 @@ export default {
     return closedAtItsEnd(await app.fetch(request), ports, execution)
   },
 
-  async scheduled(_event: unknown, bindings: Bindings): Promise<void> {
-    const ports = openPorts(bindings, environmentSchema.parse(bindings))
+  async scheduled(_event: unknown, bindings: Bindings, execution: Execution): Promise<void> {
+    const ports = openPorts(bindings, environmentSchema.parse(bindings), execution)
     try {
       await sweep(ports)
     } finally {
@@ -83,7 +84,7 @@ export default {
 
 const random = (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes)
 
-function openPorts(bindings: Bindings, environment: Environment): Ports {
+function openPorts(bindings: Bindings, environment: Environment, execution: Execution): Ports {
   const [user, password] = environment.NATS_CREDENTIALS?.split(':') ?? []
   return {
     db: openDatabase(bindings.DB),
@@ -109,6 +110,9 @@ function openPorts(bindings: Bindings, environment: Environment): Ports {
     ),
     secrets: openSecretBox(environment.SECRETS_KEY, random),
     share: openShare(),
+    forges: httpForgeApi(),
+    later: work =>
+      execution.waitUntil(work().catch(error => console.error(JSON.stringify({ error: describe(error) })))),
     note: (what, facts) => console.warn(JSON.stringify({ note: what, ...facts })),
   }
 }

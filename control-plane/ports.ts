@@ -1,6 +1,7 @@
 import type { Random } from '#shared/domain/ids.ts'
 import type { BlobStore } from '#shared/ports/blob-store.ts'
 import type { Clock } from '#shared/ports/clock.ts'
+import type { ForgeApi } from '#shared/ports/forge-api.ts'
 import type { MessageBus } from '#shared/ports/message-bus.ts'
 import type { Upstreams } from '#shared/ports/upstreams.ts'
 import type { SecretBox } from './intent/secret-box.ts'
@@ -16,8 +17,11 @@ export interface Ports {
   random: Random
   config: Config
   upstreams: Upstreams
+  forges: ForgeApi
   secrets: SecretBox
   share: Share
+  /** Work that the answer does not wait for: it gets some seconds, and its failure is noted. */
+  later(work: () => Promise<void>): void
   /** A line for whoever runs this, of something that went another way than it should and was not a failure. */
   note(what: string, facts: Record<string, unknown>): void
 }

@@ -78,6 +78,10 @@ export const ERRORS = {
   'context.not-uploaded': { status: 409, retry: true },
   'context.unsafe-path': { status: 422, retry: false },
   'context.invalid': { status: 422, retry: false },
+  'source.fetch-failed': { status: 502, retry: true },
+  'source.not-found': { status: 422, retry: false },
+  'source.refused': { status: 422, retry: false },
+  'source.digest-mismatch': { status: 422, retry: false },
   'build.not-found': { status: 404, retry: false },
   'build.finished': { status: 409, retry: false },
   'build.dockerfile-missing': { status: 422, retry: false },
@@ -91,6 +95,12 @@ export const ERRORS = {
   'build.not-allowed': { status: 403, retry: false },
   'build.warned': { status: 422, retry: false },
   'build.canceled': { status: 409, retry: false },
+  // webhooks
+  'hook.not-found': { status: 404, retry: false },
+  'hook.name-taken': { status: 409, retry: false },
+  'hook.signature-invalid': { status: 401, retry: false },
+  'hook.payload-invalid': { status: 400, retry: false },
+  'forge.unreachable': { status: 503, retry: true },
   // containers
   'container.not-found': { status: 404, retry: false },
   'container.name-taken': { status: 409, retry: false },

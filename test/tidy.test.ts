@@ -59,6 +59,7 @@ const ALLOWED: Record<string, string[]> = {
     'control-plane/notify',
   ],
   'control-plane/intent': [
+    'control-plane/forges',
     'control-plane/registry',
     'control-plane/store',
     'control-plane/notify',
@@ -66,6 +67,7 @@ const ALLOWED: Record<string, string[]> = {
   ],
   'control-plane/ingest': ['control-plane/store', 'control-plane/notify', 'control-plane/ports.ts'],
   'control-plane/registry': ['control-plane/store', 'control-plane/notify', 'control-plane/ports.ts'],
+  'control-plane/forges': [],
   'control-plane/notify': ['control-plane/store', 'control-plane/ports.ts'],
   'control-plane/store': [],
   'control-plane/adapters': [],
@@ -80,7 +82,11 @@ const ALLOWED: Record<string, string[]> = {
   'worker/runtime': ['worker/host'],
   'worker/execute': ['worker/host', 'worker/layer', 'worker/observe', 'worker/reconcile', 'worker/runtime', ...PORTS],
   'worker/dockerfile': [],
-  'worker/build': ['worker/dockerfile', 'worker/host', 'worker/layer', 'worker/runtime', 'worker/execute', ...PORTS],
+  'worker/source': ['worker/host', 'worker/layer'],
+  'worker/build': [
+    ...['worker/dockerfile', 'worker/source', 'worker/host', 'worker/layer', 'worker/runtime', 'worker/execute'],
+    ...PORTS,
+  ],
 }
 const folderOf = (path: string) => path.split('/').slice(0, 2).join('/')
 

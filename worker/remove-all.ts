@@ -9,6 +9,7 @@ import { removeCgroups } from './host/cgroup.ts'
 import { unmountBelow } from './host/mount.ts'
 import { openHost } from './main.host.ts'
 import { observedIds } from './observe/container-facts.ts'
+import { destroyZfsTrees } from './snapshot/zfs-trees.ts'
 
 /** Removes everything of one instance from this machine, without any API: `npm run clean`. */
 
@@ -37,5 +38,6 @@ for (const runtime of ['crun', 'runc'] as const) {
 }
 await removeCgroups(instance, runFolder)
 await unmountBelow(dataFolder)
+await destroyZfsTrees(join(dataFolder, 'zfs'))
 await rm(join(dataFolder), { recursive: true, force: true })
 await rm(runFolder, { recursive: true, force: true })

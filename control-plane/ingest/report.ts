@@ -3,6 +3,7 @@ import type { HostId } from '#shared/domain/ids.ts'
 import type { Report } from '#shared/protocol/agent.ts'
 import { ringChanged, ringEvents } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
+import { retellStatuses } from '../store/commit-statuses.ts'
 import { insertEvents, type NewEvent } from '../store/events.ts'
 import { findHost } from '../store/hosts.ts'
 import {
@@ -58,22 +59,19 @@ export async function ingestReport(ports: Ports, hostId: HostId, said: Report): 
     if (open.get(id) !== observed.state)
       events.push({ at: now, type: `build.${observed.state}`, subjectId: id, data: {} })
   }
+  const freshIds = freshBuilds.map(({ id }) => id)
   const gone = fresh.filter(({ status }) => status.state === 'absent').map(({ id }) => id)
   await db.batch([
     recordHost(db, hostId, report, now),
     ...(report.usage ? [recordSizes(db, hostId, report.usage.containers)] : []),
     ...(fresh.length > 0 ? [recordContainers(db, hostId, fresh)] : []),
     ...(gone.length > 0 ? forgetContainers(db, hostId, gone) : []),
-    ...(freshBuilds.length > 0 ? [recordBuilds(db, hostId, freshBuilds)] : []),
+    ...(freshBuilds.length > 0 ? [recordBuilds(db, hostId, freshBuilds), retellStatuses(db, freshIds, now)] : []),
     ...(events.length > 0 ? [insertEvents(db, events)] : []),
   ])
   await Promise.all([
     ringChanged(ports, 'container', changed),
-    ringChanged(
-      ports,
-      'build',
-      freshBuilds.map(({ id }) => id),
-    ),
+    ringChanged(ports, 'build', freshIds),
     events.length > 0 ? ringEvents(ports) : undefined,
   ])
 }

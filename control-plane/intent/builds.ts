@@ -1,4 +1,11 @@
-import type { BuildSecrets, BuildSpec, NamedContext } from '#shared/domain/build.ts'
+import {
+  type BuildSecrets,
+  type BuildSource,
+  type BuildSpec,
+  type BuildTrigger,
+  type NamedContext,
+  secretsOfBuild,
+} from '#shared/domain/build.ts'
 import { type BuildId, type ContextId, type HostId, newId } from '#shared/domain/ids.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
@@ -9,6 +16,7 @@ import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
 import { refuseUpstreamName } from '../registry/upstream-names.ts'
 import { type BuildOnHost, cancelBuild, findBuild, hasBuildOfContext, insertBuild } from '../store/builds.ts'
+import type { Statement } from '../store/database.ts'
 import { insertEvents } from '../store/events.ts'
 import { bumpGeneration } from '../store/hosts.ts'
 import { iso } from './container-view.ts'
@@ -16,18 +24,16 @@ import { candidates, requireContainer } from './containers.ts'
 import { contextKey, requireContext } from './contexts.ts'
 import { type Created, type Creation, createOnce } from './idempotency.ts'
 import { chooseHost } from './place.ts'
-import { openSecrets } from './secrets.ts'
+import { openSecrets, requireSecrets } from './secrets.ts'
 
-/** Errors: `context.not-found`, `context.not-uploaded`, and those of `placeBuild`. */
+/** Errors: `context.not-found`, `context.not-uploaded`, `secret.not-found`, and those of `placeBuild`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
   const { dockerfile, target, args, noCache, labels, annotations, allow, secrets, ssh } = asked
-  const sealed = async (host: CandidateHost) =>
-    sealedFor(host, { secrets: await valuesOf(ports, secrets), ssh: await valuesOf(ports, ssh) })
   return placeBuild(ports, asked, creation, async (tags, host) => {
-    const contextId = await uploadedContext(ports, asked.context)
+    const source = await sourceOf(ports, asked)
     const contexts = await namedContexts(ports, asked.contexts)
-    const plain = { contextId, dockerfile, target, args, noCache, labels, annotations, contexts, allow, tags }
-    return { kind: 'dockerfile', ...plain, sealed: await sealed(await host()) }
+    const plain = { source, dockerfile, target, args, noCache, labels, annotations, contexts, allow, tags }
+    return { kind: 'dockerfile', ...plain, sealed: await sealedSecrets(ports, await host(), { secrets, ssh }) }
   })
 }
 
@@ -52,13 +58,25 @@ async function valuesOf(ports: Ports, given: CreateBuild['secrets']): Promise<Re
   return Object.fromEntries(Object.entries(given).map(([id, value]) => [id, textOf(value)]))
 }
 
-/** Undefined where there are none. Nothing but the host can read the result. */
-async function sealedFor(host: CandidateHost, given: BuildSecrets): Promise<string | undefined> {
-  if (Object.keys(given.secrets).length + Object.keys(given.ssh).length === 0) return undefined
+/** For the host that builds, and nobody else to read; undefined where there are none. Errors: those of `openSecrets`. */
+export async function sealedSecrets(
+  ports: Ports,
+  host: CandidateHost,
+  { secrets, ssh }: Pick<CreateBuild, 'secrets' | 'ssh'>,
+): Promise<string | undefined> {
+  if (Object.keys(secrets).length + Object.keys(ssh).length === 0) return undefined
+  const given: BuildSecrets = { secrets: await valuesOf(ports, secrets), ssh: await valuesOf(ports, ssh) }
   const key = host.sealKey
   if (key !== undefined) return seal(JSON.stringify(given), key)
   const message = `Host ${host.name} has not told a key to seal secrets with yet: wait a moment, or bring its agent up to date.`
   throw new SlipwayError('build.secrets-unreadable', message)
+}
+
+async function sourceOf(ports: Ports, { context, git, url }: CreateBuild): Promise<BuildSource> {
+  if (git?.secret !== undefined) await requireSecrets(ports, [git.secret])
+  if (git) return { kind: 'git', ...git }
+  if (url) return { kind: 'url', ...url }
+  return { kind: 'context', contextId: await uploadedContext(ports, context ?? '') }
 }
 
 /** Makes a tar an image of one layer. Errors as `createBuild`. */
@@ -100,41 +118,50 @@ interface Placing {
   tags: string[]
   /** Where it must be; left out: where there is room. */
   host?: string | undefined | (() => Promise<string>)
+  /** What a newer push makes stale, and the push that began it. */
+  line?: string
+  trigger?: BuildTrigger
+}
+
+type SpecOf = (tags: string[], host: () => Promise<CandidateHost>) => Promise<BuildSpec>
+
+/** `insertPlaced`, once for each creation. */
+function placeBuild(ports: Ports, placing: Placing, creation: Creation, specOf: SpecOf): Promise<Created<BuildId>> {
+  const id = newId<BuildId>(ports.random)
+  return createOnce(ports, creation, id, record => insertPlaced(ports, id, placing, specOf, record))
 }
 
 /**
- * Records a build as desired state of a host and rings it. Errors: those of `specOf`; `image.reference-invalid`,
- * `host.none-ready`, `upstream.read-only` for a tag that is somebody else's.
+ * Records a build as desired state of a host, in one batch behind `before`, and rings the host. Errors: those of `specOf`;
+ * `image.reference-invalid`, `host.none-ready`, `upstream.read-only` for a tag that is somebody else's.
  */
-function placeBuild(
+export async function insertPlaced(
   ports: Ports,
-  { tags, host: where }: Placing,
-  creation: Creation,
-  specOf: (tags: string[], host: () => Promise<CandidateHost>) => Promise<BuildSpec>,
-): Promise<Created<BuildId>> {
-  const id = newId<BuildId>(ports.random)
+  id: BuildId,
+  { tags, host: where, line, trigger }: Placing,
+  specOf: SpecOf,
+  before: readonly Statement[],
+): Promise<void> {
   const { db, clock } = ports
-  return createOnce(ports, creation, id, async record => {
-    for (const tag of tags) refuseUpstreamName(ports, parseImageReference(tag).repository)
-    const chosen = async () => {
-      const wanted = typeof where === 'function' ? await where() : where
-      return chooseHost(await candidates(ports), { host: wanted, architecture: undefined, now: clock.now() })
-    }
-    let known: Promise<CandidateHost> | undefined
-    const hostOnce = () => (known ??= chosen())
-    const spec = await specOf(tags.map(wholeTag), hostOnce)
-    const host = await hostOnce()
-    const hostId = host.id as HostId
-    const createdAt = clock.now()
-    const event = { at: createdAt, type: 'build.create', subjectId: id, data: { tags: spec.tags } }
-    await db.batch([
-      bumpGeneration(db, hostId),
-      insertBuild(db, { id, hostId, spec, createdAt }),
-      insertEvents(db, [event]),
-      ...record,
-    ])
-    await Promise.all([ringHost(ports, hostId), ringEvents(ports)])
-  })
+  for (const tag of tags) refuseUpstreamName(ports, parseImageReference(tag).repository)
+  const chosen = async () => {
+    const wanted = typeof where === 'function' ? await where() : where
+    return chooseHost(await candidates(ports), { host: wanted, architecture: undefined, now: clock.now() })
+  }
+  let known: Promise<CandidateHost> | undefined
+  const hostOnce = () => (known ??= chosen())
+  const spec = await specOf(tags.map(wholeTag), hostOnce)
+  const host = await hostOnce()
+  const hostId = host.id as HostId
+  const createdAt = clock.now()
+  const data = { tags: spec.tags, ...(trigger ?? {}) }
+  await db.batch([
+    bumpGeneration(db, hostId),
+    ...before,
+    insertBuild(db, { id, hostId, spec, createdAt, line, trigger }),
+    insertEvents(db, [{ at: createdAt, type: 'build.create', subjectId: id, data }]),
+  ])
+  await Promise.all([ringHost(ports, hostId), ringEvents(ports)])
 }
 
 export function wholeTag(text: string): string {
@@ -170,11 +197,13 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
     state: build.state,
     host: { id: host.id, name: host.name },
     kind: spec.kind,
-    context: spec.kind === 'container' ? undefined : spec.contextId,
+    ...viewSource(spec),
+    commit: build.observedCommit ?? undefined,
     dockerfile: spec.kind === 'dockerfile' ? spec.dockerfile : undefined,
     target: spec.kind === 'dockerfile' ? spec.target : undefined,
     container: spec.kind === 'container' ? spec.container.id : undefined,
     tags: spec.tags,
+    trigger: build.trigger ?? undefined,
     imageDigest: build.imageDigest ?? undefined,
     warnings: build.observedWarnings ?? undefined,
     error: build.observedError ?? undefined,
@@ -184,7 +213,24 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
   }
 }
 
+function viewSource(spec: BuildSpec): Pick<BuildView, 'context' | 'git' | 'url'> {
+  if (spec.kind === 'container') return {}
+  if (spec.kind === 'tar') return { context: spec.contextId }
+  const { kind, ...source } = spec.source
+  if ('contextId' in source) return { context: source.contextId }
+  return { [kind]: source }
+}
+
 /** A context is for the hosts that build it, and for nobody else. */
 export function isBuildingContext(ports: Ports, hostId: HostId, contextId: string): Promise<boolean> {
   return hasBuildOfContext(ports.db, hostId, contextId)
+}
+
+/** What a host may know of secrets: those that a build of its own names, while that is not over. Errors: `build.not-found`, `build.finished`, `secret.…`. */
+export async function secretsForBuild(ports: Ports, hostId: HostId, id: string): Promise<Record<string, string>> {
+  const { build } = await requireBuild(ports, id)
+  if (build.hostId !== hostId) throw new SlipwayError('build.not-found', `This host has no build ${id}.`)
+  if (isFinished(build.state))
+    throw new SlipwayError('build.finished', `Build ${id} has ${build.state}: it needs no secret.`)
+  return Object.fromEntries(await openSecrets(ports, secretsOfBuild(build.spec)))
 }

@@ -1,5 +1,6 @@
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
+import type { Statement } from '../store/database.ts'
 import { findIdempotencyKey, insertIdempotencyKey } from '../store/idempotency.ts'
 import { uniqueViolation } from '../store/violations.ts'
 import { hashToken, type Principal } from './principal.ts'
@@ -25,7 +26,7 @@ export async function createOnce<T extends string>(
   ports: Ports,
   creation: Creation,
   id: T,
-  create: (record: ReturnType<typeof insertIdempotencyKey>[]) => Promise<void>,
+  create: (record: Statement[]) => Promise<void>,
 ): Promise<Created<T>> {
   const { principal, key, request } = creation
   if (key === undefined) {

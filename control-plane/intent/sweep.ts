@@ -3,12 +3,16 @@ import { collectSlices } from '../registry/garbage.ts'
 import { sweepObjects } from '../registry/sweep-objects.ts'
 import { deleteContext, expiredContexts } from '../store/contexts.ts'
 import { deleteEventsUpTo, lastEventSeq } from '../store/events.ts'
+import { deleteDeliveriesBefore } from '../store/hooks.ts'
 import { deleteIdempotencyKeysBefore } from '../store/idempotency.ts'
 import { deleteOldBuilds } from '../store/sweep.ts'
+import { tellForges } from './commit-statuses.ts'
 import { contextKey } from './contexts.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 const EVENTS_KEPT = 10_000
+/** Forges try again for hours, people for days. */
+const DELIVERIES_KEPT_MS = 7 * DAY_MS
 const BUILDS_KEPT_MS = 30 * DAY_MS
 const PER_RUN = 20
 /** Each a request to the object store. */
@@ -21,7 +25,7 @@ const STEPS_PER_RUN = 4
  * What fails does not keep the rest from being done: the failures are thrown together at the end.
  */
 export async function sweep(ports: Ports): Promise<void> {
-  const parts = [sweepRecords, sweepContexts, sweepUploads, sweepGarbage]
+  const parts = [sweepRecords, sweepContexts, sweepUploads, sweepGarbage, tellForges]
   const failures: unknown[] = []
   for (const part of parts) await part(ports).catch(error => failures.push(error))
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} parts of the sweep failed`)
@@ -30,6 +34,7 @@ export async function sweep(ports: Ports): Promise<void> {
 async function sweepRecords({ db, clock }: Ports): Promise<void> {
   const now = clock.now()
   await deleteIdempotencyKeysBefore(db, now - DAY_MS)
+  await deleteDeliveriesBefore(db, now - DELIVERIES_KEPT_MS)
   await deleteEventsUpTo(db, (await lastEventSeq(db)) - EVENTS_KEPT)
   await deleteOldBuilds(db, now - BUILDS_KEPT_MS, PER_RUN)
 }

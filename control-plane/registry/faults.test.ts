@@ -107,7 +107,15 @@ const WAYS: Way[] = [
 
 async function givenBuild({ db }: Ports): Promise<void> {
   await insertHost(db, { id: hostId, name: 'one', createdAt: 1 })
-  const spec = { contextId: 'x', dockerfile: 'Dockerfile', args: {}, noCache: false, tags: ['team/app:1', 'other:1'] }
+  const source = { kind: 'context', contextId: 'x' }
+  const spec = {
+    kind: 'dockerfile',
+    source,
+    dockerfile: 'Dockerfile',
+    args: {},
+    noCache: false,
+    tags: ['team/app:1', 'other:1'],
+  }
   await insertBuild(db, { id: buildId, hostId, spec: spec as Parameters<typeof insertBuild>[1]['spec'], createdAt: 1 })
 }
 
@@ -171,7 +179,7 @@ async function removeAll(ports: Ports): Promise<void> {
 }
 
 describe.each(WAYS)('$name', ({ before, run, refuses }) => {
-  test.each<Fault>(['dies before', 'dies after', 'fails once'])('%s at every call', async kind => {
+  test.each<Fault>(['dies before', 'dies after', 'fails once'])('%s at every call', { timeout: 60_000 }, async kind => {
     let reached = true
     for (let nth = 1; reached; nth++) {
       await using world = await openRegistryWorld(nth)

@@ -8,6 +8,7 @@ import { type Clock, systemClock } from '#shared/ports/clock.ts'
 import { fakeMessageBus } from '#shared/ports/message-bus.fake.ts'
 import { type UpstreamProxy, upstreamProxy } from '#test/support/upstream-proxy.ts'
 import { openFolderBlobs } from '../adapters/folder-blobs.ts'
+import { httpForgeApi } from '../adapters/http-forge-api.ts'
 import { httpUpstreams } from '../adapters/http-upstreams.ts'
 import { migrate } from '../adapters/migrate.ts'
 import { openSqlite } from '../adapters/sqlite.ts'
@@ -42,6 +43,7 @@ beforeEach(async () => {
   const random = (array: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(array)
   ports = {
     ...{ db: openDatabase(client), clock, bus: fakeMessageBus(), share: openShare(), note: () => {} },
+    ...{ forges: httpForgeApi(), later: () => {} },
     blobs: await openFolderBlobs({ folder, secret: Buffer.alloc(32), publicUrl: 'http://127.0.0.1', clock }),
     random,
     secrets: openSecretBox(undefined, random),

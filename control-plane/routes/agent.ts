@@ -3,6 +3,7 @@ import { digestSchema } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import {
   appendBuildLogSchema,
+  buildSecretsSchema,
   desiredStateSchema,
   missingBlobsRequestSchema,
   missingBlobsSchema,
@@ -15,7 +16,8 @@ import {
 } from '#shared/protocol/agent.ts'
 import { ingestBuildLog } from '../ingest/build-log.ts'
 import { ingestReport } from '../ingest/report.ts'
-import { isBuildingContext } from '../intent/builds.ts'
+import { isBuildingContext, secretsForBuild } from '../intent/builds.ts'
+import { tellForges } from '../intent/commit-statuses.ts'
 import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
@@ -86,6 +88,11 @@ const context = createRoute({
   request: { params: z.object({ context: z.string() }) },
   responses: redirect,
 })
+const secrets = createRoute({
+  ...{ method: 'get', path: '/v1/agent/builds/{build}/secrets', tags, summary: 'The secrets that a build names' },
+  request: { params: z.object({ build: z.string() }) },
+  responses: { 200: json(buildSecretsSchema, 'What they hold, by name'), ...problems },
+})
 const log = createRoute({
   ...{ method: 'post', path: '/v1/agent/builds/{build}/log', tags, summary: "Lines of a build's log" },
   request: { params: z.object({ build: z.string() }), body: body(appendBuildLogSchema) },
@@ -106,6 +113,7 @@ export function agentRoutes() {
     const said = c.req.valid('json')
     await ingestReport(c.get('ports'), hostOf(c), said)
     await takeLayerSizes(c.get('ports'), said.layerSizes ?? [])
+    if (said.builds.length > 0) c.get('ports').later(() => tellForges(c.get('ports')))
     return c.body(null, 204)
   })
   routes.openapi(resolve, async c => {
@@ -143,6 +151,10 @@ export function agentRoutes() {
       throw new SlipwayError('context.not-found', `This host has no build of context ${id}.`)
     }
     return c.redirect(await ports.blobs.signDownload(contextKey(id), SIGNED_URL_MS), 307)
+  })
+  routes.openapi(secrets, async c => {
+    c.header('Cache-Control', 'no-store')
+    return c.json({ secrets: await secretsForBuild(c.get('ports'), hostOf(c), c.req.valid('param').build) }, 200)
   })
   routes.openapi(log, async c => {
     await ingestBuildLog(c.get('ports'), hostOf(c), c.req.valid('param').build, c.req.valid('json'))

@@ -1,6 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { secretNameSchema } from '#shared/domain/secret.ts'
 import { pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
-import { secretNameSchema, secretSchema, setSecretSchema } from '#shared/protocol/secrets.ts'
+import { secretSchema, setSecretSchema } from '#shared/protocol/secrets.ts'
 import { listSecretPage, putSecret, removeSecret } from '../intent/secrets.ts'
 import { body, json, problems, router } from './environment.ts'
 

@@ -1,5 +1,5 @@
 import { and, asc, eq, gt, inArray, or, sql } from 'drizzle-orm'
-import type { BuildState } from '#shared/domain/build.ts'
+import type { BuildState, BuildTrigger } from '#shared/domain/build.ts'
 import type { BuildId, HostId } from '#shared/domain/ids.ts'
 import type { BuildLogLine } from '#shared/protocol/agent.ts'
 import type { Database } from './database.ts'
@@ -46,7 +46,12 @@ export function changedBuilds(db: Database, hostId: HostId, since: number): Prom
     .where(and(eq(builds.hostId, hostId), gt(builds.generation, since), isOpen))
 }
 
-export function insertBuild(db: Database, row: Pick<BuildRow, 'id' | 'hostId' | 'spec' | 'createdAt'>) {
+type NewBuild = Pick<BuildRow, 'id' | 'hostId' | 'spec' | 'createdAt'> & {
+  line?: string | undefined
+  trigger?: BuildTrigger | undefined
+}
+
+export function insertBuild(db: Database, row: NewBuild) {
   return db.insert(builds).values({ ...row, goal: 'built', generation: generationOf(row.hostId) })
 }
 
@@ -62,7 +67,8 @@ export function setImageOfBuild(db: Database, id: BuildId, imageDigest: BuildRow
 }
 
 /** As the main context or as one by name. */
-const namesContext = (id: string) => sql`(${builds.spec} ->> 'contextId' = ${id} or exists
+const namesContext = (id: string) => sql`(${builds.spec} ->> 'contextId' = ${id}
+  or ${builds.spec} ->> '$.source.contextId' = ${id} or exists
   (select 1 from json_each(${builds.spec}, '$.contexts') as named where named.value ->> 'contextId' = ${id}))`
 
 /** Whether a host has an unfinished build of this context. */

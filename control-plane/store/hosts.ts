@@ -1,7 +1,7 @@
 import { and, asc, desc, eq, gt, or, sql } from 'drizzle-orm'
 import type { HostId } from '#shared/domain/ids.ts'
 import type { Database } from './database.ts'
-import { buildLogs, builds, containers, hosts, publishedPorts, tokens } from './schema.ts'
+import { buildLogs, builds, commitStatuses, containers, hosts, publishedPorts, tokens } from './schema.ts'
 
 export type HostRow = typeof hosts.$inferSelect
 
@@ -55,6 +55,7 @@ export function forgetHost(db: Database, id: HostId) {
     db.delete(publishedPorts).where(eq(publishedPorts.hostId, id)),
     db.delete(containers).where(eq(containers.hostId, id)),
     db.delete(buildLogs).where(sql`${buildLogs.buildId} in (select id from builds where host_id = ${id})`),
+    db.delete(commitStatuses).where(sql`${commitStatuses.buildId} in (select id from builds where host_id = ${id})`),
     db.delete(builds).where(eq(builds.hostId, id)),
     db.delete(tokens).where(eq(tokens.hostId, id)),
     db.delete(hosts).where(eq(hosts.id, id)),

@@ -81,6 +81,7 @@ export function recordBuilds(db: Database, hostId: HostId, seen: Report['builds'
       // Nobody needs what was sealed for the host once the build has ended.
       spec: sql`case when ${observed('state')} = 'running' then ${builds.spec} else json_remove(${builds.spec}, '$.sealed') end`,
       imageDigest: sql`coalesce(${observed('imageDigest')}, ${builds.imageDigest})`,
+      observedCommit: observed('commit'),
     })
     .from(sql`json_each(${JSON.stringify(seen)}) as seen`)
     .where(

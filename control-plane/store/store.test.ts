@@ -1,3 +1,5 @@
+import { copyFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
@@ -59,4 +61,30 @@ test('statements with bound JSON work inside a batch', async () => {
     { seq: 2, type: 'host.join' },
   ])
   client.close()
+})
+
+test('builds from before there were sources are of the contexts that they had', async () => {
+  const client = openSqlite(':memory:')
+  const earlier = mkdtempSync(join(tmpdir(), 'slipway-migrations-'))
+  try {
+    const migrations = join(import.meta.dirname, 'migrations')
+    const names = readdirSync(migrations).filter(name => name.endsWith('.sql') && name < '0011')
+    for (const name of names) copyFileSync(join(migrations, name), join(earlier, name))
+    await migrate(client, earlier)
+    const insert = `insert into builds (id, host_id, generation, spec, goal, created_at) values (?, 'h', 1, ?, 'built', 1)`
+    const specs = [
+      { kind: 'dockerfile', contextId: 'c', tags: ['a:1'] },
+      { kind: 'tar', contextId: 'd' },
+    ]
+    for (const [at, spec] of specs.entries()) await client.prepare(insert).bind(`b${at}`, JSON.stringify(spec)).run()
+    await migrate(client, migrations)
+    const { results } = await client.prepare('select spec from builds order by id').all()
+    expect(results.map(({ spec }) => JSON.parse(String(spec)))).toEqual([
+      { kind: 'dockerfile', tags: ['a:1'], source: { kind: 'context', contextId: 'c' } },
+      { kind: 'tar', contextId: 'd' },
+    ])
+  } finally {
+    rmSync(earlier, { recursive: true })
+    client.close()
+  }
 })

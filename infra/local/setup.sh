@@ -6,7 +6,7 @@
 node_version=24.21.0
 npm_version=11.19.1
 run_packages="crun conmon nats-server iproute2 nftables busybox-static golang-github-containers-common ca-certificates tar gzip bzip2 xz-utils zstd libisal2 util-linux curl git openssh-client"
-test_packages="runc e2fsprogs debootstrap procps skopeo podman buildah docker.io containerd docker-registry iptables radosgw ceph-mon ceph-osd btrfs-progs fuse-overlayfs"
+test_packages="runc e2fsprogs debootstrap openssh-server procps skopeo podman buildah docker.io containerd docker-registry iptables radosgw ceph-mon ceph-osd btrfs-progs fuse-overlayfs"
 
 say() { printf '\033[2m[setup]\033[0m %s\n' "$*" >&2; }
 die() {
@@ -48,8 +48,8 @@ install_packages() {
     die "apt-get could not install: ${missing}See its last lines above; mend that and run this again."
   fi
   rm -f "$log" $policy
-  for service in nats-server docker containerd docker-registry; do
-    case " $missing " in *" $service "* | *" $service.io "*) systemctl disable "$service" >/dev/null 2>&1 || true ;; esac
+  for service in nats-server docker containerd docker-registry ssh; do
+    case " $missing " in *" $service "* | *" $service.io "* | *" open$service-server "*) systemctl disable "$service" >/dev/null 2>&1 || true ;; esac
   done
 }
 

@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
+import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
 import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
+import { secretNameSchema } from './secret.ts'
 
 export const BUILD_STATES = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
 export const buildStateSchema = z.enum(BUILD_STATES)
@@ -16,6 +18,39 @@ const contextId = idSchema<ContextId>()
 /** What an image that comes from no Dockerfile is told besides its files: a Dockerfile's instructions without files. */
 const told = { changes: z.array(z.string()), message: z.string().optional(), author: z.string().optional() }
 
+/** A tar somewhere, plain or compressed with gzip or zstd. */
+export const urlSourceSchema = z.object({
+  url: z
+    .url({ protocol: /^https?$/ })
+    .max(2048)
+    .refine(
+      url => !URL.canParse(url) || new URL(url).password + new URL(url).username === '',
+      'a URL without a password',
+    ),
+  /** Of the bytes as they come, in hex. */
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, '64 hex digits, small letters')
+    .optional(),
+})
+export const gitSourceSchema = z.object({
+  url: gitUrlSchema,
+  /** Left out: what the server has as its default. */
+  ref: gitRefSchema.optional(),
+  subfolder: subfolderSchema.optional(),
+  submodules: z.boolean(),
+  /** The name of a secret: a token, `user:password`, or a private key for ssh. */
+  secret: secretNameSchema.optional(),
+})
+export type GitSource = z.infer<typeof gitSourceSchema>
+
+/** Where the files of a build come from. */
+export const buildSourceSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('context'), contextId }),
+  gitSourceSchema.extend({ kind: z.literal('git') }),
+  urlSourceSchema.extend({ kind: z.literal('url') }),
+])
+export type BuildSource = z.infer<typeof buildSourceSchema>
 /** A context beside the main one (`docker build --build-context`): files of its own, or an image. */
 export const namedContextSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('files'), contextId: idSchema<ContextId>() }),
@@ -47,7 +82,7 @@ export type BuildWarning = z.infer<typeof buildWarningSchema>
 /** What an image is made of. */
 export const buildSpecSchema = z.discriminatedUnion('kind', [
   z.object({
-    ...{ kind: z.literal('dockerfile'), tags, contextId },
+    ...{ kind: z.literal('dockerfile'), tags, source: buildSourceSchema },
     dockerfile: z.string().min(1).max(1024),
     target: z.string().optional(),
     args: z.record(z.string(), z.string()),
@@ -71,6 +106,12 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('tar'), tags, contextId, ...told }),
 ])
 export type BuildSpec = z.infer<typeof buildSpecSchema>
+/** Secrets that a host needs to build this, by name: what it may ask the values of while it does. */
+export function secretsOfBuild(spec: BuildSpec): string[] {
+  if (spec.kind !== 'dockerfile' || spec.source.kind !== 'git') return []
+  return spec.source.secret === undefined ? [] : [spec.source.secret]
+}
+
 export type BuildSpecOf<Kind extends BuildSpec['kind']> = Extract<BuildSpec, { kind: Kind }>
 
 export const desiredBuildSchema = z.object({
@@ -81,16 +122,23 @@ export const desiredBuildSchema = z.object({
 })
 export type DesiredBuild = z.infer<typeof desiredBuildSchema>
 
+/** The commit that a git source was at, once that is known. */
+const commit = z.string().max(64).optional()
+const ended = { startedAt: z.int(), finishedAt: z.int(), commit }
 export const observedBuildSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('running'), startedAt: z.int() }),
   z.object({
-    ...{ state: z.literal('succeeded'), startedAt: z.int(), finishedAt: z.int(), imageDigest: digestSchema },
+    ...{ state: z.literal('succeeded'), ...ended, imageDigest: digestSchema },
     warnings: z.array(buildWarningSchema).optional(),
   }),
   z.object({
-    ...{ state: z.literal('failed'), startedAt: z.int(), finishedAt: z.int(), error: faultSchema },
+    ...{ state: z.literal('failed'), ...ended, error: faultSchema },
     warnings: z.array(buildWarningSchema).optional(),
   }),
-  z.object({ state: z.literal('canceled'), startedAt: z.int(), finishedAt: z.int() }),
+  z.object({ state: z.literal('canceled'), ...ended }),
 ])
 export type ObservedBuild = z.infer<typeof observedBuildSchema>
+
+/** The push that began a build. */
+export const buildTriggerSchema = z.object({ hook: z.string(), ref: z.string(), commit: z.string() })
+export type BuildTrigger = z.infer<typeof buildTriggerSchema>

@@ -18,6 +18,7 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  * - `PUT blobs/{digest}`: its bytes are all uploaded; they are verified, and a blob from then on. Idempotent.
  * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL. A blob of an upstream is fetched first: the answer takes
  *   up to four minutes, and `upstream.busy` means that it is not over and to ask again.
+ * - `GET builds/{id}/secrets`: what the secrets hold that an unfinished build of this host names. Never kept on disk.
  * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
  */
 export const desiredStateSchema = z.object({
@@ -91,6 +92,8 @@ export type MissingBlob = z.infer<typeof missingBlobSchema>
 export const missingBlobsSchema = z.object({ missing: z.array(missingBlobSchema) })
 export const partCameSchema = z.object({ tag: z.string().min(1).max(1024) })
 export type MissingBlobs = z.infer<typeof missingBlobsSchema>
+
+export const buildSecretsSchema = z.object({ secrets: z.record(z.string(), z.string()) })
 
 export const BUILD_LOG_LINE_LIMIT = 16 * 1024
 export const buildLogLineSchema = z.object({

@@ -1,8 +1,16 @@
 import { z } from 'zod'
-import { buildKindSchema, buildStateSchema, buildWarningSchema, ENTITLEMENTS } from '../domain/build.ts'
+import {
+  buildKindSchema,
+  buildStateSchema,
+  buildTriggerSchema,
+  buildWarningSchema,
+  ENTITLEMENTS,
+  gitSourceSchema,
+  urlSourceSchema,
+} from '../domain/build.ts'
 import { faultSchema } from '../domain/container.ts'
+import { secretNameSchema } from '../domain/secret.ts'
 import { waitSecondsSchema } from './paging.ts'
-import { secretNameSchema } from './secrets.ts'
 
 const tags = z.array(z.string().max(600)).min(1).max(100)
 
@@ -45,10 +53,12 @@ const idSchema = z.string().regex(/^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127}$/)
 const secretValues = z
   .record(idSchema, z.union([z.string().min(1).max(VALUE_LIMIT), z.strictObject({ secret: secretNameSchema })]))
   .default({})
+/** Of secrets that are kept, by name. */
+export const keptSecrets = z.record(idSchema, z.strictObject({ secret: secretNameSchema })).default({})
 const texts = z.record(z.string().min(1).max(1024), z.string().max(VALUE_LIMIT)).default({})
 
-export const createBuildSchema = z.strictObject({
-  context: z.string(),
+/** How a Dockerfile is built, wherever it comes from. */
+export const dockerfileOptions = {
   /** Path of the Dockerfile inside the context. */
   dockerfile: z
     .string()
@@ -62,25 +72,41 @@ export const createBuildSchema = z.strictObject({
   noCache: z.boolean().default(false),
   labels: texts.meta({ description: 'Labels of the image; they win over those of the Dockerfile' }),
   annotations: texts.meta({ description: "Annotations of the image's manifest" }),
-  contexts: z.record(idSchema, z.string().min(1).max(1024)).default({}).meta({
-    description:
-      'Contexts besides the main one, by name, for FROM, COPY --from and RUN --mount: the id of an uploaded context, or docker-image://reference',
-  }),
-  secrets: secretValues.meta({
-    description:
-      'For RUN --mount=type=secret by id: a value, or {"secret": name} of one that is kept. Sealed for the host at once; kept until the build ends; never shown again',
-  }),
-  ssh: secretValues.meta({
-    description:
-      'Private keys without a passphrase for RUN --mount=type=ssh by id (usually default); kept as secrets are',
-  }),
   allow: z
     .array(z.enum(ENTITLEMENTS))
     .max(ENTITLEMENTS.length)
     .default([])
     .meta({ description: 'What RUN --network=host and --security=insecure need besides the consent of the host' }),
   host: z.string().optional(),
-})
+}
+
+export const gitAskedSchema = gitSourceSchema
+  .extend({ submodules: z.boolean().default(false).meta({ description: 'Whether submodules are fetched, too' }) })
+  .strict()
+
+export const createBuildSchema = z
+  .strictObject({
+    context: z.string().optional().meta({ description: 'An uploaded context (POST /v1/contexts)' }),
+    git: gitAskedSchema.optional().meta({ description: 'A repository, fetched by the host that builds' }),
+    url: urlSourceSchema.strict().optional().meta({ description: 'A tar, fetched by the host that builds' }),
+    ...dockerfileOptions,
+    contexts: z.record(idSchema, z.string().min(1).max(1024)).default({}).meta({
+      description:
+        'Contexts besides the main one, by name, for FROM, COPY --from and RUN --mount: the id of an uploaded context, or docker-image://reference',
+    }),
+    secrets: secretValues.meta({
+      description:
+        'For RUN --mount=type=secret by id: a value, or {"secret": name} of one that is kept. Sealed for the host at once; kept until the build ends; never shown again',
+    }),
+    ssh: secretValues.meta({
+      description:
+        'Private keys without a passphrase for RUN --mount=type=ssh by id (usually default); kept as secrets are',
+    }),
+  })
+  .refine(
+    ({ context, git, url }) => [context, git, url].filter(source => source !== undefined).length === 1,
+    'name one source: context, git or url',
+  )
 export type CreateBuild = z.infer<typeof createBuildSchema>
 
 export const buildSchema = z.object({
@@ -89,10 +115,14 @@ export const buildSchema = z.object({
   host: z.object({ id: z.string(), name: z.string() }),
   kind: buildKindSchema.meta({ description: 'What the image is made of' }),
   context: z.string().optional(),
+  git: gitSourceSchema.optional(),
+  url: urlSourceSchema.optional(),
+  commit: z.string().optional().meta({ description: 'The commit that was built, once the build has ended' }),
   dockerfile: z.string().optional(),
   target: z.string().optional(),
   container: z.string().optional(),
   tags: z.array(z.string()),
+  trigger: buildTriggerSchema.optional().meta({ description: 'The push that began it' }),
   imageDigest: z.string().optional(),
   warnings: z
     .array(buildWarningSchema)

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { agentProcess } from '#infra/local/boot.ts'
@@ -116,29 +116,35 @@ export function ctrPeer({ peer }: DockerRunner, { host, token }: OwnRunner): Ima
   }
 }
 
-export function podmanPeer({ host, token }: OwnRunner, folder: string): ImageRunner {
-  const own = ['--root', join(folder, 'podman'), '--runroot', join(folder, 'podman-run'), '--storage-driver=overlay']
-  const podman = (...args: string[]) => execute('podman', [...own, ...args], { maxBuffer: 16 * 1024 ** 2 })
+export interface PodmanRunner extends ImageRunner, AsyncDisposable {}
+
+/**
+ * Podman with storage of its own. By default it asks for higher limits of files and processes than a host without
+ * CAP_SYS_RESOURCE may give: here its containers get the limits that it has itself.
+ */
+export async function podmanPeer({ host, token }: OwnRunner, folder: string): Promise<PodmanRunner> {
+  const root = join(folder, 'podman')
+  const settings = join(folder, 'containers.conf')
+  await writeFile(settings, '[containers]\ndefault_ulimits = []\n')
+  const own = ['--root', root, '--runroot', join(folder, 'podman-run'), '--storage-driver=overlay']
+  const options = { maxBuffer: 16 * 1024 ** 2, env: { ...process.env, CONTAINERS_CONF: settings } }
+  const podman = (...args: string[]) => execute('podman', [...own, '--cgroup-manager=cgroupfs', ...args], options)
+  const image = (name: string) => `${host}/${name}`
   return {
     name: 'podman run',
-    run: async image => {
-      await podman('pull', '-q', '--tls-verify=false', '--creds', `x:${token}`, `${host}/${image}`)
-      await podman(
-        'run',
-        '-d',
-        '--network=none',
-        '--cgroups=disabled',
-        '--ulimit=host',
-        '--name=bench',
-        `${host}/${image}`,
-        ...COMMAND,
-      )
+    run: async name => {
+      await podman('pull', '-q', '--tls-verify=false', '--creds', `x:${token}`, image(name))
+      await podman('run', '-d', '--network=none', '--name=bench', image(name), ...COMMAND)
     },
-    clear: async image => {
-      await podman('rm', '-f', '-t', '0', 'bench')
-      await podman('rmi', '-f', `${host}/${image}`)
+    clear: async name => {
+      await podman('rm', '-f', '-i', '-t', '0', 'bench')
+      await podman('rmi', '-f', image(name))
     },
     pids: () => pidsWhere(([name]) => name === 'podman'),
+    [Symbol.asyncDispose]: async () => {
+      await podman('rm', '-f', '-i', '-t', '0', 'bench')
+      await unmountBelow(root) // It mounts its folder of layers upon itself.
+    },
   }
 }
 

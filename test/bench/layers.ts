@@ -28,7 +28,8 @@ export async function layersBench(): Promise<void> {
   undo.defer(() => rm(folder, { recursive: true, force: true }))
   const ours = undo.use(await slipwayRunner())
   const docker = undo.use(await dockerPeer(ours, folder))
-  const runners = [ours, docker, ctrPeer(docker, ours), podmanPeer(ours, folder)]
+  const podman = undo.use(await podmanPeer(ours, folder))
+  const runners = [ours, docker, ctrPeer(docker, ours), podman]
   for (const sample of await makeSamples(folder)) {
     for (const compression of COMPRESSIONS) {
       const image = join(folder, 'image')

@@ -16,6 +16,7 @@ import { describeApi } from './api.contract.ts'
 import { describeBlobFaults } from './blob-faults.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeFiles } from './files.contract.ts'
+import { describeHooks } from './hooks.contract.ts'
 import { describePullThrough } from './pull-through.contract.ts'
 import { describeRegistryClients } from './registry-clients.contract.ts'
 
@@ -81,6 +82,7 @@ describe('on workerd', () => {
   describeApi(() => slipway)
   describeFiles(() => slipway)
   describeBuildSecrets(() => slipway)
+  describeHooks(() => slipway)
   // By another name than the bucket's: clients are sent there for bytes. By the same name they get them from the API.
   const registry = () => ({
     url: slipway.api.url.replace('127.0.0.1', 'localhost'),

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { openFolderBlobs } from '#control-plane/adapters/folder-blobs.ts'
+import { httpForgeApi } from '#control-plane/adapters/http-forge-api.ts'
 import { httpUpstreams } from '#control-plane/adapters/http-upstreams.ts'
 import { migrate } from '#control-plane/adapters/migrate.ts'
 import { openSqlite, type SqliteClient, type SqliteStatement } from '#control-plane/adapters/sqlite.ts'
@@ -57,8 +58,23 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
   const upstreams = httpUpstreams([], clock)
   const share = openShare()
   const note = () => {}
+  const forges = httpForgeApi()
+  const later = (work: () => Promise<void>) => void work()
   const secrets = openSecretBox(new Uint8Array(32), random)
-  const ports: Ports = { db: openDatabase(client), blobs, bus, clock, random, config, upstreams, secrets, share, note }
+  const ports: Ports = {
+    db: openDatabase(client),
+    blobs,
+    bus,
+    clock,
+    random,
+    config,
+    upstreams,
+    forges,
+    secrets,
+    share,
+    later,
+    note,
+  }
   const writers = new Set<BlobWriter>()
   undo.defer(async () => {
     for (const writer of writers) await writer.abort()

@@ -27,5 +27,7 @@ export interface ControlPlane {
   /** The blob's bytes as stored; unverified. */
   download(digest: Digest): Promise<Readable>
   downloadContext(id: ContextId): Promise<Readable>
+  /** What the secrets hold that a build of this host names, by name, while it is not over. */
+  buildSecrets(id: BuildId): Promise<Record<string, string>>
   appendBuildLog(id: BuildId, chunk: AppendBuildLog): Promise<void>
 }

@@ -1,4 +1,5 @@
 import { dirname } from 'node:path'
+import { z } from 'zod'
 import type { DesiredBuild } from '#shared/domain/build.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import { type DesiredState, desiredStateSchema } from '#shared/protocol/agent.ts'
@@ -17,9 +18,24 @@ export interface DesiredCopy {
   forgetBuild(id: string): void
 }
 
+const beforeSources = z.looseObject({ kind: z.literal('dockerfile'), contextId: z.string() })
+
+/** An agent from before there were sources left builds of uploaded contexts alone. */
+const copySchema = z.preprocess(copy => {
+  const known = z.looseObject({ builds: z.array(z.looseObject({ spec: z.unknown() })) }).safeParse(copy)
+  if (!known.success) return copy
+  const builds = known.data.builds.map(build => {
+    const { data: spec } = beforeSources.safeParse(build.spec)
+    if (!spec) return build
+    const { contextId, ...rest } = spec
+    return { ...build, spec: { ...rest, source: { kind: 'context', contextId } } }
+  })
+  return { ...known.data, builds }
+}, desiredStateSchema)
+
 export async function openDesiredCopy(path: string): Promise<DesiredCopy> {
   await sweepHalfWritten(dirname(path))
-  let state = await readDurableJson(path, desiredStateSchema)
+  let state = await readDurableJson(path, copySchema)
   const containers = new Map<string, DesiredContainer>(state?.containers.map(item => [item.id, item]))
   const builds = new Map<string, DesiredBuild>(state?.builds.map(item => [item.id, item]))
   const current = (): DesiredState | undefined =>

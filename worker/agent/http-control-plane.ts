@@ -6,6 +6,7 @@ import { ociArchitecture } from '#shared/domain/host.ts'
 import { isErrorCode, SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import {
+  buildSecretsSchema,
   desiredStateSchema,
   missingBlobsSchema,
   publishedImageSchema,
@@ -111,6 +112,7 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     upload: (blob, path, signal) => uploadBlob(uploadCalls, blob, path, signal),
     download: digest => download(blobPath(digest), BLOB_CALL_MS),
     downloadContext: id => download(`/v1/agent/contexts/${id}`),
+    buildSecrets: async id => (await call('GET', `/v1/agent/builds/${id}/secrets`, buildSecretsSchema)).secrets,
     appendBuildLog: async (id, chunk) =>
       void (await send('POST', `/v1/agent/builds/${id}/log`, chunk, CALL_MS, 'follow')),
   }

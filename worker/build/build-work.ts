@@ -24,6 +24,10 @@ export interface SharedWork {
   /** This build's own folder. */
   folder: string
   signal: AbortSignal
+  /** What a kept secret holds that the source of the build names. Errors: `secret.…`. */
+  secret(name: string): Promise<string>
+  /** Told which commit is built. */
+  commitIs(commit: string): void
 }
 
 /** For the steps of a Dockerfile. */

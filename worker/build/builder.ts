@@ -9,8 +9,8 @@ import {
   NO_SECRETS,
   type ObservedBuild,
 } from '#shared/domain/build.ts'
-import type { Random } from '#shared/domain/ids.ts'
-import { toFault, unreachable } from '#shared/errors.ts'
+import type { BuildId, Random } from '#shared/domain/ids.ts'
+import { SlipwayError, toFault, unreachable } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import { unmountBelow } from '../host/mount.ts'
@@ -26,6 +26,7 @@ import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
+import { once } from './once.ts'
 import { publishDraft } from './publish.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
 import { openTurns } from './turns.ts'
@@ -76,16 +77,24 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const buildIn = async (
     wanted: DesiredBuild,
     buildLog: BuildLog,
-    warnings: BuildWarning[],
+    told: { warnings: BuildWarning[]; commitIs(commit: string): void },
     signal: AbortSignal,
   ): Promise<Digest> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
-    const { random } = options
-    const shared = { ports, cache, cacheMounts, endpoints, owned, held, signal, log: buildLog, random, folder: own }
-    const draft = await draftOf(wanted, shared, { ...options, warn: warner(buildLog, warnings) })
+    const { random, api } = options
+    const ofBuild = {
+      signal,
+      log: buildLog,
+      random,
+      folder: own,
+      secret: secretsOf(wanted.id, api),
+      commitIs: told.commitIs,
+    }
+    const shared = { ports, cache, cacheMounts, endpoints, owned, held, ...ofBuild }
+    const draft = await draftOf(wanted, shared, { ...options, warn: warner(buildLog, told.warnings) })
     buildLog.write('step', 'exporting the image')
     return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, signal })
   }
@@ -101,17 +110,19 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       const buildLog = openBuildLog(wanted.id, options.api, ports.clock)
       const warnings: BuildWarning[] = []
       using _ = running.begin()
+      let commit: string | undefined
+      const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit })
       try {
         ports.requireRoom()
-        const imageDigest = await buildIn(wanted, buildLog, warnings, signal)
+        const imageDigest = await buildIn(wanted, buildLog, { warnings, commitIs: found => (commit = found) }, signal)
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', startedAt, finishedAt: ports.clock.now(), imageDigest, warnings }
+        return { state: 'succeeded', ...ended(), imageDigest, warnings }
       } catch (error) {
-        if (signal.aborted) return { state: 'canceled', startedAt, finishedAt: ports.clock.now() }
+        if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
         const fault = toFault(error)
         buildLog.write('stderr', fault.message)
-        return { state: 'failed', startedAt, finishedAt: ports.clock.now(), error: fault, warnings }
+        return { state: 'failed', ...ended(), error: fault, warnings }
       } finally {
         await buildLog.close()
       }
@@ -144,5 +155,15 @@ async function draftOf(
       return fromTar(spec, shared, api)
     default:
       return unreachable(spec)
+  }
+}
+
+/** Secrets by name, asked for once they are needed, and kept no longer than the build. */
+function secretsOf(id: BuildId, api: Pick<ControlPlane, 'buildSecrets'>): SharedWork['secret'] {
+  const asked = once((build: BuildId) => api.buildSecrets(build))
+  return async name => {
+    const value = (await asked(id))[name]
+    if (value !== undefined) return value
+    throw new SlipwayError('secret.not-found', `The build names no secret ${name}, or there is none.`)
   }
 }

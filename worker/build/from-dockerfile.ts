@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BuildSpecOf, BuildWarning } from '#shared/domain/build.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
@@ -9,10 +10,11 @@ import { globalArgs, platformArgs, resolveStages, targetStage } from '../dockerf
 import { openAdvice } from './advice.ts'
 import { applyIgnoreFile, readDockerfile } from './build-context.ts'
 import type { BuildWork, SharedWork } from './build-work.ts'
-import { mainContext, namedContexts, unpackContext } from './dockerfile-sources.ts'
+import { mainContext, namedContexts } from './dockerfile-sources.ts'
 import { epochOf } from './epoch.ts'
 import { type Draft, withEpoch } from './image-draft.ts'
 import { openStageDrafts } from './stage-drafts.ts'
+import { takeSource } from './take-source.ts'
 
 export interface DockerfileOptions {
   api: Pick<ControlPlane, 'downloadContext'>
@@ -29,7 +31,8 @@ export async function fromDockerfile(
 ): Promise<Draft> {
   const { ports, signal } = shared
   const context = join(shared.folder, 'context')
-  await unpackContext(spec.contextId, context, shared, api)
+  await mkdir(context, { mode: 0o755 })
+  await takeSource(spec.source, context, shared, api)
   const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
   const main = mainContext(context, await applyIgnoreFile(context, spec.dockerfile, signal))
   const platform = new Map([...platformArgs(ports.architecture), ['TARGETSTAGE', spec.target ?? 'default'] as const])

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, rename, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Digest } from '#shared/digest.ts'
 import { readBootId } from '#worker/host/boot-id.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
@@ -9,12 +9,23 @@ import { applyLayer } from './apply-layer.ts'
 import type { LayerStore } from './layer-store.ts'
 import type { Trash } from './trash.ts'
 
-/** How a driver keeps whole trees. */
+/**
+ * How a driver keeps whole trees. Each lies in a folder that has room for what the driver keeps beside it, and that may
+ * be renamed with the tree in it.
+ */
 export interface TreeKind {
   name: string
-  /** Makes an empty tree. */
+  /** Makes an empty tree, and shows it. */
   create(path: string): Promise<void>
+  /** Makes a tree out of one that nobody writes to. */
   copy(from: string, to: string): Promise<void>
+  /** Where trees are mounts: has this one mounted from now on, and no longer. */
+  show?(path: string): Promise<void>
+  hide?(path: string): Promise<void>
+  /** Bytes that a tree takes and shares with none, where that is known without a walk. */
+  ownSize?(path: string): Promise<number>
+  /** Removes trees whose folders are gone. */
+  sweep?(): Promise<void>
   /** Whether a copy costs nothing, so that a tree is best made out of one of fewer layers. */
   isCopyFree: boolean
   /** Removes a folder and the trees in it. */
@@ -23,7 +34,7 @@ export interface TreeKind {
 
 /**
  * What lists of layers look like on top of each other: a tree each, that nobody writes to, made when it is asked for and
- * made again after a reboot (`bases/<boot>/<name>`), since nobody waited until it was on the disk.
+ * made again after a reboot (`bases/<boot>/<name>/tree`), since nobody waited until it was on the disk.
  */
 export class BaseTrees {
   readonly #folder: string
@@ -46,7 +57,7 @@ export class BaseTrees {
     await mkdir(this.#boot, { recursive: true, mode: 0o700 })
   }
 
-  /** Finds or makes the tree of these layers, bottom first. `use` has it for as long as it runs. */
+  /** Finds or makes the tree of these layers, bottom first. `use` has it, to copy from, for as long as it runs. */
   with<T>(diffIds: readonly Digest[], use: (path: string) => Promise<T>): Promise<T> {
     return this.#inTurn(nameOf(diffIds), async () => {
       const folders = await this.#layers.lowerFolders(diffIds)
@@ -56,20 +67,38 @@ export class BaseTrees {
     })
   }
 
+  /** The same, for who reads what is in it. */
+  reading<T>(diffIds: readonly Digest[], use: (path: string) => Promise<T>): Promise<T> {
+    return this.with(diffIds, async path => {
+      await using shown = new AsyncDisposableStack()
+      await this.#kind.show?.(path)
+      shown.defer(async () => this.#kind.hide?.(path))
+      return await use(path)
+    })
+  }
+
   async #make(diffIds: readonly Digest[], folders: readonly string[]): Promise<void> {
     const temporary = join(this.#boot, `.new-${this.#count++}`)
+    const tree = join(temporary, 'tree')
     await using undo = new AsyncDisposableStack()
     undo.defer(() => this.#trash.discard(temporary))
     try {
-      const done = this.#kind.isCopyFree ? await this.#longestPrefix(diffIds) : 0
-      if (done > 0) await this.#kind.copy(this.#pathOf(diffIds.slice(0, done)), temporary)
-      else await this.#kind.create(temporary)
-      for (const folder of folders.slice(done)) await applyLayer(folder, temporary)
-      await rename(temporary, this.#pathOf(diffIds))
+      await mkdir(temporary, { mode: 0o700 })
+      await this.#fill(tree, diffIds, folders)
+      await rename(temporary, dirname(this.#pathOf(diffIds)))
     } catch (error) {
-      throw asKernelError(error, `put layers together in ${temporary}`)
+      throw asKernelError(error, `put layers together in ${tree}`)
     }
     undo.move()
+  }
+
+  async #fill(tree: string, diffIds: readonly Digest[], folders: readonly string[]): Promise<void> {
+    const done = this.#kind.isCopyFree ? await this.#longestPrefix(diffIds) : 0
+    if (done > 0) await this.#kind.copy(this.#pathOf(diffIds.slice(0, done)), tree)
+    else await this.#kind.create(tree)
+    await this.#kind.show?.(tree)
+    for (const folder of folders.slice(done)) await applyLayer(folder, tree)
+    await this.#kind.hide?.(tree)
   }
 
   async #longestPrefix(diffIds: readonly Digest[]): Promise<number> {
@@ -99,12 +128,12 @@ export class BaseTrees {
   }
 
   #pathOf(diffIds: readonly Digest[]): string {
-    return join(this.#boot, nameOf(diffIds))
+    return join(this.#boot, nameOf(diffIds), 'tree')
   }
 }
 
 function nameOf(diffIds: readonly Digest[]): string {
-  return createHash('sha256').update(diffIds.join()).digest('hex')
+  return `base-${createHash('sha256').update(diffIds.join()).digest('hex')}`
 }
 
 function isThere(path: string): Promise<boolean> {

@@ -23,7 +23,7 @@ test('each driver is tried, the best that works is taken, and nothing of the tri
   mkdirSync(join(folder, '.probe-left/lower'), { recursive: true })
   const { driver, drivers } = await probeDrivers(folder)
   expect(driver).toBe('erofs')
-  expect(drivers.map(({ name }) => name)).toEqual(['erofs', 'overlay', 'btrfs', 'fuse-overlayfs', 'vfs'])
+  expect(drivers.map(({ name }) => name)).toEqual(['erofs', 'overlay', 'btrfs', 'zfs', 'fuse-overlayfs', 'vfs'])
   for (const { usable, reason } of drivers) expect(usable).toBe(reason === undefined)
   expect(drivers.find(({ name }) => name === 'vfs')?.usable).toBe(true)
   expect(readdirSync(folder)).toEqual([])
@@ -57,6 +57,6 @@ test('a driver whose data are there stays, unless another one is forced; an unkn
   expect((await probeDrivers(folder)).driver).toBe('vfs')
   expect((await probeDrivers(folder, 'overlay')).driver).toBe('overlay')
   await expect(probeDrivers(folder, 'aufs')).rejects.toThrow(
-    'aufs is none of erofs, overlay, btrfs, fuse-overlayfs, vfs.',
+    'aufs is none of erofs, overlay, btrfs, zfs, fuse-overlayfs, vfs.',
   )
 })

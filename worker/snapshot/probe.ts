@@ -22,6 +22,7 @@ import { FUSE_OVERLAY } from './fuse-overlay.ts'
 import { openOverlaySnapshotter } from './overlay-snapshotter.ts'
 import type { Snapshotter } from './snapshotter.ts'
 import { BTRFS, openTreeSnapshotter, VFS } from './tree-snapshotter.ts'
+import { destroyZfsTrees, openZfsTrees, tryZfs } from './zfs-trees.ts'
 
 /** What a crash leaves bears this name. */
 const PROBE = '.probe-'
@@ -51,6 +52,12 @@ const DRIVERS: readonly Driver[] = [
     open: (folder, onTrashLeft) => openTreeSnapshotter(folder, BTRFS, onTrashLeft),
   },
   {
+    name: 'zfs',
+    folder: 'zfs',
+    tryOut: folder => tryZfs(folder),
+    open: async (folder, onTrashLeft) => openTreeSnapshotter(folder, await openZfsTrees(folder), onTrashLeft),
+  },
+  {
     name: 'fuse-overlayfs',
     folder: 'fuse-overlayfs',
     tryOut: folder => tryOverlay(folder, mountFuseOverlay),
@@ -73,6 +80,7 @@ export async function probeDrivers(folder: string, forced?: string): Promise<Sto
   const dataFolder = realpathSync(folder) // As the mount table will have it.
   for (const left of readdirSync(dataFolder).filter(name => name.startsWith(PROBE))) {
     await unmountBelow(join(dataFolder, left))
+    await destroyZfsTrees(join(dataFolder, left))
     await removeWithSubvolumes(join(dataFolder, left))
   }
   const drivers = []

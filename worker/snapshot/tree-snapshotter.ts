@@ -44,7 +44,7 @@ export async function openTreeSnapshotter(
 ): Promise<TreeSnapshotter> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const dataFolder = await realpath(folder) // As the mount table will have it.
-  const trash = new Trash(join(dataFolder, 'trash'), onTrashLeft, kind.remove)
+  const trash = new Trash(join(dataFolder, 'trash'), onTrashLeft, path => kind.remove(path))
   const layers = new LayerFolders(join(dataFolder, 'layers'), trash)
   const snapshots = new SnapshotFolders(join(dataFolder, 'snapshots'), trash)
   const bases = new BaseTrees(join(dataFolder, 'bases'), kind, layers, trash)
@@ -88,9 +88,10 @@ export class TreeSnapshotter implements Snapshotter {
 
   /** What the tree takes beyond that of its layers: where a copy shares no blocks, this is what was written all the same. */
   async writableSize(id: string): Promise<number> {
-    const { snapshots, bases } = this.#parts
+    const { snapshots, bases, kind } = this.#parts
     const diffIds = await snapshots.layersOf(id)
     if (!diffIds || !(await this.#isWhole(id))) return 0
+    if (kind.ownSize) return kind.ownSize(this.#tree(id))
     const bytes = await diskUsage(this.#tree(id))
     return bases.with(diffIds, async base => Math.max(0, bytes - (await diskUsage(base))))
   }
@@ -119,6 +120,7 @@ export class TreeSnapshotter implements Snapshotter {
       }
       await snapshots.keepLayers(id, diffIds)
       const target = snapshots.rootfsOf(id)
+      await kind.show?.(this.#tree(id))
       if (!(await this.#isMounted(id))) bindMount({ source: this.#tree(id), target, isReadOnly: false })
       undo.move()
       return { id, rootfs: target }
@@ -158,22 +160,22 @@ export class TreeSnapshotter implements Snapshotter {
   }
 
   unmount(id: string): Promise<void> {
-    const { snapshots } = this.#parts
-    return snapshots.inTurn(id, () => unmount(snapshots.rootfsOf(id)))
+    return this.#parts.snapshots.inTurn(id, () => this.#unmount(id))
   }
 
   async remove(id: string): Promise<void> {
     const { snapshots, trash } = this.#parts
     const finish = await snapshots.inTurn(id, async () => {
-      await unmount(snapshots.rootfsOf(id))
+      await this.#unmount(id)
       return trash.take(snapshots.pathOf(id))
     })
     await finish()
   }
 
   async sweep(): Promise<void> {
-    const { trash, snapshots, bases, layers } = this.#parts
-    await trash.sweep() // First, so that what follows is not found there once more.
+    const { trash, snapshots, bases, layers, kind } = this.#parts
+    await kind.sweep?.()
+    await trash.sweep() // Before these, so that what they move there is not found once more.
     for (const part of [snapshots, bases, layers]) await part.sweep()
     for (const id of await snapshots.ids()) await this.#sweepChanges(snapshots.pathOf(id))
   }
@@ -198,6 +200,11 @@ export class TreeSnapshotter implements Snapshotter {
     return (await stat(this.#tree(id)).catch(() => undefined)) !== undefined
   }
 
+  async #unmount(id: string): Promise<void> {
+    await unmount(this.#parts.snapshots.rootfsOf(id))
+    if (await this.#isWhole(id)) await this.#parts.kind.hide?.(this.#tree(id))
+  }
+
   /** The mounted folder is the tree's own. */
   async #isMounted(id: string): Promise<boolean> {
     const paths = [this.#tree(id), this.#parts.snapshots.rootfsOf(id)]
@@ -207,7 +214,7 @@ export class TreeSnapshotter implements Snapshotter {
 
   /** Into a folder of the snapshot's own, so that a crash leaves nothing that its removal does not take. */
   async #writeChanges(id: string): Promise<{ upper: string; diffIds: Digest[] }> {
-    const { snapshots, bases, trash } = this.#parts
+    const { snapshots, bases, trash, kind } = this.#parts
     const diffIds = await snapshots.layersOf(id)
     if (!diffIds || !(await this.#isWhole(id))) {
       throw new SlipwayError('internal', `There is no snapshot ${id} whose changes could be read.`)
@@ -215,11 +222,13 @@ export class TreeSnapshotter implements Snapshotter {
     const upper = join(snapshots.pathOf(id), `${CHANGES}${this.#count++}`)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => trash.discard(upper))
+    await kind.show?.(this.#tree(id))
     await bases
-      .with(diffIds, base => writeTreeChanges(this.#tree(id), base, upper))
+      .reading(diffIds, base => writeTreeChanges(this.#tree(id), base, upper))
       .catch(cause => {
         throw asKernelError(cause, `find what changed in ${this.#tree(id)}`)
       })
+    if (!(await this.#isMounted(id))) await kind.hide?.(this.#tree(id))
     undo.move()
     return { upper, diffIds }
   }

@@ -1,0 +1,34 @@
+import { z } from 'zod'
+
+/** Names in small letters. */
+export type HeaderReader = (name: string) => string | undefined
+
+export interface Push {
+  kind: 'push'
+  /** `refs/heads/…` or `refs/tags/…`. */
+  ref: string
+  /** What the ref is now; undefined: it was deleted. */
+  commit: string | undefined
+  /** As the forge calls the repository (`owner/name`, `group/subgroup/name`); ours does not say it. */
+  repository: string | undefined
+  /** Files that it changes, where the forge names all of them. */
+  paths: string[] | undefined
+}
+export type ForgeEvent = Push | { kind: 'ping' } | { kind: 'other'; name: string }
+
+/** A commit as pushes list it. */
+export const changedSchema = z.object({
+  added: z.array(z.string()).nullish(),
+  removed: z.array(z.string()).nullish(),
+  modified: z.array(z.string()).nullish(),
+})
+
+/** Undefined where the list may not be whole. */
+export function pathsOf(commits: z.infer<typeof changedSchema>[] | null | undefined, total: number | undefined) {
+  if (!commits || commits.length === 0 || (total !== undefined && total > commits.length)) return undefined
+  return [
+    ...new Set(
+      commits.flatMap(({ added, removed, modified }) => [added, removed, modified].flatMap(list => list ?? [])),
+    ),
+  ]
+}

@@ -1,0 +1,132 @@
+import { isCommitId, partsOfGitUrl } from '#shared/domain/git.ts'
+import { type CommitStatusTarget, hookSpecSchema } from '#shared/domain/hook.ts'
+import { type BuildId, newId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { DeliveryAnswer } from '#shared/protocol/hooks.ts'
+import type { Push } from '../forges/event.ts'
+import { imageTags } from '../forges/image-tags.ts'
+import { whyIgnored } from '../forges/push-filter.ts'
+import { readEvent } from '../forges/read-event.ts'
+import { type Delivery, deliveryId, requireSignature } from '../forges/signature.ts'
+import { ringHost } from '../notify/doorbell.ts'
+import type { Ports } from '../ports.ts'
+import { insertCommitStatus } from '../store/commit-statuses.ts'
+import { cancelLine, findDelivered, type HookRow, hostsOfLine, insertDeliveries } from '../store/hooks.ts'
+import { uniqueViolation } from '../store/violations.ts'
+import { insertPlaced, sealedSecrets } from './builds.ts'
+import { sealedFor } from './hooks.ts'
+
+/** A push of which the commit is known. */
+type BuiltPush = Push & { commit: string }
+
+/**
+ * What comes of a delivery: a build, recorded in one batch with the delivery and the end of what it makes stale, or why there
+ * is none. Nothing of it is read before its signature holds. Errors: `hook.…`, and those of placing a build.
+ */
+export async function takeDelivery(ports: Ports, hook: HookRow, delivery: Delivery): Promise<DeliveryAnswer> {
+  const { kind, git, on, build } = hook.spec
+  const secret = await ports.secrets.open(sealedFor(hook.id), hook.sealedSecret)
+  await requireSignature(kind, secret, delivery, ports.clock.now())
+  const event = readEvent(kind, delivery.headers, delivery.body)
+  if (event.kind === 'ping') return { result: 'pong' }
+  if (event.kind === 'other') return ignored(`this hook builds pushes; "${event.name}" is something else`)
+  if (!isOf(git.url, event.repository)) return ignored(`the hook is for ${git.url}, not for ${event.repository}`)
+  const why = whyIgnored(event, on)
+  if (why !== undefined || event.commit === undefined) return ignored(why ?? 'there is no commit')
+  const push = { ...event, commit: event.commit }
+  if (!isCommitId(push.commit)) throw new SlipwayError('hook.payload-invalid', `${push.commit} is no whole commit id.`)
+  const tags = imageTags(build.tags, push)
+  if (tags.length === 0) return ignored(`none of the hook's tags is for ${push.ref}`)
+  return buildOnce(ports, hook, push, tags, await deliveryKeys(hook, delivery))
+}
+
+/**
+ * A forge that tries again says the same id. Its id is not signed, though, so what was sent once is known by its bytes, too:
+ * pushes are never the same to the byte. Ours signs the id, and may well ask for the same twice.
+ */
+async function deliveryKeys({ spec: { kind } }: HookRow, { headers, body }: Delivery): Promise<string[]> {
+  const id = `id:${deliveryId(kind, headers)}`
+  if (kind === 'signed') return [id]
+  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', body))
+  return [id, `body:${Array.from(hash, byte => byte.toString(16).padStart(2, '0')).join('')}`]
+}
+
+async function buildOnce(
+  ports: Ports,
+  hook: HookRow,
+  push: BuiltPush,
+  tags: string[],
+  keys: string[],
+): Promise<DeliveryAnswer> {
+  const repeated = async (): Promise<DeliveryAnswer | undefined> => {
+    const build = await findDelivered(ports.db, hook.id, keys)
+    return build && { result: 'building', build, isRepeat: true }
+  }
+  const earlier = await repeated()
+  if (earlier) return earlier
+  const id = newId<BuildId>(ports.random)
+  try {
+    await insertBuildOf(ports, hook, push, tags, keys, id)
+    return { result: 'building', build: id, isRepeat: false }
+  } catch (error) {
+    // The same delivery at the same moment won.
+    const winner = uniqueViolation(error) ? await repeated() : undefined
+    if (winner) return winner
+    throw error
+  }
+}
+
+async function insertBuildOf(
+  ports: Ports,
+  hook: HookRow,
+  push: BuiltPush,
+  tags: string[],
+  keys: string[],
+  id: BuildId,
+): Promise<void> {
+  const { db, clock } = ports
+  const { build, git } = hookSpecSchema.parse(hook.spec)
+  const { host, tags: _templates, secrets, ssh, ...how } = build
+  const line = `${hook.id} ${push.ref}`
+  const stale = await hostsOfLine(db, line)
+  const trigger = { hook: hook.name, ref: push.ref, commit: push.commit }
+  const target = statusTarget(hook, push)
+  await insertPlaced(
+    ports,
+    id,
+    { tags, host, line, trigger },
+    async (whole, chosen) => {
+      const sealed = await sealedSecrets(ports, await chosen(), { secrets, ssh })
+      const source = { kind: 'git', ...git, ref: push.commit } as const
+      return { kind: 'dockerfile', source, ...how, contexts: {}, sealed, tags: whole }
+    },
+    [
+      insertDeliveries(db, hook.id, keys, id, clock.now()),
+      ...cancelLine(db, line),
+      ...(target ? [insertCommitStatus(db, id, target, clock.now())] : []),
+    ],
+  )
+  await Promise.all(stale.map(hostId => ringHost(ports, hostId)))
+}
+
+function statusTarget({ name, spec }: HookRow, { repository, commit }: BuiltPush): CommitStatusTarget | undefined {
+  const { kind, status } = spec
+  if (!status || kind === 'signed' || repository === undefined) return undefined
+  return { kind, ...status, repository, commit, context: `slipway/${name}` }
+}
+
+/**
+ * Whether a delivery is about the repository that the hook names: its path ends in what the forge calls it. The server is not
+ * compared, which may have other names inside a network. Ours names none, and is for the hook's.
+ */
+function isOf(url: string, repository: string | undefined): boolean {
+  if (repository === undefined) return true
+  const path = partsOfGitUrl(url)
+    .path.replace(/\/+$/, '')
+    .replace(/\.git$/, '')
+  return path.toLowerCase().endsWith(`/${repository.toLowerCase()}`)
+}
+
+function ignored(reason: string): DeliveryAnswer {
+  return { result: 'ignored', reason }
+}

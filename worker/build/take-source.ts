@@ -1,0 +1,45 @@
+import { join } from 'node:path'
+import { addAbortSignal } from 'node:stream'
+import type { BuildSource } from '#shared/domain/build.ts'
+import { unreachable } from '#shared/errors.ts'
+import type { ControlPlane } from '../agent/control-plane.ts'
+import { extractContext } from '../layer/context.ts'
+import { fetchGit } from '../source/fetch-git.ts'
+import { fetchTar } from '../source/fetch-tar.ts'
+import { CONTEXT_LIMITS } from './build-context.ts'
+import type { SharedWork } from './build-work.ts'
+import { untilAborted } from './deadline.ts'
+
+/** Brings the files of a build into an empty folder. Errors: those of an upload's unpacking, and `source.…`. */
+export async function takeSource(
+  source: BuildSource,
+  into: string,
+  work: Pick<SharedWork, 'ports' | 'signal' | 'log' | 'folder' | 'secret' | 'commitIs'>,
+  api: Pick<ControlPlane, 'downloadContext'>,
+): Promise<void> {
+  const { signal, log, folder } = work
+  const limits = CONTEXT_LIMITS
+  switch (source.kind) {
+    case 'context': {
+      const upload = await untilAborted(api.downloadContext(source.contextId), signal)
+      return extractContext(addAbortSignal(signal, upload), into, limits)
+    }
+    case 'url': {
+      const { origin, pathname } = new URL(source.url) // A query may have a token in it.
+      log.write('step', `fetching ${origin}${pathname}`)
+      return fetchTar(source.url, source.sha256, { file: join(folder, 'source.tar'), into, limits, signal })
+    }
+    case 'git': {
+      log.write('step', `fetching ${source.url}`)
+      const secret = source.secret === undefined ? undefined : await untilAborted(work.secret(source.secret), signal)
+      return fetchGit(source, {
+        ...{ folder: join(folder, 'git'), into, secret, limits, signal },
+        requireRoom: work.ports.requireRoom,
+        onStep: text => log.write('step', text),
+        onCommit: work.commitIs,
+      })
+    }
+    default:
+      return unreachable(source)
+  }
+}
