@@ -122,6 +122,8 @@ describe('a hook', () => {
     [{ build: { tags: ['{branch}:x y'] } }, 'image.reference-invalid'],
     [{ git: { url: 'https://h/p', secret: 'none' } }, 'secret.not-found'],
     [{ status: { secret: 'none' } }, 'secret.not-found'],
+    [{ build: { tags: ['app:1'], secrets: { id: { secret: 'none' } } } }, 'secret.not-found'],
+    [{ build: { tags: ['app:1'], secrets: { id: 'a value' } } }, 'request.invalid'],
     [{ kind: 'signed', status: { secret: 'none' } }, 'request.invalid'],
     [{ secret: 'short' }, 'request.invalid'],
     [{ git: { url: 'file:///etc' } }, 'request.invalid'],

@@ -31,9 +31,10 @@ export async function createHook(ports: Ports, asked: CreateHook, creation: Crea
   const spec: HookSpec = { ...rest, status: statusOf(asked) }
   for (const tag of spec.build.tags)
     refuseUpstreamName(ports, parseImageReference(wholeTag(exampleTag(tag))).repository)
+  const ofRun = [...Object.values(spec.build.secrets), ...Object.values(spec.build.ssh)].map(({ secret }) => secret)
   await requireSecrets(
     ports,
-    [spec.git.secret, spec.status?.secret].filter(named => named !== undefined),
+    [spec.git.secret, spec.status?.secret, ...ofRun].filter(named => named !== undefined),
   )
   const sealedSecret = await ports.secrets.seal(sealedFor(id), secret)
   const row: HookRow = { id, name, spec, sealedSecret, createdAt: ports.clock.now() }

@@ -3,6 +3,7 @@ import { waitUntil } from '#infra/local/processes.ts'
 import { logOf } from '#test/support/api.ts'
 import { bootWithBusybox, freePort, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi, runScript } from './api.contract.ts'
+import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeFiles } from './files.contract.ts'
 
 let slipway: TestSlipway
@@ -16,6 +17,7 @@ afterAll(async () => {
 
 describeApi(() => slipway)
 describeFiles(() => slipway)
+describeBuildSecrets(() => slipway)
 
 /** Docker's default set, as the kernel prints it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, … */
 const DOCKER_CAPABILITIES = '00000000a80425fb'

@@ -193,8 +193,11 @@ export function describeHooks(get: () => TestSlipway): void {
     })
   })
 
-  test('whatever signs as we say can ask for a build', async () => {
-    const commit = server.repository('signed', "printf 'FROM busybox\\n' >Dockerfile; git add .; git commit -qm 1")
+  test('whatever signs as we say can ask for a build, with secrets by their names', async () => {
+    const commit = server.repository(
+      'signed',
+      `printf 'FROM busybox\\nRUN --mount=type=secret,id=word grep -q me: /run/secrets/word\\n' >Dockerfile; git add .; git commit -qm 1`,
+    )
     const hook = await call<{ id: string; url: string }>('POST', '/v1/hooks', {
       ...{
         name: 'signed',
@@ -202,7 +205,7 @@ export function describeHooks(get: () => TestSlipway): void {
         secret: 'a-secret-of-sixteen',
         git: { url: `${server.url}/signed.git`, secret: 'git' },
       },
-      build: { tags: ['signed:{branch}'] },
+      build: { tags: ['signed:{branch}'], secrets: { word: { secret: 'git' } } },
     })
     const body = JSON.stringify({ ref: 'refs/heads/main', commit })
     const at = Math.floor(Date.now() / 1000)

@@ -7,7 +7,7 @@ import { type ReclaimPorts, reclaim } from '../execute/reclaim.ts'
 import type { DiskReserve } from '../host/disk-reserve.ts'
 import { diskRoom, logBytes, observeStores, type StorePorts } from '../observe/store-facts.ts'
 import { type ContainerFiles, usageOf } from '../reconcile/disk-usage.ts'
-import { planReclaim } from '../reconcile/plan-reclaim.ts'
+import { planReclaim, type ReclaimAction } from '../reconcile/plan-reclaim.ts'
 
 export interface DiskKeeperOptions {
   ports: StorePorts & ReclaimPorts
@@ -37,6 +37,9 @@ const UNNAMED_MS = 60 * 60_000
 /** Where the disk has room: what crashes left does not come often. */
 const SWEEP_EVERY_MS = 10 * 60_000
 
+/** For files to go from the disk; a disk that is slower than that is looked at again in the next pass. */
+const SETTLE_MS = 5 * 60_000
+
 /** Keeps the host's disk from filling up, and says what takes its room. */
 export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
   const { ports, reserve, clock, log, marks, wanted, busySince } = options
@@ -44,16 +47,29 @@ export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
   const unusedSince = (ageMs: number) => Math.min(clock.now() - ageMs, busySince() ?? Number.POSITIVE_INFINITY)
 
   let sweptAt = Number.NEGATIVE_INFINITY
-  const makeRoom = async () => {
-    if ((await reserve.keep()) === 'given up') log.warn('the disk is full to its last blocks')
+  const isFull = async () => {
     const { totalBytes, freeBytes } = await diskRoom(ports.dataFolder)
-    const isFull = totalBytes - freeBytes > marks.high * totalBytes
-    if (!isFull && clock.now() - sweptAt < SWEEP_EVERY_MS) return
+    return totalBytes - freeBytes > marks.high * totalBytes
+  }
+  /** Until the room is there: who looked before would give up as much again. */
+  const giveUp = async (actions: readonly ReclaimAction[], usedBefore: number) => {
+    const layers = await reclaim(ports, actions, usedBefore)
+    const inTime = new AbortController()
+    await Promise.race([ports.snapshots.settled(), clock.sleep(SETTLE_MS, inTime.signal)])
+    inTime.abort()
+    return layers
+  }
+  const makeRoom = async () => {
+    const kept = await reserve.keep().catch((error: unknown) => log.warn({ err: error }, 'no room could be reserved'))
+    if (kept === 'given up') log.warn('the disk is full to its last blocks')
+    const wasFull = await isFull()
+    if (!wasFull && clock.now() - sweptAt < SWEEP_EVERY_MS) return
     sweptAt = clock.now()
-    const usedBefore = unusedSince(isFull ? marks.minAgeMs : UNNAMED_MS)
-    const plan = isFull ? planReclaim(await observeStores(ports, wanted()), { ...marks, usedBefore }) : []
+    const usedBefore = unusedSince(wasFull ? marks.minAgeMs : UNNAMED_MS)
     await options.sweepCache(unusedSince(UNNAMED_MS))
-    const layers = await reclaim(ports, plan, usedBefore)
+    const layers = await giveUp([], usedBefore) // What nothing names costs nobody anything.
+    const plan = (await isFull()) ? planReclaim(await observeStores(ports, wanted()), { ...marks, usedBefore }) : []
+    if (plan.length > 0) layers.push(...(await giveUp(plan, usedBefore)))
     if (plan.length + layers.length > 0) log.info({ plan, layers }, 'room was made on the disk')
   }
   const measure = async () => {

@@ -53,8 +53,14 @@ async function stream(options: StreamsInboxOptions, { nonce, order }: StreamRequ
   const send = (frame: SendableFrame) => bus.publish(SUBJECTS.stream(nonce), encodeFrame({ ...frame, seq: ++seq }))
   let pieces: AsyncGenerator<Uint8Array, void> | undefined
   try {
+    await send({ kind: 'idle' }) // The asker waits for the rest with more patience than for a host that may be away.
     pieces = inFrames(open(order, ended))
-    let next = pieces.next()
+    const ask = (from: AsyncGenerator<Uint8Array, void>) => {
+      const piece = from.next()
+      piece.catch(() => {}) // Met when its turn comes, which a slow reader may put off.
+      return piece
+    }
+    let next = ask(pieces)
     while (!ended.aborted) {
       if (!(await window.hasRoom(seq, ended))) return
       const quiet = new AbortController()
@@ -67,7 +73,7 @@ async function stream(options: StreamsInboxOptions, { nonce, order }: StreamRequ
       }
       if (first.done) return await send({ kind: 'end' })
       await send({ kind: 'data', bytes: first.value })
-      next = pieces.next()
+      next = ask(pieces)
     }
   } catch (error) {
     await send({ kind: 'end', error: toFault(error) })

@@ -85,20 +85,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     undo.defer(() => removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random, api } = options
-    const ofBuild = {
-      signal,
-      log: buildLog,
-      random,
-      folder: own,
-      secret: secretsOf(wanted.id, api),
-      commitIs: told.commitIs,
-    }
-    const shared = { ports, cache, cacheMounts, endpoints, owned, held, ...ofBuild }
-    const warn = (found: readonly BuildWarning[]) => {
-      for (const warning of found) buildLog.write('stderr', sentenceOf(warning))
-      told.warnings.push(...found)
-    }
-    const draft = await draftOf(wanted, shared, { ...options, warn })
+    const ofBuild = { log: buildLog, secret: secretsOf(wanted.id, api), commitIs: told.commitIs }
+    const shared = { ports, cache, cacheMounts, endpoints, owned, held, signal, random, folder: own, ...ofBuild }
+    const draft = await draftOf(wanted, shared, { ...options, warn: warner(buildLog, told.warnings) })
     buildLog.write('step', 'exporting the image')
     return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, signal })
   }
@@ -134,6 +123,23 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   }
 }
 
+async function opened(sealed: string, { unseal }: BuilderOptions): Promise<BuildSecrets> {
+  try {
+    return await unseal(sealed)
+  } catch (cause) {
+    const message = 'This host cannot open the secrets of the build, since its key is another one by now: build again.'
+    throw new SlipwayError('build.secrets-unreadable', message, { cause })
+  }
+}
+
+/** Says warnings at once, and keeps them for the build's answer. */
+function warner(log: BuildLog, kept: BuildWarning[]): DockerfileOptions['warn'] {
+  return found => {
+    for (const warning of found) log.write('stderr', sentenceOf(warning))
+    kept.push(...found)
+  }
+}
+
 async function draftOf(
   { spec }: DesiredBuild,
   shared: SharedWork,
@@ -142,7 +148,7 @@ async function draftOf(
   const { api } = options
   switch (spec.kind) {
     case 'dockerfile': {
-      const secrets = spec.sealed === undefined ? NO_SECRETS : await options.unseal(spec.sealed)
+      const secrets = spec.sealed === undefined ? NO_SECRETS : await opened(spec.sealed, options)
       return fromDockerfile(spec, { ...shared, secrets }, options)
     }
     case 'container':

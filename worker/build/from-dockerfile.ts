@@ -1,37 +1,20 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
 import type { BuildSpecOf, BuildWarning } from '#shared/domain/build.ts'
-import { SlipwayError } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import { parseDockerfile } from '../dockerfile/dockerfile.ts'
-import type { Instruction } from '../dockerfile/instruction.ts'
-import { inPlace } from '../dockerfile/interpret.ts'
 import { lint } from '../dockerfile/lint.ts'
 import type { Scope } from '../dockerfile/scope.ts'
 import { withConfig } from '../dockerfile/stage-state.ts'
-import {
-  findStage,
-  globalArgs,
-  platformArgs,
-  resolveStages,
-  type Stage,
-  sourceStage,
-  targetStage,
-} from '../dockerfile/stages.ts'
-import { undefinedVariables } from '../dockerfile/undefined-variables.ts'
+import { globalArgs, platformArgs, resolveStages, targetStage } from '../dockerfile/stages.ts'
 import { openAdvice } from './advice.ts'
-import { refuseOtherPlatform } from './base-image.ts'
 import { applyIgnoreFile, readDockerfile } from './build-context.ts'
 import type { BuildWork, SharedWork } from './build-work.ts'
-import { untilAborted } from './deadline.ts'
 import { mainContext, namedContexts } from './dockerfile-sources.ts'
 import { epochOf } from './epoch.ts'
-import { type Draft, draftOf, EMPTY_DRAFT, withEpoch } from './image-draft.ts'
-import { once } from './once.ts'
-import { buildInstruction } from './stage-builder.ts'
+import { type Draft, withEpoch } from './image-draft.ts'
+import { openStageDrafts } from './stage-drafts.ts'
 import { takeSource } from './take-source.ts'
-import { takeTriggers } from './triggers.ts'
 
 export interface DockerfileOptions {
   api: Pick<ControlPlane, 'downloadContext'>
@@ -46,83 +29,29 @@ export async function fromDockerfile(
   shared: SharedWork & Pick<BuildWork, 'secrets'>,
   { api, entitlements, warn }: DockerfileOptions,
 ): Promise<Draft> {
-  const { ports, signal, log } = shared
+  const { ports, signal } = shared
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
   await takeSource(spec.source, context, shared, api)
   const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
-  const ignore = await applyIgnoreFile(context, spec.dockerfile, signal)
+  const main = mainContext(context, await applyIgnoreFile(context, spec.dockerfile, signal))
   const platform = new Map([...platformArgs(ports.architecture), ['TARGETSTAGE', spec.target ?? 'default'] as const])
   const globals = globalArgs(dockerfile, spec.args, platform)
   const scope: Scope = { dockerfile, given: spec.args, globals }
   const stages = resolveStages(dockerfile, globals)
-  const main = mainContext(context, ignore)
+  const epoch = epochOf(spec.args)
   const advice = openAdvice(dockerfile, spec, warn)
   advice.add(lint({ dockerfile, predefined: new Set(platform.keys()), ignoredBy: path => main.ignoredBy?.(path) }))
   advice.refuse()
   const named = namedContexts(spec.contexts, shared, api)
-
-  const pull = once((reference: string) => ports.images.pull(reference))
-  const pulled = async (name: string, platform: string | undefined) => {
-    const other = Object.hasOwn(spec.contexts, name) ? spec.contexts[name] : undefined
-    const reference = other?.kind === 'image' ? other.reference : name
-    const image = await untilAborted(pull(reference), signal)
-    refuseOtherPlatform(reference, platform, image.config.architecture, ports.architecture)
-    return draftOf(image)
+  const work = {
+    ...{ ...shared, isCacheUsed: !spec.noCache, epoch },
+    allowed: new Set<string>(spec.allow.filter(name => entitlements.has(name))),
+    contextOf: async (from: string | undefined) => (from === undefined ? main : named(from)),
   }
-  const workOf = (stage: Stage, instruction: Instruction): BuildWork => ({
-    ...shared,
-    ...{ isCacheUsed: !spec.noCache, epoch: epochOf(spec.args) },
-    allowed: new Set(spec.allow.filter(name => entitlements.has(name))),
-    contextOf: async from => (from === undefined ? main : named(from)),
-    layersOf: async from => {
-      if (Object.hasOwn(spec.contexts, from)) return (await pulled(from, undefined)).diffIds
-      const source = sourceOf(stage, instruction, from)
-      return (await (source ? draftFor(source) : pulled(from, undefined))).diffIds
-    },
-  })
-  /** A name that is the Dockerfile's own was looked at when stages were resolved; one with variables may name earlier ones. */
-  const sourceOf = (stage: Stage, instruction: Instruction, from: string): Stage | undefined => {
-    const isPlain = instruction.flags.some(({ value }) => value?.includes(from))
-    if (!isPlain) return findStage(stages.slice(0, stage.index), from)
-    try {
-      return sourceStage(stages, stage, from)
-    } catch (error) {
-      throw inPlace(error, instruction, dockerfile.file)
-    }
-  }
-  const baseOf = async ({ base, platform, from }: Stage): Promise<Draft> => {
-    const name = from.text.split(/\s/, 1)[0] ?? ''
-    if (base.kind !== 'image' && Object.hasOwn(spec.contexts, name)) return pulled(name, platform)
-    if (base.kind === 'stage') return afterStage(base.index)
-    return base.kind === 'image' ? pulled(base.reference, platform) : EMPTY_DRAFT
-  }
-  const buildStage = async (stage: Stage): Promise<Draft> => {
-    const { from, instructions } = stage
-    const name = stage.name ? `${stage.name} ` : ''
-    const { draft: begin, triggers } = takeTriggers(await baseOf(stage), from, dockerfile.file)
-    let draft = begin
-    const all = [...triggers, ...instructions]
-    log.write('step', `[${name}1/${all.length + 1}] FROM ${from.text}`)
-    for (const [at, instruction] of all.entries()) {
-      await setImmediate() // Thousands of instructions need no file, and would let nothing else of this process run.
-      const label = `[${name}${at + 2}/${all.length + 1}]`
-      advice.add(undefinedVariables(instruction, draft.state, scope))
-      advice.refuse()
-      draft = await buildInstruction(workOf(stage, instruction), draft, instruction, scope, label)
-    }
-    return draft
-  }
-  const draftFor = once(buildStage)
-  /** Whoever builds on a stage has its ARGs, too (docs.docker.com/build/building/variables, "Scoping"). */
-  const afterStage = async (index: number): Promise<Draft> => {
-    const stage = stages[index]
-    if (!stage) throw new SlipwayError('internal', `The Dockerfile has no stage ${index}.`)
-    const draft = await draftFor(stage)
-    return { ...draft, state: { ...draft.state, hasOwnCommand: false } }
-  }
+  const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, advice })
   const built = await draftFor(targetStage(stages, spec.target))
-  return withEpoch(labelled(built, spec.labels), epochOf(spec.args))
+  return withEpoch(labelled(built, spec.labels), epoch)
 }
 
 /** Labels of the request win over those of the Dockerfile. */

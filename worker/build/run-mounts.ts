@@ -10,6 +10,8 @@ import { resolveInRootSync } from '../host/rooted-fs.ts'
 import { openSshAgent } from '../host/ssh-agent.ts'
 import type { OciMount } from '../runtime/oci-config.ts'
 import { type BuildWork, takeSnapshot } from './build-work.ts'
+import { findSources } from './copy-sources.ts'
+import { digestSources } from './digest-sources.ts'
 import { missingSource, type SourceRoot } from './missing-source.ts'
 import { ownFolder } from './source-folders.ts'
 
@@ -18,6 +20,21 @@ export interface OpenMounts {
   /** Secrets that come as variables. */
   env: string[]
 }
+
+/** What the step can read by `--mount`, for the cache's key: digests of a context's files, layers of stages and images. */
+export async function contentOfMounts(work: BuildWork, step: RunStep): Promise<unknown[]> {
+  const contents: unknown[] = []
+  for (const mount of step.mounts) {
+    if (mount.type !== 'bind' && !(mount.type === 'cache' && mount.from !== undefined)) continue
+    const context = await work.contextOf(mount.from)
+    if (!context) contents.push(await work.layersOf(mount.from ?? ''))
+    else contents.push(await digestSources(findSources(context, [literal(mount.source)]), work.signal))
+  }
+  return contents
+}
+
+/** A path that is no pattern, for whatever takes patterns. */
+const literal = (path: string) => path.replace(/[*?[\\]/g, '\\$&')
 
 const SECRETS_BYTES = 4 * 1024 * 1024
 

@@ -18,7 +18,7 @@ import { ownerOf } from './file-owner.ts'
 import { type Draft, withState, withStep } from './image-draft.ts'
 import { type Linked, linkedTo, makeLinkedFolders } from './linked-copy.ts'
 import { runCommand } from './run-command.ts'
-import { openMounts } from './run-mounts.ts'
+import { contentOfMounts, openMounts } from './run-mounts.ts'
 import { openMaskedLog } from './secret-mask.ts'
 import { givenSources } from './source-folders.ts'
 import { type StepResult, stepKey } from './step-cache.ts'
@@ -64,7 +64,7 @@ async function buildFileStep(
   if (step.kind === 'run') refuseForbidden(work, step)
   const given = step.kind === 'copy' ? await givenSources(work, step) : []
   const linked = step.kind === 'copy' && step.isLinked ? await linkedTo(work, draft, step) : undefined
-  const content = step.kind === 'copy' ? await contentOf(work, step, given) : undefined
+  const content = await contentOf(work, step, given)
   const key = stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch }))
   const known = work.isCacheUsed ? await work.cache.find(key) : undefined
   const shown = said.split('\n', 1)[0] ?? ''
@@ -82,7 +82,10 @@ function refuseForbidden({ allowed }: BuildWork, { network, security }: RunStep)
   throw new SlipwayError('build.not-allowed', message, { facts: { missing } })
 }
 
-async function contentOf(work: BuildWork, step: CopyStep, given: readonly CopySource[]): Promise<unknown> {
+/** What the step reads besides what is below it. */
+async function contentOf(work: BuildWork, step: FileStep, given: readonly CopySource[]): Promise<unknown> {
+  if (step.kind === 'run') return contentOfMounts(work, step)
+  if (step.kind === 'folder') return undefined
   const digest = given.length > 0 ? await digestSources(given, work.signal, excludesOf(step)) : undefined
   const isContext = (await work.contextOf(step.from)) !== undefined
   // A stage's layers say what is in it, without reading it.

@@ -74,12 +74,19 @@ export async function openStepCache(
       return (await Promise.all(keys.map(key => cachedStep(folder, key)))).filter(step => step !== undefined)
     },
     remove: async key => {
-      const step = await readResult(join(folder, key))
+      const digest = (await readResult(join(folder, key)))?.layer?.digest
       await rm(join(folder, key), { force: true })
-      // Another step may have made the same bytes: then it is done again.
-      if (step?.layer) await rm(blobPath(step.layer.digest), { force: true })
+      // Another step may have made the same bytes, and a build may be about to push them.
+      if (digest !== undefined && !(await isNamed(folder, digest))) await rm(blobPath(digest), { force: true })
     },
   }
+}
+
+/** Reads all results: for removals, which are rare. */
+async function isNamed(folder: string, digest: Digest): Promise<boolean> {
+  const keys = (await readdir(folder)).filter(name => KEY.test(name))
+  const steps = await Promise.all(keys.map(key => readResult(join(folder, key))))
+  return steps.some(step => step?.layer?.digest === digest)
 }
 
 async function cachedStep(folder: string, key: string): Promise<CachedStep | undefined> {

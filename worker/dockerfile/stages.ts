@@ -112,14 +112,23 @@ function needsOf(stages: Stage[], own: Stage, file: string): Need[] {
   const base = own.base.kind === 'stage' ? stages[own.base.index] : undefined
   const needs: Need[] = base ? [{ stage: base, instruction: own.from }] : []
   for (const instruction of own.instructions) {
-    const mounts = flagsOf(instruction, 'mount').map(mount => /(?:^|,)from=([^,]*)/.exec(mount)?.[1])
-    for (const from of [flagOf(instruction, 'from'), ...mounts]) {
-      if (!from || from.includes('$')) continue
+    for (const from of plainNames(instruction)) {
       const stage = placed({ file }, instruction, () => sourceStage(stages, own, from))
       if (stage) needs.push({ stage, instruction })
     }
   }
   return needs
+}
+
+function plainNames(instruction: Instruction): string[] {
+  const mounts = flagsOf(instruction, 'mount').map(mount => /(?:^|,)from=([^,]*)/.exec(mount)?.[1])
+  const names = [flagOf(instruction, 'from'), ...mounts]
+  return names.flatMap(from => (from && !from.includes('$') ? [from] : []))
+}
+
+/** Whether an instruction names `from` as it is, without a variable. */
+export function isNamedPlainly(instruction: Instruction, from: string): boolean {
+  return plainNames(instruction).includes(from)
 }
 
 /** Depth first, each stage once. */

@@ -6,7 +6,7 @@ import type { Snapshotter } from '../snapshot/snapshotter.ts'
 
 export interface ReclaimPorts {
   images: Pick<ImageStore, 'list' | 'remove'>
-  snapshots: Pick<Snapshotter, 'sweepLayers'>
+  snapshots: Pick<Snapshotter, 'sweepLayers' | 'settled'>
   /** The build cache. */
   cachedSteps(): Promise<StoreFacts['cachedSteps']>
   removeCachedStep(key: string): Promise<void>

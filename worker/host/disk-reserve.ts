@@ -5,6 +5,8 @@ import { run } from './run.ts'
 
 const MOST_BYTES = 64 * 1024 ** 2
 const TIMEOUT_MS = 60_000
+/** What stat(2) counts blocks in. */
+const SECTOR = 512
 
 /**
  * A file of up to 64 MiB (a hundredth of the disk) that is there to be given up: where others fill the disk to its last
@@ -22,12 +24,16 @@ export function openDiskReserve(folder: string): DiskReserve {
       const { blocks, bavail, bsize } = await statfs(folder)
       const size = Math.min(Math.floor((blocks * bsize) / 100), MOST_BYTES)
       const free = bavail * bsize
-      const isThere = (await stat(path).catch(() => undefined)) !== undefined
+      const found = await stat(path).catch(() => undefined)
+      const isThere = found !== undefined && found.blocks * SECTOR >= size / 2
       if (isThere && free >= size / 4) return 'kept'
       if (isThere) await removeDurable(path)
       if (isThere || free <= 2 * size) return 'given up'
       // Not a file with a hole: only blocks that are its own can be given up.
-      await run('fallocate', ['-l', String(size), path], { timeoutMs: TIMEOUT_MS })
+      await run('fallocate', ['-l', String(size), path], { timeoutMs: TIMEOUT_MS }).catch(async (error: unknown) => {
+        await removeDurable(path) // One without its blocks would be no reserve, and be taken for one.
+        throw error
+      })
       return 'kept'
     },
   }

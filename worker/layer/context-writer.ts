@@ -22,7 +22,10 @@ export class ContextWriter implements TarConsumer, Disposable {
   #bytes = 0
 
   constructor(folder: string, limits: TarLimits) {
-    this.#tree = new TreeWriter(folder, { followsLinks: false, keepsOwners: false, errors: CONTEXT_ERRORS })
+    this.#tree = new TreeWriter(folder, {
+      ...{ followsLinks: false, keepsOwners: false, errors: CONTEXT_ERRORS },
+      maxImplied: limits.maxEntries,
+    })
     this.#limits = limits
   }
 

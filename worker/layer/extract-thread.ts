@@ -1,16 +1,18 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { toFault } from '#shared/errors.ts'
 import type { FromThread, ThreadData, ToThread } from './extract.ts'
-import { openExtraction } from './extraction.ts'
+import { type Extraction, openExtraction } from './extraction.ts'
 
 /** The thread of `extract.ts`: takes a tar, buffer by buffer, and answers each. */
 const { request, buffers }: ThreadData = workerData
 const parts = buffers.map(buffer => Buffer.from(buffer))
-const extraction = openExtraction(request)
+/** Opened with the first message: what fails then is an answer like others. */
+let extraction: Extraction | undefined
 let turn = 0
 
 function answer(message: ToThread): FromThread {
   try {
+    extraction ??= openExtraction(request)
     if (message === 'finish') extraction.finish()
     if (typeof message === 'string') return 'done'
     const part = parts[turn++ % parts.length]
@@ -30,6 +32,6 @@ parentPort?.on('message', (message: ToThread) => {
   parentPort?.postMessage(reply)
   if (reply === 'taken') return
   hasEnded = true
-  extraction[Symbol.dispose]()
+  extraction?.[Symbol.dispose]()
   parentPort?.close()
 })

@@ -1,6 +1,9 @@
 import { Worker } from 'node:worker_threads'
 import { type Fault, SlipwayError } from '#shared/errors.ts'
+import { CONTEXT_ERRORS } from './context-writer.ts'
 import { type ExtractionRequest, openExtraction } from './extraction.ts'
+import { LAYER_ERRORS } from './layer-writer.ts'
+import { invalidTar } from './tar-format.ts'
 
 export interface ThreadData {
   request: ExtractionRequest
@@ -79,7 +82,7 @@ function startThread(request: ExtractionRequest, buffers: SharedArrayBuffer[]): 
     onTaken.resolve()
     onTaken = Promise.withResolvers()
   })
-  worker.on('error', error => ended.reject(error))
+  worker.on('error', error => ended.reject(asThreadError(error, request.kind)))
   worker.on('exit', () => ended.reject(new SlipwayError('internal', 'The thread that unpacks ended too early.')))
   return {
     async pass(bytes) {
@@ -96,9 +99,18 @@ function startThread(request: ExtractionRequest, buffers: SharedArrayBuffer[]): 
     },
     async [Symbol.asyncDispose]() {
       worker.postMessage('abort' satisfies ToThread) // So that it closes its files; one that has ended hears nothing.
-      await inTime(exited).catch(() => worker.terminate())
+      // A thread within a call of a disk that does not answer ends with that call: nobody waits for it.
+      await inTime(exited).catch(() => void worker.terminate())
     },
   }
+}
+
+/** What a thread dies of comes as a clone; its memory is bounded, so that a tar cannot have all of the agent's. */
+function asThreadError(error: unknown, kind: ExtractionRequest['kind']): unknown {
+  const isTooMuch = error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+  if (!isTooMuch) return error
+  const errors = kind === 'context' ? CONTEXT_ERRORS : LAYER_ERRORS
+  return invalidTar(errors, `has names and folders that take more than ${THREAD_MEMORY_MIB} MiB of memory`)
 }
 
 function asError({ code, message, facts }: Fault): SlipwayError {

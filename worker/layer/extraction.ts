@@ -36,7 +36,10 @@ export function openExtraction(request: ExtractionRequest): Extraction {
 }
 
 function openLayer(folder: string, limits: TarLimits): Extraction {
-  const tree = new TreeWriter(folder, { followsLinks: true, keepsOwners: true, errors: LAYER_ERRORS })
+  const tree = new TreeWriter(folder, {
+    ...{ followsLinks: true, keepsOwners: true, errors: LAYER_ERRORS },
+    maxImplied: limits.maxEntries,
+  })
   const writer = new LayerWriter(tree, limits)
   const reader = new TarReader(writer, LAYER_ERRORS)
   return {

@@ -4,11 +4,12 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { SlipwayError } from '#shared/errors.ts'
 import { listing } from '#test/support/random-tree.ts'
-import { unmount, unmountBelow } from '../host/mount.ts'
+import { mountOverlay, unmount, unmountBelow } from '../host/mount.ts'
 import { mountErofs } from '../host/mount-erofs.ts'
 import { extract } from './extract.ts'
 import type { TarEntry, TarEntryType } from './tar-format.ts'
 import { encodeHeader, paddingOf, TAR_END } from './tar-writer.ts'
+import { tarOfTree } from './tree-tar.ts'
 
 /** Whatever a tar says, nothing outside of the folder is made, changed or removed. */
 
@@ -119,3 +120,150 @@ test('an index refuses what unpacking refuses, and shows what it makes', async (
 
 /** Folders that the tar does not name, and whiteouts, have the time of their making on a disk. */
 const withoutTimes = (root: string) => listing(root).map(line => line.replace(/ (0|\d{18,19})(?= as )/, ''))
+
+function fileOf(more: Partial<TarEntry> & { path: string }, body = ''): Buffer {
+  const bytes = Buffer.from(body)
+  const plain = { type: 'file', mode: 0o644, uid: 0, gid: 0, linkTarget: '', major: 0, minor: 0 } as const
+  const entry = { ...plain, size: bytes.length, mtime: { seconds: 1, nanoseconds: 0 }, xattrs: new Map(), ...more }
+  return Buffer.concat([encodeHeader(entry), bytes, paddingOf(bytes.length)])
+}
+
+/** How long nothing else of this process ran, at most. */
+async function longestPause<T>(work: () => Promise<T>): Promise<{ result: T; pauseMs: number }> {
+  let last = performance.now()
+  let pauseMs = 0
+  const timer = setInterval(() => {
+    pauseMs = Math.max(pauseMs, performance.now() - last)
+    last = performance.now()
+  }, 5)
+  const result = await work()
+  clearInterval(timer)
+  return { result, pauseMs: Math.max(pauseMs, performance.now() - last) }
+}
+
+function place(): string {
+  return mkdtempSync(join(folder, 'y-'))
+}
+
+const refused = { code: 'layer.invalid' }
+
+test.each(['layer', 'index'] as const)('%s: a map of holes with a negative length is refused', async kind => {
+  // The old GNU format: a header of type S with extents in base 256, where the top bits make a number negative.
+  const block = fileOf({ path: 'sparse' }, 'x'.repeat(512))
+  block.write('S', 156)
+  block.write('ustar  \0', 257, 'latin1')
+  const number = (value: bigint, at: number) => {
+    const bytes = Buffer.alloc(12)
+    bytes.writeBigInt64BE(value, 4)
+    bytes.fill(value < 0n ? 0xff : 0, 0, 4)
+    bytes[0] = value < 0n ? 0xff : 0x80
+    bytes.copy(block, at)
+  }
+  const far = 2n ** 40n
+  const extents = [0n, -far, -far, far, 0n, 512n]
+  extents.forEach((value, index) => void number(value, 386 + index * 12))
+  number(512n, 483)
+  block.fill(' ', 148, 156)
+  const sum = block.subarray(0, 512).reduce((total, byte) => total + byte, 0)
+  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+  expect(await attempt(kind, place(), Buffer.concat([block, TAR_END]))).toMatchObject(refused)
+})
+
+test.each(['layer', 'context'] as const)('%s: folders that no entry names have a bound, too', async kind => {
+  const path = (start: string) => `${start}/${'d/'.repeat(500)}f`
+  const tar = Buffer.concat([fileOf({ path: path('a') }), TAR_END])
+  const error = await attempt(kind, place(), tar)
+  expect(error).toMatchObject({ code: `${kind}.invalid`, message: expect.stringContaining('more folders than') })
+})
+
+test('deep folders that no entry names take time by their number, not by its square', async () => {
+  const paths = Array.from({ length: 20 }, (_, index) => `${index}/${'d/'.repeat(2000)}f`)
+  const tar = Buffer.concat([...paths.map(path => fileOf({ path })), TAR_END])
+  const root = place()
+  const request = { kind: 'layer', limits: { maxBytes: 10_000, maxEntries: 100_000 }, folder: root } as const
+  const { pauseMs } = await longestPause(() => extract(request, streamOf(tar)))
+  expect(lstatSync(join(root, '19/d/d/d')).isDirectory()).toBe(true)
+  expect(pauseMs).toBeLessThan(10_000) // It was 18 s; a bound on hanging, not a time to hold.
+  rmSync(root, { recursive: true })
+})
+
+test('what holds for all entries is bounded: it is looked at for each', async () => {
+  const comment = Buffer.from(`${'comment='.padEnd(1000, 'x')}\n`)
+  const record = (text: string) => `${String(text.length + 5)} ${text}`
+  const global = (text: string) => {
+    const header = fileOf({ path: 'global' }, text)
+    header.write('g', 156)
+    header.fill(' ', 148, 156)
+    const sum = header.subarray(0, 512).reduce((total, byte) => total + byte, 0)
+    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+    return header
+  }
+  const unknown = Array.from({ length: 200 }, (_, index) => record(`k${index}${comment}`)).join('')
+  expect(await attempt('layer', place(), Buffer.concat([global(unknown), fileOf({ path: 'a' }), TAR_END]))).toBe(
+    undefined,
+  )
+  const attributes = Array.from({ length: 200 }, (_, index) => record(`SCHILY.xattr.user.${index}${comment}`)).join('')
+  const tar = Buffer.concat([global(attributes), fileOf({ path: 'a' }), TAR_END])
+  expect(await attempt('layer', place(), tar)).toMatchObject(refused)
+})
+
+test.each(['layer', 'index'] as const)('%s: no entry makes a whiteout but one of its name', async kind => {
+  const linked = [fileOf({ path: '.wh.a' }), fileOf({ path: 'b', type: 'hardlink', linkTarget: 'a' }), TAR_END]
+  expect(await attempt(kind, place(), Buffer.concat(linked))).toMatchObject(refused)
+  const device = fileOf({ path: 'device', type: 'character', major: 4096, minor: 0 })
+  expect(await attempt(kind, place(), Buffer.concat([device, TAR_END]))).toMatchObject(refused)
+})
+
+test('an attribute that a file system cannot hold is the layer’s fault, and the disk is not full', async () => {
+  const entry = fileOf({ path: 'a', xattrs: new Map([['user.big', 'x'.repeat(60_000)]]) })
+  const error = await attempt('layer', place(), Buffer.concat([entry, TAR_END]))
+  if (error !== undefined) expect(error).toMatchObject(refused)
+})
+
+test('a folder of half a million files that a file replaces', async () => {
+  const names = Array.from({ length: 200_000 }, (_, index) => fileOf({ path: `a/${index}` }))
+  const tar = Buffer.concat([...names, fileOf({ path: 'a' }), TAR_END])
+  const root = place()
+  const files = { tar: join(root, 'tar'), index: join(root, 'index') }
+  await extract({ kind: 'index', limits: { maxBytes: 1e9, maxEntries: 300_000 }, ...files }, streamOf(tar))
+  mkdirSync(join(root, 'shown'))
+  mountErofs({ ...files, target: join(root, 'shown') }, 'file')
+  expect(readdirSync(join(root, 'shown'))).toEqual(['a'])
+  await unmount(join(root, 'shown'))
+}, 60_000)
+
+test('files of two layers that have one number are two files in an export', async () => {
+  const root = place()
+  const lower: string[] = []
+  for (const [first, second] of [
+    ['a', 'b'],
+    ['c', 'd'],
+  ] as const) {
+    const at = join(root, first)
+    for (const path of [at, join(at, 'shown')]) mkdirSync(path)
+    const files = { tar: join(at, 'tar'), index: join(at, 'index') }
+    const entries = [
+      fileOf({ path: first }, `of ${first}`),
+      fileOf({ path: second, type: 'hardlink', linkTarget: first }),
+    ]
+    await extract({ kind: 'index', limits, ...files }, streamOf(Buffer.concat([...entries, TAR_END])))
+    mountErofs({ ...files, target: join(at, 'shown') }, 'file')
+    lower.push(join(at, 'shown'))
+  }
+  const [upper, work, target, out] = ['upper', 'work', 'target', 'out'].map(name => join(root, name)) as string[] as [
+    string,
+    string,
+    string,
+    string,
+  ]
+  for (const path of [upper, work, target, out]) mkdirSync(path)
+  mountOverlay({ lower, upper, work, target })
+  await extract({ kind: 'layer', limits, folder: out }, tarOfTree(target))
+  expect(['a', 'b', 'c', 'd'].map(name => readFileSync(join(out, name), 'utf8'))).toEqual([
+    'of a',
+    'of a',
+    'of c',
+    'of c',
+  ])
+  await unmount(target)
+})

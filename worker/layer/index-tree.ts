@@ -16,6 +16,9 @@ import type { StoredData } from './tar-reader.ts'
 import { isKeptXattr, OPAQUE } from './tree-writer.ts'
 
 /** Of names, link targets, attributes and maps of holes together. A million real files have 50 MiB. */
+/** What a device number of Linux holds (include/uapi/linux/kdev_t.h: 12 and 20 bits). */
+const MAX_MAJOR = 0xfff
+const MAX_MINOR = 0xfffff
 const MAX_VARIABLE_BYTES = 128 * 1024 ** 2
 const NO_XATTRS: ReadonlyMap<string, string> = new Map()
 /** Files alone may have them (xattr(7)). */
@@ -94,7 +97,7 @@ export class IndexTree implements LayerTree {
     this.#entryPath = entry.path
     if (names.join('/') === target.join('/')) throw this.#invalid('links to itself')
     const from = this.#find(target)
-    if (!from) throw this.#invalid('links to a file that did not come before it')
+    if (!from || isWhiteoutNode(from)) throw this.#invalid('links to a file that did not come before it')
     if (folderOf(from)) throw this.#invalid('links to a folder')
     const parent = this.#parent(names)
     this.#clear(parent, names.at(-1) ?? '')
@@ -106,6 +109,8 @@ export class IndexTree implements LayerTree {
   node(names: readonly string[], entry: TarEntry): void {
     this.#entryPath = entry.path
     const isFifo = entry.type === 'fifo'
+    if (entry.major > MAX_MAJOR || entry.minor > MAX_MINOR)
+      throw this.#invalid('is a device that Linux has no number for')
     const type = isFifo ? TYPE.fifo : entry.type === 'block' ? TYPE.block : TYPE.character
     this.#put(names, makeNode(type, isFifo ? 0 : encodeDevice(entry.major, entry.minor)), entry)
   }
@@ -222,7 +227,8 @@ export class IndexTree implements LayerTree {
     const gone = [there]
     for (let node = gone.pop(); node; node = gone.pop()) {
       const folder = folderOf(node)
-      if (folder) gone.push(...folder.children.values())
+      // One by one: as arguments, a large folder's would not fit on the stack.
+      if (folder) for (const child of folder.children.values()) gone.push(child)
       else node.nlink--
     }
   }

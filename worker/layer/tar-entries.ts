@@ -22,8 +22,8 @@ export const PLAIN: Omit<TarEntry, 'type' | 'path'> = {
   xattrs: new Map(),
 }
 
-/** An entry without its bytes. `firstNames` remembers files of several names by their inode: the others are links to the first. */
-export function describe(at: Buffer, path: string, stat: BigIntStats, firstNames: Map<bigint, string>): TarEntry {
+/** An entry without its bytes. `firstNames` remembers files of several names: the others are links to the first. */
+export function describe(at: Buffer, path: string, stat: BigIntStats, firstNames: Map<string, string>): TarEntry {
   const seconds = stat.mtimeNs >= 0n ? stat.mtimeNs / BILLION : -((-stat.mtimeNs + BILLION - 1n) / BILLION)
   const entry: TarEntry = {
     ...PLAIN,
@@ -35,9 +35,11 @@ export function describe(at: Buffer, path: string, stat: BigIntStats, firstNames
     mtime: { seconds: Number(seconds), nanoseconds: Number(stat.mtimeNs - seconds * BILLION) },
   }
   if (!stat.isDirectory() && stat.nlink > 1n) {
-    const first = firstNames.get(stat.ino)
+    // Overlay shows the numbers of each of its layers, which alone do not tell files apart.
+    const file = `${stat.dev}:${stat.ino}`
+    const first = firstNames.get(file)
     if (first !== undefined) return { ...entry, type: 'hardlink', linkTarget: first }
-    firstNames.set(stat.ino, path)
+    firstNames.set(file, path)
   }
   return {
     ...entry,
@@ -72,16 +74,7 @@ function xattrsOf(at: Buffer): ReadonlyMap<string, string> {
   return new Map(names.map(name => [name, lgetxattr(at, Buffer.from(name, 'latin1'))?.toString('latin1') ?? '']))
 }
 
-/** Header, bytes and padding of an entry that nobody changes meanwhile. Errors: `layer.invalid` when somebody does. */
-export function* contents(at: Buffer, entry: TarEntry): Generator<Buffer> {
-  yield encodeHeader(entry)
-  if (entry.size === 0) return
-  const missing = yield* bytesOf(at, entry.size)
-  if (missing > 0) throw invalidTar(LAYER_ERRORS, 'became shorter while it was read', entry.path)
-  yield paddingOf(entry.size)
-}
-
-/** The same while others write: the size is the header's, whatever became of the file; zeros stand for what is not there. */
+/** Header, bytes and padding of an entry, while others may write: the size is the header's, whatever became of the file; zeros stand for what is not there. */
 export function* liveContents(at: Buffer, entry: TarEntry): Generator<Buffer> {
   yield encodeHeader(entry)
   if (entry.size === 0) return

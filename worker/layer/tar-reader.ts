@@ -41,6 +41,8 @@ export interface TarConsumer {
 
 /** What may precede an entry: pax records and long names. More is no honest tar. */
 const MAX_META = 1024 * 1024
+/** What holds for all entries is looked at for each of them. */
+const MAX_GLOBAL = 64 * 1024
 /** The largest user, group or device number of Linux; the one above means "unchanged". */
 const MAX_ID = 0xfffffffe
 
@@ -56,6 +58,12 @@ const TYPES: Record<string, TarEntryType> = {
   '5': 'folder',
   '6': 'fifo',
 }
+
+/** Of pax records, besides attributes. */
+const READ_KEYS = new Set([
+  ...['path', 'linkpath', 'size', 'uid', 'gid', 'mtime'],
+  ...['name', 'major', 'map', 'size', 'realsize', 'offset', 'numbytes'].map(key => `GNU.sparse.${key}`),
+])
 
 type Meta = 'pax' | 'global' | 'longPath' | 'longLink'
 const METAS: Record<string, Meta> = { x: 'pax', X: 'pax', g: 'global', L: 'longPath', K: 'longLink' }
@@ -184,10 +192,10 @@ export class TarReader {
 
   /** The newest value of each key: bounded whatever number of global headers there is. */
   #setGlobal(records: [string, string][]): void {
-    const merged = new Map([...this.#global, ...records])
-    this.#global = [...merged]
+    const known = records.filter(([key]) => READ_KEYS.has(key) || key.startsWith(PAX_XATTR))
+    this.#global = [...new Map([...this.#global, ...known])]
     const size = this.#global.reduce((sum, [key, value]) => sum + key.length + value.length, 0)
-    if (size > MAX_META) throw this.#invalid('has more than 1 MiB of global attributes')
+    if (size > MAX_GLOBAL) throw this.#invalid('has more than 64 KiB of global attributes')
     this.#metaSize = 0
   }
 
@@ -265,12 +273,12 @@ export class TarReader {
 
   #onLeadingExtents(data: Buffer): void {
     const extents = leadingSparse(data, this.#errors)
-    if (!extents) {
-      if (data.length >= this.#stored || data.length >= MAX_META) throw this.#invalid('has a damaged map of holes')
-      // Asks for the map so far with one block more.
+    if (typeof extents === 'number') {
+      const want = data.length + leastBlocks(extents)
+      if (want > this.#stored || want > MAX_META) throw this.#invalid('has a damaged map of holes')
       this.#gathered = [Buffer.from(data)]
       this.#have = data.length
-      this.#expect('leadingExtents', data.length + BLOCK)
+      this.#expect('leadingExtents', want)
       return
     }
     this.#left = this.#stored - data.length
@@ -323,6 +331,15 @@ function xattrsOf(pax: ReadonlyMap<string, string>): ReadonlyMap<string, string>
   }
   return xattrs
 }
+
+/** What so many lines take at least, the first of which may have begun: to ask for one block at a time would parse all anew each time. */
+function leastBlocks(lines: number): number {
+  const least = lines * SHORTEST_LINE - LONGEST_LINE
+  return Math.max(1, Math.floor(least / BLOCK)) * BLOCK
+}
+
+const SHORTEST_LINE = 2
+const LONGEST_LINE = 17
 
 function roundUp(size: number): number {
   return Math.ceil(size / BLOCK) * BLOCK

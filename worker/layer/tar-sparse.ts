@@ -1,4 +1,4 @@
-import { BLOCK, decodeNumber, invalidTar, type RawHeader, type TarErrors } from './tar-format.ts'
+import { decodeNumber, invalidTar, type RawHeader, type TarErrors } from './tar-format.ts'
 
 /** A stretch of data in a file with holes; the archive has them one behind the other. */
 export interface Extent {
@@ -48,19 +48,16 @@ export function paxSparse(records: readonly [string, string][], errors: TarError
 }
 
 /**
- * Format 1.0: the map leads the file's data, as decimal lines (their count first) filled up to whole blocks. Undefined:
- * it goes on in further blocks than these.
+ * Format 1.0: the map leads the file's data, as decimal lines (their count first) filled up to whole blocks. A number: so
+ * many lines more are in further blocks than these.
  */
-export function leadingSparse(data: Buffer, errors: TarErrors): Extent[] | undefined {
+export function leadingSparse(data: Buffer, errors: TarErrors): Extent[] | number {
   const lines = data.toString('latin1').split('\n')
   const whole = lines.slice(0, -1)
-  if (whole.length === 0) {
-    if (data.length >= BLOCK) throw invalidTar(errors, 'has a damaged map of holes')
-    return undefined
-  }
+  if (whole.length === 0) throw invalidTar(errors, 'has a damaged map of holes')
   const count = decimal(whole[0] ?? '', errors)
   if (count > MAX_EXTENTS) throw invalidTar(errors, `has a file with more than ${MAX_EXTENTS} holes`)
-  if (whole.length < 1 + 2 * count) return undefined
+  if (whole.length < 1 + 2 * count) return 1 + 2 * count - whole.length
   return pairs(whole.slice(1, 1 + 2 * count), errors)
 }
 
@@ -83,7 +80,7 @@ export function checkExtents(extents: readonly Extent[], size: number, stored: n
   let end = 0
   let total = 0
   for (const { offset, length } of extents) {
-    if (offset < end) throw invalidTar(errors, 'has a damaged map of holes')
+    if (offset < end || length < 0) throw invalidTar(errors, 'has a damaged map of holes')
     end = offset + length
     total += length
   }

@@ -14,7 +14,7 @@ export async function* tarOfTree(root: string): AsyncGenerator<Buffer> {
 }
 
 function* walk(tree: LiveTree): Generator<Buffer> {
-  const firstNames = new Map<bigint, string>()
+  const firstNames = new Map<string, string>()
   const left = childrenOf(tree, '')
   for (let path = left.pop(); path !== undefined; path = left.pop()) {
     const name = path
@@ -26,7 +26,7 @@ function* walk(tree: LiveTree): Generator<Buffer> {
   }
 }
 
-function entryOf(tree: LiveTree, path: string, firstNames: Map<bigint, string>) {
+function entryOf(tree: LiveTree, path: string, firstNames: Map<string, string>) {
   const at = tree.at(path)
   const stat = lstatSync(at, { bigint: true })
   return stat.isSocket() ? undefined : describe(at, path, stat, firstNames)

@@ -41,6 +41,8 @@ export interface TreePolicy {
   followsLinks: boolean
   /** Whether owners and extended attributes are kept; else everything belongs to this process. */
   keepsOwners: boolean
+  /** How many folders may be made that no entry names. */
+  maxImplied: number
   /** `invalid`: this cannot be made. `unsafe`: a name that leads where it must not. */
   errors: TreeErrors
 }
@@ -67,6 +69,8 @@ const ENTRY_FAULTS = new Set([
   'EFBIG',
 ])
 
+const XATTR_FAULTS = new Set(['ENOSPC', 'E2BIG', 'ERANGE', 'ENOTSUP', 'EOPNOTSUPP'])
+
 /**
  * Makes entries of an untrusted tar below a folder, synchronously; a name cannot lead out of it whatever links are
  * there, since the kernel resolves it (openat2). Paths are lists of names in Latin-1, no `..`, the root is empty.
@@ -78,6 +82,7 @@ export class TreeWriter implements LayerTree {
   /** The folder last written to: tars have the files of a folder one behind the other. */
   #parent: { path: string; fd: number } | undefined
   #file: { fd: number; parent: number; name: string; entry: TarEntry; end: number } | undefined
+  #implied = 0
   /** What errors name. */
   #entryPath = ''
   /** Set at the end: writing into a folder changes its time. */
@@ -167,7 +172,8 @@ export class TreeWriter implements LayerTree {
       const folder = this.#open(target.slice(0, -1).join('/'))
       try {
         const from = below(folder, target.at(-1))
-        if (!statOf(from)) throw this.#invalid('links to a file that did not come before it')
+        const there = statOf(from)
+        if (!there || isWhiteout(there)) throw this.#invalid('links to a file that did not come before it')
         const at = this.#at(names)
         this.#clear(at, false)
         linkSync(from, at)
@@ -273,26 +279,33 @@ export class TreeWriter implements LayerTree {
     const parentPath = path.slice(0, Math.max(cut, 0))
     const parent = this.#ensureFolder(parentPath, links)
     try {
-      if (name !== '' && name !== '.' && name !== '..') this.#ensureName(below(parent, name), parentPath, links)
+      const isNamed = name !== '' && name !== '.' && name !== '..'
+      const isMade = isNamed && this.#ensureName(below(parent, name), parentPath, links)
+      // From its parent: a deep path, from the root each time, would take the square of its depth.
+      if (isMade) return openat2(parent, Buffer.from(name, 'latin1'), O_PATH | constants.O_DIRECTORY, RESOLVE.BENEATH)
     } finally {
       closeSync(parent)
     }
     return this.#open(path)
   }
 
-  #ensureName(at: Buffer, parentPath: string, links: number): void {
+  /** True: it was missing, and is a new folder now. */
+  #ensureName(at: Buffer, parentPath: string, links: number): boolean {
     const there = statOf(at)
     if (!there?.isSymbolicLink()) {
-      if (there?.isDirectory()) return
+      if (there?.isDirectory()) return false
       if (there && !isWhiteout(there)) throw this.#invalid('lies below a file')
       if (there) unlinkSync(at)
+      if (++this.#implied > this.#policy.maxImplied)
+        throw this.#invalid('needs more folders than a tar may have entries')
       this.#makeFolder(at, there)
       chmodSync(at, 0o755)
-      return
+      return true
     }
     if (links >= MAX_LINKS) throw this.#invalid('leads through too many links')
     const target = readlinkSync(at, 'latin1')
     closeSync(this.#ensureFolder(target.startsWith('/') ? target : `${parentPath}/${target}`, links + 1))
+    return false
   }
 
   /** Makes way for an entry. Returns what was there; a folder stays when `keepsFolder`. */
@@ -319,7 +332,17 @@ export class TreeWriter implements LayerTree {
   #setXattrs(at: Buffer, entry: TarEntry): void {
     if (!this.#policy.keepsOwners) return
     for (const [name, value] of entry.xattrs) {
-      if (isKeptXattr(name)) lsetxattr(at, Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1'))
+      if (isKeptXattr(name)) this.#setXattr(at, name, value)
+    }
+  }
+
+  /** ext4 says ENOSPC of an attribute that is too large for it, whatever room the disk has. */
+  #setXattr(at: Buffer, name: string, value: string): void {
+    try {
+      lsetxattr(at, Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1'))
+    } catch (error) {
+      if (!XATTR_FAULTS.has(errnoOf(error) ?? '')) throw error
+      throw this.#invalid(`has an attribute ${name} that the host's file system cannot hold`)
     }
   }
 

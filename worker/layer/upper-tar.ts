@@ -1,9 +1,10 @@
-import { type BigIntStats, lstatSync, readdirSync } from 'node:fs'
+import { type BigIntStats, lstatSync } from 'node:fs'
 import { lgetxattr } from '#worker/host/syscalls.ts'
 import { LAYER_ERRORS, OPAQUE_WHITEOUT, WHITEOUT } from './layer-writer.ts'
+import { ifThere, type LiveTree, liveTree } from './live-tree.ts'
 import { folderBelow, isShownBelow } from './lower-tree.ts'
 import { isPlaceholder } from './placeholders.ts'
-import { contents, describe, PLAIN } from './tar-entries.ts'
+import { describe, liveContents, PLAIN } from './tar-entries.ts'
 import { invalidTar, type TarEntry } from './tar-format.ts'
 import { encodeHeader, TAR_END } from './tar-writer.ts'
 import { OPAQUE } from './tree-writer.ts'
@@ -22,6 +23,7 @@ const PLAIN_ROOT = { mode: 0o755, uid: 0, gid: 0, xattrs: new Map<string, string
 /**
  * The tar of an overlay upper folder, entries in order of their names' bytes, a folder before what is in it. Read
  * synchronously a batch at a time: small files come faster so than any other way, and each batch ends in a pause.
+ * A container may be at work in it: nothing outside is ever reached, and what is gone when its turn comes is left out.
  * `lower` has the folders of the layers below, topmost first: what only looks changed since overlay copied it up, the
  * root or a folder, is no change. Nor are `placeholders` (`isPlaceholder`).
  */
@@ -60,51 +62,50 @@ interface Walk {
 }
 
 function* walk(upper: string, { lower, placeholders, count }: Walk): Generator<Buffer> {
-  const firstNames = new Map<bigint, string>()
-  const root = Buffer.from(upper)
-  const inRoot = (path: string) => Buffer.concat([root, Buffer.from(`/${path}`, 'latin1')])
+  using tree = liveTree(upper)
+  const firstNames = new Map<string, string>()
   const view = {
-    stat: (path: string) => lstatSync(inRoot(path), { bigint: true, throwIfNoEntry: false }),
-    list: (path: string) => readdirSync(inRoot(path), 'latin1'),
+    stat: (path: string) => ifThere(() => lstatSync(tree.at(path), { bigint: true })),
+    list: (path: string) => ifThere(() => tree.list(path)) ?? [],
     isBelow: (path: string) => isShownBelow(lower, path),
   }
-  const { isChanged, header } = rootOf(root, lower[0])
+  const { isChanged, header } = rootOf(Buffer.from(upper), lower[0])
   if (isChanged) count()
   if (header) yield header
   // Folders still to be written, the next one last; each brings its children in the same order.
-  const left = childrenOf(root, '').reverse()
+  const left = childrenOf(tree, '').reverse()
   for (let path = left.pop(); path !== undefined; path = left.pop()) {
     if (isPlaceholder(placeholders, view, path)) continue
-    const at = inRoot(path)
-    const stat = lstatSync(at, { bigint: true })
-    if (stat.isSocket()) continue // Tars have none, and nobody listens any more.
+    const stat = view.stat(path)
+    if (!stat || stat.isSocket()) continue // Tars have no sockets, and nobody listens any more.
     if (isWhiteout(stat)) {
       count()
       yield hiding(path, WHITEOUT)
       continue
     }
-    const entry = describe(at, path, stat, firstNames)
-    const children = stat.isDirectory() ? childrenOf(at, `${path}/`) : []
-    const isOpaque = stat.isDirectory() && lgetxattr(at, OPAQUE)?.toString() === 'y'
+    const name = path
+    const entry = ifThere(() => describe(tree.at(name), name, stat, firstNames))
+    if (!entry) continue
+    const children = stat.isDirectory() ? childrenOf(tree, path) : []
+    const isOpaque = stat.isDirectory() && ifThere(() => lgetxattr(tree.at(name), OPAQUE))?.toString() === 'y'
     const mayBeCopy = stat.isDirectory() && !isOpaque && children.length === 0
     if (mayBeCopy && isCopyOfBelow(entry, path, lower)) continue
     count()
-    yield* contents(at, entry)
+    yield* liveContents(tree.at(path), entry)
     if (isOpaque) yield hiding(`${path}/`, OPAQUE_WHITEOUT)
     // One by one: as arguments, a large folder's names would not fit on the stack.
     for (const child of children.reverse()) left.push(child)
   }
 }
 
-function childrenOf(at: Buffer, prefix: string): string[] {
-  return readdirSync(at, 'latin1')
-    .sort()
-    .map(name => {
-      if (name.startsWith(WHITEOUT)) {
-        throw invalidTar(LAYER_ERRORS, 'has a name that layers use to hide files: rename it', `${prefix}${name}`)
-      }
-      return `${prefix}${name}`
-    })
+function childrenOf(tree: LiveTree, path: string): string[] {
+  const prefix = path === '' ? '' : `${path}/`
+  return (ifThere(() => tree.list(path)) ?? []).map(name => {
+    if (name.startsWith(WHITEOUT)) {
+      throw invalidTar(LAYER_ERRORS, 'has a name that layers use to hide files: rename it', `${prefix}${name}`)
+    }
+    return `${prefix}${name}`
+  })
 }
 
 /**

@@ -17,8 +17,11 @@ import { isKeptXattr } from '#worker/layer/tree-writer.ts'
 const NO_LINK = new Set(['EXDEV', 'EMLINK', 'EPERM'])
 const BILLION = 1_000_000_000n
 
-/** Names of files that were copied, by inode: their other names become links to the copy. Of one tree and one pass. */
-export type Copied = Map<bigint, Buffer>
+/** Names of files that were copied, by `fileOf`: their other names become links to the copy. Of one tree and one pass. */
+export type Copied = Map<string, Buffer>
+
+/** Tells files apart also across subvolumes, each of which counts its own. */
+export const fileOf = ({ dev, ino }: BigIntStats) => `${dev}:${ino}`
 
 /**
  * Gives a file, link or device another name, or makes a copy (sharing blocks where the filesystem can) where it cannot
@@ -26,11 +29,11 @@ export type Copied = Map<bigint, Buffer>
  */
 export function placeNode(from: Buffer, stat: BigIntStats, to: Buffer, copied: Copied): void {
   try {
-    linkSync(copied.get(stat.ino) ?? from, to)
+    linkSync(copied.get(fileOf(stat)) ?? from, to)
   } catch (error) {
     if (!NO_LINK.has(errnoOf(error) ?? '')) throw error
     copyNode(from, stat, to)
-    if (stat.nlink > 1n) copied.set(stat.ino, to)
+    if (stat.nlink > 1n) copied.set(fileOf(stat), to)
   }
 }
 

@@ -42,6 +42,8 @@ export interface Snapshotter {
    * neither a snapshot nor `kept` names, and says which.
    */
   sweepLayers(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]>
+  /** Resolves once what was removed takes no room any more. */
+  settled(): Promise<void>
   /** Removes what a crash left half made (temporary folders). Call before any other work. */
   sweep(): Promise<void>
 }

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import { lgetxattr, llistxattr, lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
 import { isKeptXattr, OPAQUE } from '#worker/layer/tree-writer.ts'
 import { childOf } from './apply-layer.ts'
-import { type Copied, makeFolderLike, placeNode, setTimeLike } from './place-node.ts'
+import { type Copied, fileOf, makeFolderLike, placeNode, setTimeLike } from './place-node.ts'
 
 const FILES_AT_ONCE = 200
 const COMPARE_BYTES = 256 * 1024
@@ -100,18 +100,19 @@ function hasSameBytes(one: Buffer, other: Buffer): boolean {
 
 /** Which names are one file. Where that changed, or one of them did, the layer needs all of them. */
 class LinkGroups {
-  readonly #now = new Map<bigint, Changed[]>()
-  readonly #firstBefore = new Map<bigint, string>()
-  readonly #firstNow = new Map<bigint, string>()
+  readonly #now = new Map<string, Changed[]>()
+  readonly #firstBefore = new Map<string, string>()
+  readonly #firstNow = new Map<string, string>()
 
   add(entry: Changed, before: BigIntStats | undefined): void {
     const { stat, path } = entry
     const name = path.toString('latin1')
-    const group = this.#now.get(stat.ino)
+    const group = this.#now.get(fileOf(stat))
     if (group) group.push(entry)
-    else this.#now.set(stat.ino, [entry])
-    const now = firstOf(this.#firstNow, stat.ino, name)
-    if (before && now !== firstOf(this.#firstBefore, before.ino, name) && entry.kind === 'same') entry.kind = 'changed'
+    else this.#now.set(fileOf(stat), [entry])
+    const now = firstOf(this.#firstNow, fileOf(stat), name)
+    if (before && now !== firstOf(this.#firstBefore, fileOf(before), name) && entry.kind === 'same')
+      entry.kind = 'changed'
   }
 
   settle(): void {
@@ -122,9 +123,9 @@ class LinkGroups {
   }
 }
 
-function firstOf(names: Map<bigint, string>, ino: bigint, name: string): string {
-  const known = names.get(ino)
-  if (known === undefined) names.set(ino, name)
+function firstOf(names: Map<string, string>, file: string, name: string): string {
+  const known = names.get(file)
+  if (known === undefined) names.set(file, name)
   return known ?? name
 }
 
