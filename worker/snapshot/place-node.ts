@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { errnoOf } from '#worker/host/kernel-error.ts'
 import { lgetxattr, llistxattr, lsetxattr, mknod, setTimes } from '#worker/host/syscalls.ts'
-import { isKeptXattr } from '#worker/layer/tree-writer.ts'
+import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
 
 /** What a hard link cannot do here: another filesystem or subvolume, or too many names. */
 const NO_LINK = new Set(['EXDEV', 'EMLINK', 'EPERM'])

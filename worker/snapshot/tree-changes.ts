@@ -1,7 +1,8 @@
 import { type BigIntStats, closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { lgetxattr, llistxattr, lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
-import { isKeptXattr, OPAQUE } from '#worker/layer/tree-writer.ts'
+import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
+import { OPAQUE } from '#worker/layer/tree-writer.ts'
 import { childOf } from './apply-layer.ts'
 import { type Copied, fileOf, makeFolderLike, placeNode, setTimeLike } from './place-node.ts'
 
