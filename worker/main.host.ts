@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
 import { arch } from 'node:os'
 import { join } from 'node:path'
@@ -18,7 +17,8 @@ import { bridgeDriver } from './network/bridge-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
-import { folderOf, openDriver, probeDrivers } from './snapshot/probe.ts'
+import { openDrivers } from './snapshot/open-drivers.ts'
+import { probeDrivers } from './snapshot/probe.ts'
 
 export interface HostOptions {
   instance: string
@@ -43,8 +43,8 @@ export async function openHost(
   for (const folder of [containersFolder, runFolder]) await mkdir(folder, { recursive: true, mode: 0o700 })
   await prepareCgroups(runFolder)
   const storage = await probeDrivers(dataFolder, options.storageDriver)
-  const snapshots = await openDriver(storage.driver, dataFolder, error =>
-    options.onTrouble(error, 'a folder could not be removed; the next start tries again'),
+  const snapshots = await openDrivers(storage, dataFolder, error =>
+    options.onTrouble(error, 'a folder could not be opened or removed; the next start tries again'),
   )
   await snapshots.sweep()
   const images = await openImageStore({
@@ -70,7 +70,7 @@ export async function openHost(
     architecture: ociArchitecture(arch()),
     seccomp: await readSeccompProfile(DEFAULT_PROFILE),
     maxOpenFiles: maxOpenFiles(),
-    hasSnapshot: id => existsSync(join(folderOf(storage.driver, dataFolder), 'snapshots', id)),
+    hasSnapshot: id => snapshots.has(id),
     readResolvConf: async () => {
       const read = (path: string) => readFile(path, 'utf8').catch(() => '')
       return containerResolvConf(await read('/etc/resolv.conf'), await read('/run/systemd/resolve/resolv.conf'))

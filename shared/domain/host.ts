@@ -3,7 +3,15 @@ import { z } from 'zod'
 /** How a host keeps the files of its containers: the driver in use, and whether each that there is could be. */
 export const storageSchema = z.object({
   driver: z.string(),
-  drivers: z.array(z.object({ name: z.string(), usable: z.boolean(), reason: z.string().optional() })),
+  drivers: z.array(
+    z.object({
+      name: z.string(),
+      usable: z.boolean(),
+      reason: z.string().optional(),
+      /** What to know ahead of a choice of one that is usable. */
+      note: z.string().optional(),
+    }),
+  ),
 })
 export type StorageFacts = z.infer<typeof storageSchema>
 
@@ -24,7 +32,7 @@ export type Usage = z.infer<typeof usageSchema>
 export const diskUsageSchema = z.object({
   measuredAt: z.int().meta({ description: 'Milliseconds since 1970' }),
   images: usageSchema,
-  containers: usageSchema.meta({ description: 'What they wrote besides their images' }),
+  containers: usageSchema.meta({ description: 'What their files take besides their images' }),
   volumes: usageSchema,
   buildCache: usageSchema.meta({ description: 'Without the layers that images have too' }),
   logs: usageSchema,

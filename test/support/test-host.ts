@@ -23,14 +23,16 @@ export interface TestHost extends AsyncDisposable {
 }
 
 /** The real ports of a host without any API: one image, busybox, is there. `third`: the /24's third number, one a test file. */
-export async function openTestHost(instance: string, third: number, dataFolder?: string): Promise<TestHost> {
+export async function openTestHost(
+  instance: string,
+  third: number,
+  dataFolder?: string,
+  storageDriver?: string,
+): Promise<TestHost> {
   const folder = dataFolder ?? mkdtempSync(`/var/tmp/slipway-${instance}-`)
   const runFolder = `/run/slipway-${instance}`
   const gateway = `10.91.${third}.1`
-  const ports = await openHost(
-    { instance, dataFolder: folder, runFolder, runtime: 'crun', onTrouble: console.error },
-    httpControlPlane('http://127.0.0.1:9', ''),
-  )
+  const ports = await openTestPorts(instance, folder, storageDriver)
   const imageDigest = await addBusybox(ports, folder)
   await ports.network.ensureHost({ subnet: `10.91.${third}.0/24`, gateway, prefixLength: 24 })
   let last = 1
@@ -55,6 +57,15 @@ export async function openTestHost(instance: string, third: number, dataFolder?:
       for (const path of [folder, runFolder]) rmSync(path, { recursive: true, force: true })
     },
   }
+}
+
+/** What an agent of this instance opens when it starts. */
+export function openTestPorts(instance: string, dataFolder: string, storageDriver?: string) {
+  const folders = { dataFolder, runFolder: `/run/slipway-${instance}` }
+  return openHost(
+    { instance, ...folders, runtime: 'crun', storageDriver, onTrouble: console.error },
+    httpControlPlane('http://127.0.0.1:9', ''),
+  )
 }
 
 const macOf = (...numbers: number[]) => `02:42:0a:5b:${numbers.map(n => n.toString(16).padStart(2, '0')).join(':')}`

@@ -83,6 +83,7 @@ export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
 }
 
 async function filesOf({ ports, isLive }: DiskKeeperOptions, want: DesiredContainer): Promise<ContainerFiles> {
-  const writableBytes = await ports.snapshots.writableSize(want.id).catch(() => 0) // It may be leaving.
-  return { want, writableBytes, logBytes: await logBytes(ports, want.id), isLive: await isLive(want.id) }
+  const none = { writtenBytes: 0, takenBytes: 0 }
+  const size = await ports.snapshots.snapshotSize(want.id).catch(() => none) // It may be leaving.
+  return { want, ...size, logBytes: await logBytes(ports, want.id), isLive: await isLive(want.id) }
 }

@@ -22,7 +22,7 @@ export async function openSnapshot(
   id: ContainerId,
   spec: ContainerSpec | undefined,
 ): Promise<OpenSnapshot> {
-  const image = spec && (await ports.images.find(spec.imageDigest))
+  const image = spec && (await ports.images.find(spec.imageDigest, id))
   if (!image) {
     throw new SlipwayError(
       'container.files-unavailable',

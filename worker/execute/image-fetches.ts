@@ -54,7 +54,7 @@ export function createImageFetches(
       const known = states.get(want.id)
       if (known?.state === 'fetching') return known
       // A build or another container may have brought it since the fetch failed.
-      return (await images.find(want.spec.imageDigest)) ? { state: 'present' } : (known ?? { state: 'absent' })
+      return (await images.find(want.spec.imageDigest, want.id)) ? { state: 'present' } : (known ?? { state: 'absent' })
     },
     begin: want => {
       if (states.get(want.id)?.state !== 'fetching') void fetch(want)

@@ -123,8 +123,8 @@ async function makeReady(
 }
 
 /** The very image that the API resolved, by digest: a tag may have moved since. It was fetched before. */
-async function imageOf({ spec }: DesiredContainer, ports: HostPorts): Promise<ResolvedImage> {
-  const image = await ports.images.find(spec.imageDigest)
+async function imageOf({ id, spec }: DesiredContainer, ports: HostPorts): Promise<ResolvedImage> {
+  const image = await ports.images.find(spec.imageDigest, id)
   if (image) return image
   throw new SlipwayError('internal', `The image ${spec.imageDigest} left this host meanwhile: it is fetched again.`)
 }

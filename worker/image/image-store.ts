@@ -5,8 +5,11 @@ import type { LayerSize, ResolvedImage } from '#shared/protocol/agent.ts'
  * Images of this host: manifests and configurations in small files, layers in the snapshotter.
  */
 export interface ImageStore {
-  /** The image if this host has all of it: configuration and every layer. Reads local files only. */
-  find(digest: Digest): Promise<ResolvedImage | undefined>
+  /**
+   * The image if this host has all of it: configuration and every layer, those below the files that `container` has
+   * already among them. Reads local files only.
+   */
+  find(digest: Digest, container?: string): Promise<ResolvedImage | undefined>
   /**
    * Fetches what is missing, each layer verified (digest and diff ID) while it streams into the snapshotter; layers
    * in parallel, two calls for one layer share the work. Broken lines and damaged bytes are fetched

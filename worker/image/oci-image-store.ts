@@ -44,8 +44,8 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
   const pulls = workUnderWay(now)
   const pathOf = (digest: Digest) => join(folder, `${digestHex(digest)}.json`)
 
-  const hasLayers = async (image: ResolvedImage) => {
-    const found = await Promise.all(image.config.rootfs.diff_ids.map(diffId => snapshots.hasLayer(diffId)))
+  const hasLayers = async (image: ResolvedImage, container: string | undefined) => {
+    const found = await Promise.all(image.config.rootfs.diff_ids.map(diffId => snapshots.hasLayer(diffId, container)))
     return found.every(Boolean)
   }
   const fetchLayer = (layer: Descriptor, diffId: Digest): Promise<LayerSize | undefined> => {
@@ -87,9 +87,9 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
     return [...new Map(all.map(size => [size.digest, size])).values()]
   }
   const store: ImageStore = {
-    find: async digest => {
+    find: async (digest, container) => {
       const image = known.get(digest) ?? resolvedImageSchema.safeParse(await readFile(pathOf(digest))).data
-      if (!image || !(await hasLayers(image))) return undefined
+      if (!image || !(await hasLayers(image, container))) return undefined
       known.set(digest, image)
       await used(digest)
       return image

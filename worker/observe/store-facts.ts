@@ -8,7 +8,7 @@ import type { Snapshotter } from '../snapshot/snapshotter.ts'
 
 export interface StorePorts {
   images: Pick<ImageStore, 'list'>
-  snapshots: Pick<Snapshotter, 'layers' | 'layerSize' | 'list' | 'writableSize'>
+  snapshots: Pick<Snapshotter, 'layers' | 'layerSize' | 'list' | 'snapshotSize'>
   cachedSteps(): Promise<StoreFacts['cachedSteps']>
   containersFolder: string
   dataFolder: string

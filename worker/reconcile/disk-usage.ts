@@ -7,7 +7,9 @@ import type { StoreFacts } from './plan-reclaim.ts'
 /** A container's own files. */
 export interface ContainerFiles {
   want: DesiredContainer
-  writableBytes: number
+  /** What it added or changed, and what its files take on the disk, copies of the image among them. */
+  writtenBytes: number
+  takenBytes: number
   logBytes: number
   isLive: boolean
 }
@@ -23,7 +25,7 @@ export function usageOf(stores: StoreFacts, containers: readonly ContainerFiles[
   const cachedOnly = cachedSteps.flatMap(({ layer }) => (layer && !ofImages.has(layer) ? [layer] : []))
   const cacheBytes = sum(cachedSteps.map(({ bytes }) => bytes)) + sizeOf(cachedOnly)
   const live = containers.filter(({ isLive }) => isLive)
-  const written = (some: readonly ContainerFiles[]) => sum(some.map(({ writableBytes }) => writableBytes))
+  const taken = (some: readonly ContainerFiles[]) => sum(some.map(({ takenBytes }) => takenBytes))
   const disk = {
     measuredAt,
     images: {
@@ -35,8 +37,8 @@ export function usageOf(stores: StoreFacts, containers: readonly ContainerFiles[
     containers: {
       count: containers.length,
       activeCount: live.length,
-      bytes: written(containers),
-      reclaimableBytes: written(containers) - written(live),
+      bytes: taken(containers),
+      reclaimableBytes: taken(containers) - taken(live),
     },
     volumes: NONE, // There are none yet but in the containers' own files.
     buildCache: { count: cachedSteps.length, activeCount: 0, bytes: cacheBytes, reclaimableBytes: cacheBytes },
@@ -46,10 +48,10 @@ export function usageOf(stores: StoreFacts, containers: readonly ContainerFiles[
     },
   }
   const layersOf = new Map(images.map(({ digest, layers }) => [digest, layers]))
-  const sizes = containers.map<ContainerSize>(({ want, writableBytes }) => ({
+  const sizes = containers.map<ContainerSize>(({ want, writtenBytes }) => ({
     id: want.id,
-    writableBytes,
-    virtualBytes: writableBytes + sizeOf(layersOf.get(want.spec.imageDigest) ?? []),
+    writableBytes: writtenBytes,
+    virtualBytes: writtenBytes + sizeOf(layersOf.get(want.spec.imageDigest) ?? []),
   }))
   return { disk, containers: sizes }
 }

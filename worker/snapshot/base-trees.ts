@@ -28,6 +28,8 @@ export interface TreeKind {
   sweep?(): Promise<void>
   /** Whether a copy costs nothing, so that a tree is best made out of one of fewer layers. */
   isCopyFree: boolean
+  /** Whether a copy of this tree has its files' blocks in common with what it was made of. */
+  sharesBlocks(path: string): boolean
   /** Removes a folder and the trees in it. */
   remove(path: string): Promise<void>
 }

@@ -3,10 +3,12 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Digest, digestFromHex, digestHex } from '#shared/digest.ts'
+import type { StorageFacts } from '#shared/domain/host.ts'
 import { unmountBelow } from '../host/mount.ts'
-import { openDriver } from './probe.ts'
+import { openDrivers } from './open-drivers.ts'
+import { openDriver, probeDrivers } from './probe.ts'
 import type { Snapshotter } from './snapshotter.ts'
 
 /** An agent that starts with another driver than the one before (SLIPWAY_STORAGE_DRIVER), with containers there. */
@@ -108,12 +110,105 @@ test.each([
   expect(await overlay.layers()).toEqual([])
 })
 
-test('a driver with a folder of its own sees nothing of the others; the first one finds all of it again', async () => {
-  const { layers, rootfs } = await withContainers('overlay')
-  const other = await start('vfs')
-  expect(await other.layers()).toEqual([])
-  expect(await other.list()).toEqual([])
-  expect(filesOf(rootfs)).toEqual(all('running'))
-  await other.remove('running') // What the API's removal asks of this driver.
-  await expectAllThere(await start('overlay'), layers, rootfs)
+describe('an agent that opens all drivers', () => {
+  /** As main does it. */
+  async function startAll(driver: string, change: (facts: StorageFacts) => StorageFacts = facts => facts) {
+    const snapshots = await openDrivers(change(await probeDrivers(folder, driver)), folder, error => {
+      throw error
+    })
+    await snapshots.sweep()
+    return snapshots
+  }
+
+  const files = async (snapshots: Snapshotter, id: string) => {
+    await using changes = await snapshots.openChanges(id)
+    return readdirSync(changes.upper).filter(name => name === 'mine')
+  }
+
+  test.each(['vfs', 'fuse-overlayfs'])(
+    '%s after erofs: containers keep their files, and nothing is begun anew',
+    async driver => {
+      const { layers, rootfs } = await withContainers('erofs')
+      const now = await startAll(driver)
+      for (const layer of layers) {
+        expect(await now.hasLayer(layer)).toBe(false)
+        expect(await now.hasLayer(layer, 'running')).toBe(true)
+      }
+      expect((await now.prepare('running', layers)).rootfs).toBe(rootfs)
+      expect(await files(now, 'running')).toEqual(['mine'])
+      expect(await files(now, 'stopped')).toEqual(['mine'])
+      expect((await now.snapshotSize('running')).writtenBytes).toBeGreaterThan(0)
+      await now.unmount('running')
+      for (const id of ['running', 'stopped']) {
+        expect(filesOf((await now.prepare(id, layers)).rootfs)).toEqual(all(id))
+        expect(now.has(id)).toBe(true)
+      }
+      expect(readdirSync(join(folder, driver, 'snapshots'))).toEqual([])
+      expect((await now.list()).map(({ id }) => id).toSorted()).toEqual(['running', 'stopped'])
+    },
+  )
+
+  test('what is new goes to the chosen driver; removal and sweeps reach what the other one left', async () => {
+    const { layers } = await withContainers('erofs')
+    const now = await startAll('vfs')
+    const own = await addLayer(now, 'own')
+    const { rootfs } = await now.prepare('fresh', [own])
+    expect(rootfs.startsWith(join(folder, 'vfs'))).toBe(true)
+    expect((await now.layers()).toSorted()).toEqual([...layers, own].toSorted())
+    for (const layer of layers) expect(await now.layerSize(layer)).toBeGreaterThan(0)
+    const later = Date.now() + 60_000
+    expect(await now.sweepLayers(new Set([own]), later)).toEqual([])
+    for (const id of ['running', 'stopped']) await now.remove(id)
+    expect(readdirSync(inData('snapshots'))).toEqual([])
+    expect(now.has('running')).toBe(false)
+    // What came before the agent began is not old yet.
+    expect(await now.sweepLayers(new Set([own]), Date.now() - 60_000)).toEqual([])
+    expect((await now.sweepLayers(new Set([own]), later)).toSorted()).toEqual(layers.toSorted())
+    expect(await now.layers()).toEqual([own])
+    await now.remove('fresh')
+  })
+
+  test('files whose driver cannot work any more are refused by its name, not begun anew; what runs there is read', async () => {
+    const { layers } = await withContainers('vfs')
+    const now = await startAll('overlay', facts => ({
+      ...facts,
+      drivers: facts.drivers.map(one =>
+        one.name === 'vfs' ? { ...one, usable: false, reason: 'It is broken.' } : one,
+      ),
+    }))
+    const refused = now.prepare('stopped', layers)
+    await expect(refused).rejects.toMatchObject({ code: 'host.storage-unusable', facts: { driver: 'vfs' } })
+    await expect(refused).rejects.toThrow('This driver cannot work here now: It is broken. Start the host')
+    expect(readdirSync(inData('snapshots'))).toEqual([])
+    expect(filesOf((await now.prepare('running', layers)).rootfs)).toEqual(all('running'))
+    await now.remove('stopped')
+    expect(readdirSync(join(folder, 'vfs/snapshots'))).toEqual(['running'])
+  })
+
+  test('where an earlier agent began one anew, that is read in which it runs, and both go with it', async () => {
+    const { layers, rootfs } = await withContainers('erofs')
+    const fresh = await start('vfs')
+    const own = await addLayer(fresh, 'own')
+    await fresh.prepare('running', [own])
+    await fresh.unmount('running')
+    const now = await startAll('vfs')
+    expect((await now.prepare('running', layers)).rootfs).toBe(rootfs)
+    expect(await files(now, 'running')).toEqual(['mine'])
+    await now.unmount('running')
+    expect((await now.prepare('running', [own])).rootfs.startsWith(join(folder, 'vfs'))).toBe(true)
+    await now.remove('running')
+    expect(now.has('running')).toBe(false)
+  })
+
+  test('files whose layers the other driver has lost are refused too', async () => {
+    const { layers } = await withContainers('erofs')
+    const [base] = layers
+    if (!base) throw new Error('Two layers were made.')
+    const now = await startAll('vfs')
+    await now.unmount('running')
+    await unmountBelow(inData('mounts'))
+    rmSync(inData(`images/${digestHex(base)}`), { recursive: true })
+    await expect(now.prepare('running', layers)).rejects.toThrow('no longer has all layers')
+    expect(existsSync(join(folder, 'vfs/snapshots/running'))).toBe(false)
+  })
 })

@@ -11,7 +11,7 @@ import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
 import type { LayerStore } from './layer-store.ts'
 import { removePrivateMarks } from './private-marks.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
-import type { Changes, Snapshot, SnapshotInfo, Snapshotter } from './snapshotter.ts'
+import type { Changes, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
 import { UnpackedLayers } from './unpacked-layers.ts'
 
@@ -84,8 +84,9 @@ export class OverlaySnapshotter implements Snapshotter {
     return this.#parts.layers.sizeOf(diffId)
   }
 
-  async writableSize(id: string): Promise<number> {
-    return (await this.#isWhole(id)) ? diskUsage(this.#upper(id)) : 0
+  async snapshotSize(id: string): Promise<SnapshotSize> {
+    const bytes = (await this.#isWhole(id)) ? await diskUsage(this.#upper(id)) : 0
+    return { writtenBytes: bytes, takenBytes: bytes }
   }
 
   async addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void> {

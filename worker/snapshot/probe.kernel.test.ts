@@ -26,6 +26,8 @@ test('each driver is tried, the best that works is taken, and nothing of the tri
   expect(drivers.map(({ name }) => name)).toEqual(['erofs', 'overlay', 'btrfs', 'zfs', 'fuse-overlayfs', 'vfs'])
   for (const { usable, reason } of drivers) expect(usable).toBe(reason === undefined)
   expect(drivers.find(({ name }) => name === 'vfs')?.usable).toBe(true)
+  expect(drivers.find(({ name }) => name === 'btrfs')?.reason).toContain('does not lie on btrfs')
+  expect(drivers.find(({ name }) => name === 'fuse-overlayfs')?.note).toContain('hard links')
   expect(readdirSync(folder)).toEqual([])
 })
 

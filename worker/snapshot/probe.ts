@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -26,11 +27,15 @@ import { destroyZfsTrees, openZfsTrees, tryZfs } from './zfs-trees.ts'
 
 /** What a crash leaves bears this name. */
 const PROBE = '.probe-'
+/** As statfs(2) has it. */
+const BTRFS_TYPE = 0x9123683e
 
 interface Driver {
   name: string
   /** Where its data lie, below the agent's. */
   folder: string
+  /** What to know before it is chosen. */
+  note?: string
   /** Tries what the driver needs in an empty folder on the disk that it would use. Throws what is in the way. */
   tryOut(folder: string): Promise<void>
   open(folder: string, onTrashLeft: (error: unknown) => void): Promise<Snapshotter>
@@ -60,6 +65,9 @@ const DRIVERS: readonly Driver[] = [
   {
     name: 'fuse-overlayfs',
     folder: 'fuse-overlayfs',
+    note:
+      'Of a file that an image has under several names (hard links), what is written is lost or lands under another of them ' +
+      'when the container stops: fuse-overlayfs copies it up under one name alone.',
     tryOut: folder => tryOverlay(folder, mountFuseOverlay),
     open: (folder, onTrashLeft) => openOverlaySnapshotter(folder, onTrashLeft, FUSE_OVERLAY),
   },
@@ -132,12 +140,12 @@ async function openErofs(folder: string, onTrashLeft: (error: unknown) => void):
   return openOverlaySnapshotter(folder, onTrashLeft, erofsOverlay((await probeErofs(folder)) ?? 'loop'))
 }
 
-async function probe({ name, tryOut }: Driver, dataFolder: string) {
+async function probe({ name, tryOut, note }: Driver, dataFolder: string) {
   let folder: string | undefined
   try {
     folder = mkdtempSync(join(dataFolder, PROBE))
     await tryOut(folder)
-    return { name, usable: true }
+    return { name, usable: true, ...(note === undefined ? {} : { note }) }
   } catch (error) {
     // On a full disk nothing can be tried, and an agent has to begin there too: what was in use works on.
     if (isFull(error) && hasData(dataFolder, name)) return { name, usable: true }
@@ -168,6 +176,9 @@ async function tryOverlay(folder: string, mount: (overlay: OverlayMount) => Prom
 }
 
 async function tryBtrfs(folder: string): Promise<void> {
+  if (statfsSync(folder).type !== BTRFS_TYPE) {
+    throw new Error('The data folder does not lie on btrfs: put SLIPWAY_DATA on a disk with it.')
+  }
   createSubvolume(join(folder, 'tree'))
   snapshotSubvolume(join(folder, 'tree'), join(folder, 'copy'))
 }

@@ -7,7 +7,8 @@ import type { Digest } from '#shared/digest.ts'
  */
 export interface Snapshotter {
   readonly name: string
-  hasLayer(diffId: Digest): Promise<boolean>
+  /** With a snapshot's `id`: whether that snapshot, if it is there already, has the layer below it. */
+  hasLayer(diffId: Digest, id?: string): Promise<boolean>
   /**
    * Makes a layer from its uncompressed tar. The caller has not verified it yet: `verify` runs after the last byte and
    * its rejection discards the layer. Whole or not at all; a layer that is there already is kept and the tar drained.
@@ -31,8 +32,8 @@ export interface Snapshotter {
   layers(): Promise<Digest[]>
   /** Bytes that a layer takes on the disk; known without a walk. */
   layerSize(diffId: Digest): Promise<number>
-  /** Bytes that a snapshot takes besides its layers. Walks what was written; nothing for one that is not there. */
-  writableSize(id: string): Promise<number>
+  /** What a snapshot takes besides its layers. Walks files, so it is for the background; nothing for one that is not there. */
+  snapshotSize(id: string): Promise<SnapshotSize>
   unmount(id: string): Promise<void>
   /** Unmounts and removes the snapshot with its writable layer. One that is not there is no error. */
   remove(id: string): Promise<void>
@@ -51,6 +52,14 @@ export interface Snapshot {
   id: string
   /** The mounted root filesystem. */
   rootfs: string
+}
+
+/** In bytes, by blocks of the disk. */
+export interface SnapshotSize {
+  /** Files that it added or changed. */
+  writtenBytes: number
+  /** What its removal would free: more than that where a snapshot is a copy. */
+  takenBytes: number
 }
 
 export interface Changes extends AsyncDisposable {

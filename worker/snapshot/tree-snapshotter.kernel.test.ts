@@ -1,9 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { digestFromHex } from '#shared/digest.ts'
 import { makeDiskFile, mountDisk, unmountDisk } from '#test/support/disks.ts'
 import { describeFullDisk } from './full-disk.contract.ts'
+import { probeDrivers } from './probe.ts'
 import { describeSnapshotter } from './snapshotter.contract.ts'
 import { BTRFS, openTreeSnapshotter, VFS } from './tree-snapshotter.ts'
 
@@ -65,4 +69,32 @@ test('subvolumes that a container made go with its snapshot: nested, read-only, 
   await snapshots.remove('one')
   expect(subvolumes()).toBe(before - 1)
   expect(readdirSync(join(disk, 'nested/trash'))).toEqual([])
+})
+
+test('btrfs is found to work on its own disk; a copy of files takes room there only for what was written', async () => {
+  const btrfs = (await probeDrivers(disk)).drivers.find(({ name }) => name === 'btrfs')
+  expect(btrfs).toEqual({ name: 'btrfs', usable: true })
+  const size = async (data: string) => {
+    const snapshots = await openVfs(data)
+    await snapshots.sweep()
+    const image = mkdtempSync(join(folder, 'image-'))
+    writeFileSync(join(image, 'file'), randomBytes(500_000))
+    const tar = execFileSync('tar', ['-C', image, '-c', '.'])
+    const diffId = digestFromHex('f'.repeat(64))
+    await snapshots.addLayer(diffId, Readable.from([tar], { objectMode: false }), async () => {})
+    const { rootfs } = await snapshots.prepare('one', [diffId])
+    writeFileSync(join(rootfs, 'own'), randomBytes(100_000))
+    execFileSync('sync', ['-f', rootfs])
+    const found = await snapshots.snapshotSize('one')
+    await snapshots.remove('one')
+    return found
+  }
+  const shared = await size(join(disk, 'shared'))
+  expect(shared.takenBytes).toBe(shared.writtenBytes)
+  const copied = await size(join(folder, 'copied'))
+  for (const { writtenBytes } of [shared, copied]) {
+    expect(writtenBytes).toBeGreaterThanOrEqual(100_000)
+    expect(writtenBytes).toBeLessThan(200_000)
+  }
+  expect(copied.takenBytes).toBeGreaterThan(600_000)
 })

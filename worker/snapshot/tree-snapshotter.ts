@@ -4,16 +4,17 @@ import type { Digest } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { createSubvolume, removeWithSubvolumes, snapshotSubvolume } from '#worker/host/btrfs.ts'
 import { copyTree } from '#worker/host/copy-tree.ts'
-import { diskUsage } from '#worker/host/disk-usage.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { bindMount, unmount } from '#worker/host/mount.ts'
 import { removeTree } from '#worker/host/remove-tree.ts'
+import { sharesBlocks } from '#worker/host/shares-blocks.ts'
 import { BaseTrees, type TreeKind } from './base-trees.ts'
 import { LayerFolders } from './layer-folders.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
-import type { Changes, Snapshot, SnapshotInfo, Snapshotter } from './snapshotter.ts'
+import type { Changes, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
 import { writeTreeChanges } from './tree-changes.ts'
+import { treeSize } from './tree-size.ts'
 
 /** What a snapshot changed, in overlay's form, for as long as somebody reads it. */
 const CHANGES = 'changes-'
@@ -24,6 +25,7 @@ export const VFS: TreeKind = {
   create: async path => void (await mkdir(path, { mode: 0o755 })),
   copy: copyTree,
   isCopyFree: false,
+  sharesBlocks,
   remove: path => removeTree(path),
 }
 
@@ -33,6 +35,7 @@ export const BTRFS: TreeKind = {
   create: async path => createSubvolume(path),
   copy: async (from, to) => snapshotSubvolume(from, to),
   isCopyFree: true,
+  sharesBlocks: () => true,
   remove: removeWithSubvolumes,
 }
 
@@ -86,14 +89,16 @@ export class TreeSnapshotter implements Snapshotter {
     return this.#parts.layers.sizeOf(diffId)
   }
 
-  /** What the tree takes beyond that of its layers: where a copy shares no blocks, this is what was written all the same. */
-  async writableSize(id: string): Promise<number> {
+  async snapshotSize(id: string): Promise<SnapshotSize> {
     const { snapshots, bases, kind } = this.#parts
     const diffIds = await snapshots.layersOf(id)
-    if (!diffIds || !(await this.#isWhole(id))) return 0
-    if (kind.ownSize) return kind.ownSize(this.#tree(id))
-    const bytes = await diskUsage(this.#tree(id))
-    return bases.with(diffIds, async base => Math.max(0, bytes - (await diskUsage(base))))
+    if (!diffIds || !(await this.#isWhole(id))) return { writtenBytes: 0, takenBytes: 0 }
+    if (kind.ownSize) {
+      const bytes = await kind.ownSize(this.#tree(id))
+      return { writtenBytes: bytes, takenBytes: bytes }
+    }
+    const { writtenBytes, allBytes } = await bases.with(diffIds, base => treeSize(this.#tree(id), base))
+    return { writtenBytes, takenBytes: kind.sharesBlocks(this.#tree(id)) ? writtenBytes : allBytes }
   }
 
   async addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void> {

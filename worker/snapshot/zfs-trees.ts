@@ -120,6 +120,10 @@ export class ZfsTrees implements TreeKind {
     return unmount(path)
   }
 
+  sharesBlocks(): boolean {
+    return true
+  }
+
   ownSize(path: string): Promise<number> {
     return this.#zfs.usedBy(known(path))
   }
