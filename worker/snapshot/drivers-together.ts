@@ -125,6 +125,10 @@ export class DriversTogether implements Snapshotter {
     return [...new Set(removed)]
   }
 
+  async settled(): Promise<void> {
+    await Promise.all(this.#open().map(({ snapshots }) => snapshots.settled()))
+  }
+
   /** What another driver cannot tidy up keeps no agent from its work. */
   async sweep(): Promise<void> {
     await this.#chosen.snapshots.sweep()
