@@ -1,7 +1,7 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { lgetxattr, llistxattr } from '#worker/host/syscalls.ts'
-import { isKeptXattr } from '#worker/layer/tree-writer.ts'
+import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
 
 /** All that can be seen of what is in a folder, a line an entry. */
 export function viewOf(root: string): string {

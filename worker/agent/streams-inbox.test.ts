@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
@@ -34,14 +35,33 @@ async function frames(open: () => AsyncGenerator<Uint8Array, void>, isAcknowledg
   return found
 }
 
-test('bytes, then the end', async () => {
+test('a sign of life, bytes, then the end', async () => {
   const found = await frames(async function* () {
     yield text('hello')
   })
   expect(found).toEqual([
-    { kind: 'data', seq: 1, bytes: text('hello') },
-    { kind: 'end', seq: 2 },
+    { kind: 'idle', seq: 1 },
+    { kind: 'data', seq: 2, bytes: text('hello') },
+    { kind: 'end', seq: 3 },
   ])
+})
+
+test('what fails while its reader lags is told, and harms nobody else', async () => {
+  const late: unknown[] = []
+  const onLate = (reason: unknown) => late.push(reason)
+  process.on('unhandledRejection', onLate)
+  const found = await frames(
+    async function* () {
+      for (let made = 0; made < STREAM_WINDOW - 1; made++) yield text('x')
+      throw new SlipwayError('container.files-unavailable', 'It is gone.')
+    },
+    false,
+    STREAM_WINDOW,
+  )
+  await setTimeout(50)
+  process.off('unhandledRejection', onLate)
+  expect(found).toHaveLength(STREAM_WINDOW)
+  expect(late).toEqual([])
 })
 
 test('what does not fit into one frame comes in several', async () => {
@@ -49,7 +69,7 @@ test('what does not fit into one frame comes in several', async () => {
   const found = await frames(async function* () {
     yield bytes
   })
-  const pieces = found.map(frame => (frame?.kind === 'data' ? frame.bytes : new Uint8Array(0)))
+  const pieces = found.slice(1).map(frame => (frame?.kind === 'data' ? frame.bytes : new Uint8Array(0)))
   expect(pieces.map(({ length }) => length)).toEqual([STREAM_FRAME_BYTES, STREAM_FRAME_BYTES, 5, 0])
   expect(Buffer.concat(pieces).equals(bytes)).toBe(true)
 })
@@ -72,6 +92,7 @@ test('what cannot be opened is an answer at once, not a silence', async () => {
     throw new SlipwayError('container.files-unavailable', 'There is none.')
   })
   expect(found).toMatchObject([
-    { kind: 'end', seq: 1, error: { code: 'container.files-unavailable', message: 'There is none.' } },
+    { kind: 'idle', seq: 1 },
+    { kind: 'end', seq: 2, error: { code: 'container.files-unavailable', message: 'There is none.' } },
   ])
 })

@@ -10,10 +10,11 @@ import {
   resolveFolder,
   type Xattrs,
 } from './index-node.ts'
+import { isKeptXattr } from './kept-xattrs.ts'
 import { LAYER_ERRORS, type LayerTree } from './layer-writer.ts'
 import { checkLinkTarget, invalidTar, MAX_NAME, type TarEntry } from './tar-format.ts'
 import type { StoredData } from './tar-reader.ts'
-import { isKeptXattr, OPAQUE } from './tree-writer.ts'
+import { OPAQUE } from './tree-writer.ts'
 
 /** Of names, link targets, attributes and maps of holes together. A million real files have 50 MiB. */
 /** What a device number of Linux holds (include/uapi/linux/kdev_t.h: 12 and 20 bits). */

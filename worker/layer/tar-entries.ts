@@ -1,10 +1,10 @@
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from 'node:fs'
 import { errnoOf } from '#worker/host/kernel-error.ts'
 import { lgetxattr, llistxattr } from '#worker/host/syscalls.ts'
+import { isKeptXattr } from './kept-xattrs.ts'
 import { LAYER_ERRORS } from './layer-writer.ts'
 import { invalidTar, type TarEntry, type TarEntryType } from './tar-format.ts'
 import { encodeHeader, paddingOf } from './tar-writer.ts'
-import { isKeptXattr } from './tree-writer.ts'
 
 /** What is on the disk, as a tar has it. */
 

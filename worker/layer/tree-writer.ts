@@ -33,6 +33,7 @@ import {
   setFileTimes,
   setTimes,
 } from '#worker/host/syscalls.ts'
+import { isKeptXattr, setKeptXattr } from './kept-xattrs.ts'
 import type { LayerTree } from './layer-writer.ts'
 import { checkLinkTarget, invalidTar, type TarEntry, type TarErrors, type Timestamp } from './tar-format.ts'
 
@@ -68,8 +69,6 @@ const ENTRY_FAULTS = new Set([
   'EMLINK',
   'EFBIG',
 ])
-
-const XATTR_FAULTS = new Set(['ENOSPC', 'E2BIG', 'ERANGE', 'ENOTSUP', 'EOPNOTSUPP'])
 
 /**
  * Makes entries of an untrusted tar below a folder, synchronously; a name cannot lead out of it whatever links are
@@ -332,17 +331,8 @@ export class TreeWriter implements LayerTree {
   #setXattrs(at: Buffer, entry: TarEntry): void {
     if (!this.#policy.keepsOwners) return
     for (const [name, value] of entry.xattrs) {
-      if (isKeptXattr(name)) this.#setXattr(at, name, value)
-    }
-  }
-
-  /** ext4 says ENOSPC of an attribute that is too large for it, whatever room the disk has. */
-  #setXattr(at: Buffer, name: string, value: string): void {
-    try {
-      lsetxattr(at, Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1'))
-    } catch (error) {
-      if (!XATTR_FAULTS.has(errnoOf(error) ?? '')) throw error
-      throw this.#invalid(`has an attribute ${name} that the host's file system cannot hold`)
+      const isHeld = !isKeptXattr(name) || setKeptXattr(at, name, value)
+      if (!isHeld) throw this.#invalid(`has an attribute ${name} that the host's file system cannot hold`)
     }
   }
 
@@ -369,14 +359,6 @@ export class TreeWriter implements LayerTree {
     if (ENTRY_FAULTS.has(errno)) return invalidTar(errors, `cannot be made (${errno})`, path)
     return asKernelError(error, `make ${path}`)
   }
-}
-
-/**
- * Attributes that belong to the file: the user's own, capabilities, access lists. Others are the host's policy
- * (`security.selinux`) or overlay's private marks, with which a layer could show other files than its own.
- */
-export function isKeptXattr(name: string): boolean {
-  return name.startsWith('user.') || name === 'security.capability' || name.startsWith('system.posix_acl_')
 }
 
 export function isWhiteout(stat: Stats): boolean {

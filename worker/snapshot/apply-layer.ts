@@ -1,7 +1,8 @@
 import { type BigIntStats, lstatSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { lgetxattr, llistxattr, lremovexattr } from '#worker/host/syscalls.ts'
-import { isKeptXattr, OPAQUE } from '#worker/layer/tree-writer.ts'
+import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
+import { OPAQUE } from '#worker/layer/tree-writer.ts'
 import { type Copied, copyMetadata, makeFolderLike, placeNode, setTimeLike } from './place-node.ts'
 
 const FILES_AT_ONCE = 500

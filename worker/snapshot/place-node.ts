@@ -1,17 +1,20 @@
 import {
   type BigIntStats,
   chmodSync,
+  closeSync,
   constants,
   copyFileSync,
+  fstatSync,
   lchownSync,
   linkSync,
   mkdirSync,
+  openSync,
   readlinkSync,
   symlinkSync,
 } from 'node:fs'
 import { errnoOf } from '#worker/host/kernel-error.ts'
 import { lgetxattr, llistxattr, lsetxattr, mknod, setTimes } from '#worker/host/syscalls.ts'
-import { isKeptXattr } from '#worker/layer/tree-writer.ts'
+import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
 
 /** What a hard link cannot do here: another filesystem or subvolume, or too many names. */
 const NO_LINK = new Set(['EXDEV', 'EMLINK', 'EPERM'])
@@ -38,10 +41,21 @@ export function placeNode(from: Buffer, stat: BigIntStats, to: Buffer, copied: C
 }
 
 function copyNode(from: Buffer, stat: BigIntStats, to: Buffer): void {
-  if (stat.isFile()) copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  if (stat.isFile()) copyFile(from, to)
   else if (stat.isSymbolicLink()) symlinkSync(readlinkSync(from, 'buffer'), to)
   else mknod(to, Number(stat.mode & 0o170000n) | 0o600, ...deviceOf(stat))
   copyMetadata(from, stat, to)
+}
+
+/** Of the file itself: what took its place meanwhile is no file, and is not there. */
+function copyFile(from: Buffer, to: Buffer): void {
+  const fd = openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    if (!fstatSync(fd).isFile()) throw Object.assign(new Error('no file any more'), { code: 'ENOENT' })
+    copyFileSync(`/proc/self/fd/${fd}`, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** Makes a folder, empty and as the given one is; `setTimeLike` gives it its time again once it is filled. */

@@ -1,9 +1,22 @@
-import { type BigIntStats, closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+} from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { lgetxattr, llistxattr, lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
-import { isKeptXattr, OPAQUE } from '#worker/layer/tree-writer.ts'
+import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
+import { ifThere, type LiveTree, liveTree } from '#worker/layer/live-tree.ts'
+import { OPAQUE } from '#worker/layer/tree-writer.ts'
 import { childOf } from './apply-layer.ts'
-import { type Copied, fileOf, makeFolderLike, placeNode, setTimeLike } from './place-node.ts'
+import { type Copied, copyMetadata, fileOf, placeNode, setTimeLike } from './place-node.ts'
 
 const FILES_AT_ONCE = 200
 const COMPARE_BYTES = 256 * 1024
@@ -19,36 +32,40 @@ interface Changed {
  * Writes into `upper`, which is not there yet and lies beside `tree`, what `tree` changed against `base`, in overlay's
  * form. Files are hard links to those of `tree` where that can be. A file counts as unchanged when it is the base's own
  * inode by number and time of change (a snapshot of the filesystem), or when everything that can be seen of it, its
- * bytes too, is the same.
+ * bytes too, is the same. A container may be at work in `tree`: nothing outside of it is ever reached, and what is gone when
+ * its turn comes is left out.
  */
 export async function writeTreeChanges(tree: string, base: string, upper: string): Promise<void> {
-  const entries = await compareTrees(Buffer.from(tree), Buffer.from(base))
-  await writeEntries(Buffer.from(tree), Buffer.from(upper), entries)
+  using live = liveTree(tree)
+  const entries = await compareTrees(live, Buffer.from(base))
+  await writeEntries(live, Buffer.from(upper), entries)
 }
 
+/** As `liveTree` names what is at a path of ours. */
+const inside = (path: Buffer) => path.subarray(1).toString('latin1')
+
 /** Everything that one of them has, a folder before what is in it. */
-async function compareTrees(tree: Buffer, base: Buffer): Promise<Changed[]> {
+async function compareTrees(tree: LiveTree, base: Buffer): Promise<Changed[]> {
   const entries: Changed[] = []
   const links = new LinkGroups()
   const left: { path: Buffer; isNew: boolean }[] = [{ path: Buffer.alloc(0), isNew: false }]
   let count = 0
   for (let place = left.pop(); place; place = left.pop()) {
     const { path, isNew } = place
-    const at = Buffer.concat([tree, path])
     const before = isNew ? undefined : statOf(Buffer.concat([base, path]))
-    const stat = statOf(at)
+    const look = () => lookAt(tree, path, Buffer.concat([base, path]), before)
+    const found = ifThere(look)
     if (++count % FILES_AT_ONCE === 0) await setImmediate() // Others want the event loop too.
-    if (!stat) {
+    if (!found) {
       if (before) entries.push({ path, stat: before, kind: 'gone' })
       continue
     }
-    const kind = kindOf(at, stat, Buffer.concat([base, path]), before)
-    const entry: Changed = { path, stat, kind }
+    const entry: Changed = { path, ...found }
     entries.push(entry)
-    if (!stat.isDirectory()) links.add(entry, before)
+    if (!found.stat.isDirectory()) links.add(entry, before)
     else {
       const both = before?.isDirectory() === true
-      const names = namesIn(at, both ? Buffer.concat([base, path]) : undefined)
+      const names = namesIn(tree, path, both ? Buffer.concat([base, path]) : undefined)
       for (const name of names.reverse()) left.push({ path: childOf(path, name), isNew: !both })
     }
   }
@@ -56,8 +73,14 @@ async function compareTrees(tree: Buffer, base: Buffer): Promise<Changed[]> {
   return entries
 }
 
-function namesIn(one: Buffer, other: Buffer | undefined): Buffer[] {
-  const names = new Set(readdirSync(one, 'latin1'))
+function lookAt(tree: LiveTree, path: Buffer, baseAt: Buffer, before: BigIntStats | undefined) {
+  const at = tree.at(inside(path))
+  const stat = lstatSync(at, { bigint: true })
+  return { stat, kind: kindOf(at, stat, baseAt, before) }
+}
+
+function namesIn(tree: LiveTree, path: Buffer, other: Buffer | undefined): Buffer[] {
+  const names = new Set(ifThere(() => tree.list(inside(path))) ?? [])
   if (other) for (const name of readdirSync(other, 'latin1')) names.add(name)
   return [...names].sort().map(name => Buffer.from(name, 'latin1'))
 }
@@ -87,10 +110,12 @@ function xattrsOf(at: Buffer): string {
 function hasSameBytes(one: Buffer, other: Buffer): boolean {
   using files = new DisposableStack()
   const opened = [one, other].map(path => {
-    const fd = openSync(path, 'r')
+    // A link or a pipe that took a file's place is neither followed nor waited for.
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     files.defer(() => closeSync(fd))
     return { fd, bytes: Buffer.allocUnsafe(COMPARE_BYTES) }
   })
+  if (!opened.every(({ fd }) => fstatSync(fd).isFile())) return false
   for (;;) {
     const [first, second] = opened.map(({ fd, bytes }) => bytes.subarray(0, readSync(fd, bytes)))
     if (!first || !second || !first.equals(second)) return false
@@ -129,7 +154,7 @@ function firstOf(names: Map<string, string>, file: string, name: string): string
   return known ?? name
 }
 
-async function writeEntries(tree: Buffer, upper: Buffer, entries: readonly Changed[]): Promise<void> {
+async function writeEntries(tree: LiveTree, upper: Buffer, entries: readonly Changed[]): Promise<void> {
   const copied: Copied = new Map()
   /** Folders on the way to what is written next, and those of them that are made. */
   const open: Changed[] = []
@@ -146,7 +171,7 @@ async function writeEntries(tree: Buffer, upper: Buffer, entries: readonly Chang
     }
     const to = Buffer.concat([upper, entry.path])
     if (entry.kind === 'gone') mknod(to, S_IFCHR, 0, 0)
-    else if (!isFolder) placeNode(Buffer.concat([tree, entry.path]), entry.stat, to, copied)
+    else if (!isFolder) ifThere(() => placeNode(tree.at(inside(entry.path)), entry.stat, to, copied))
     if (++count % FILES_AT_ONCE === 0) await setImmediate()
   }
   for (const { path, stat } of made) setTimeLike(stat, Buffer.concat([upper, path]))
@@ -158,9 +183,10 @@ function isBelow(path: Buffer, folder: Changed | undefined): boolean {
 }
 
 /** One in place of something else hides what lower layers had of that name. */
-function makeFolder(tree: Buffer, upper: Buffer, { path, stat, kind }: Changed): void {
+function makeFolder(tree: LiveTree, upper: Buffer, { path, stat, kind }: Changed): void {
   const to = Buffer.concat([upper, path])
-  makeFolderLike(Buffer.concat([tree, path]), stat, to)
+  mkdirSync(to, { mode: 0o700 })
+  ifThere(() => copyMetadata(tree.at(inside(path)), stat, to))
   if (kind === 'replaced') lsetxattr(to, OPAQUE, Buffer.from('y'))
 }
 

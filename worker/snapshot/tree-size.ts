@@ -1,6 +1,8 @@
-import { type BigIntStats, lstatSync, readdirSync } from 'node:fs'
+import { type BigIntStats, lstatSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
+import { ifThere, liveTree } from '#worker/layer/live-tree.ts'
 import { childOf } from './apply-layer.ts'
+import { fileOf } from './place-node.ts'
 
 const FILES_AT_ONCE = 200
 /** The unit of `blocks`, whatever the disk's own. */
@@ -12,30 +14,24 @@ const BLOCK_BYTES = 512
  * time back is taken for unchanged.
  */
 export async function treeSize(tree: string, base: string): Promise<{ allBytes: number; writtenBytes: number }> {
-  const seen = new Set<bigint>()
+  using live = liveTree(tree)
+  const seen = new Set<string>()
   const size = { allBytes: 0, writtenBytes: 0 }
   const left: Buffer[] = [Buffer.alloc(0)]
   let count = 0
   for (let path = left.pop(); path; path = left.pop()) {
-    const at = Buffer.concat([Buffer.from(tree), path])
-    const stat = lstatSync(at, { bigint: true, throwIfNoEntry: false })
+    const name = path.subarray(1).toString('latin1')
+    const stat = ifThere(() => lstatSync(live.at(name), { bigint: true }))
     if (++count % FILES_AT_ONCE === 0) await setImmediate() // Others want the event loop too.
-    if (!stat || seen.has(stat.ino)) continue // A container that runs takes files away meanwhile.
-    if (stat.nlink > 1n && !stat.isDirectory()) seen.add(stat.ino)
+    if (!stat || seen.has(fileOf(stat))) continue // A container that runs takes files away meanwhile.
+    if (stat.nlink > 1n && !stat.isDirectory()) seen.add(fileOf(stat))
     const bytes = Number(stat.blocks) * BLOCK_BYTES
     size.allBytes += bytes
-    if (stat.isDirectory()) for (const name of namesIn(at)) left.push(childOf(path, name))
-    else if (!isSame(stat, Buffer.concat([Buffer.from(base), path]))) size.writtenBytes += bytes
+    if (stat.isDirectory()) {
+      for (const child of ifThere(() => live.list(name)) ?? []) left.push(childOf(path, Buffer.from(child, 'latin1')))
+    } else if (!isSame(stat, Buffer.concat([Buffer.from(base), path]))) size.writtenBytes += bytes
   }
   return size
-}
-
-function namesIn(folder: Buffer): Buffer[] {
-  try {
-    return readdirSync(folder, { encoding: 'buffer' })
-  } catch {
-    return [] // Gone meanwhile.
-  }
 }
 
 function isSame(stat: BigIntStats, baseAt: Buffer): boolean {
