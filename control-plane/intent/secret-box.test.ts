@@ -22,6 +22,12 @@ test('it opens for no other name, with no other key, and not once it was changed
   await expect(mine.open('token', 'nonsense')).rejects.toMatchObject(wrong)
 })
 
+test('the longest text that is taken, in any letters', async () => {
+  const box = openSecretBox(key(), random)
+  const text = '✓'.repeat(64 * 1024)
+  expect(await box.open('long', await box.seal('long', text))).toBe(text)
+})
+
 test('without a key nothing is kept', async () => {
   await expect(openSecretBox(undefined, random).seal('token', 'x')).rejects.toMatchObject({
     code: 'secret.key-missing',

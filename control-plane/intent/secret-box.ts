@@ -1,3 +1,4 @@
+import { decodeBase64, encodeBase64 } from '#shared/base64.ts'
 import type { Random } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 
@@ -29,13 +30,13 @@ export function openSecretBox(key: Uint8Array<ArrayBuffer> | undefined, random: 
     seal: async (name, text) => {
       const iv = new Uint8Array(random(new Uint8Array(IV_BYTES)))
       const sealed = await crypto.subtle.encrypt(terms(name, iv), await keyOf(), new TextEncoder().encode(text))
-      return [VERSION, toBase64(iv), toBase64(new Uint8Array(sealed))].join('.')
+      return [VERSION, encodeBase64(iv), encodeBase64(sealed)].join('.')
     },
     open: async (name, sealed) => {
       const key = await keyOf()
       const [, iv = '', bytes = ''] = sealed.split('.')
       try {
-        const text = await crypto.subtle.decrypt(terms(name, fromBase64(iv)), key, fromBase64(bytes))
+        const text = await crypto.subtle.decrypt(terms(name, decodeBase64(iv)), key, decodeBase64(bytes))
         return new TextDecoder().decode(text)
       } catch (cause) {
         const message = 'A secret was sealed with another key than the control plane has now: set it anew.'
@@ -48,12 +49,9 @@ export function openSecretBox(key: Uint8Array<ArrayBuffer> | undefined, random: 
 /** A key as configuration has it. Undefined when it is not 32 bytes of base64. */
 export function readSecretsKey(text: string): Uint8Array<ArrayBuffer> | undefined {
   try {
-    const bytes = fromBase64(text)
+    const bytes = decodeBase64(text)
     return bytes.length === SECRETS_KEY_BYTES ? bytes : undefined
   } catch {
     return undefined
   }
 }
-
-const toBase64 = (bytes: Uint8Array) => btoa(String.fromCharCode(...bytes))
-const fromBase64 = (text: string) => Uint8Array.from(atob(text), letter => letter.charCodeAt(0))

@@ -19,18 +19,17 @@ export async function removeSecret(ports: Ports, name: string): Promise<void> {
 
 /** What these names hold, by name. Errors: `secret.not-found`, `secret.key-missing`, `secret.key-wrong`. */
 export async function openSecrets(ports: Ports, names: readonly string[]): Promise<Map<string, string>> {
-  const rows = await findSecrets(ports.db, names)
-  const lost = names.find(name => !rows.some(row => row.name === name))
-  if (lost !== undefined) throw unknown(lost)
+  const rows = await requireSecrets(ports, names)
   const opened = rows.map(async ({ name, sealed }) => [name, await ports.secrets.open(name, sealed)] as const)
   return new Map(await Promise.all(opened))
 }
 
-/** Whoever names a secret is told at once when there is none. Errors: `secret.not-found`. */
-export async function requireSecrets(ports: Ports, names: readonly string[]): Promise<void> {
+/** As they are kept, sealed: whoever names a secret is told at once when there is none. Errors: `secret.not-found`. */
+export async function requireSecrets(ports: Ports, names: readonly string[]): Promise<SecretRow[]> {
   const rows = await findSecrets(ports.db, names)
   const lost = names.find(name => !rows.some(row => row.name === name))
   if (lost !== undefined) throw unknown(lost)
+  return rows
 }
 
 export function listSecretPage(ports: Ports, limit: number, cursor: string | undefined) {

@@ -15,7 +15,12 @@ import { once } from './once.ts'
 type Api = Pick<ControlPlane, 'downloadContext'>
 
 /** An uploaded context as a folder of the build's own. */
-export async function unpackContext(id: ContextId, folder: string, { signal }: SharedWork, api: Api): Promise<void> {
+export async function unpackContext(
+  id: ContextId,
+  folder: string,
+  { signal }: Pick<SharedWork, 'signal'>,
+  api: Api,
+): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
   const upload = await untilAborted(api.downloadContext(id), signal)
   await extractContext(addAbortSignal(signal, upload), folder, CONTEXT_LIMITS)

@@ -1,14 +1,13 @@
 import { join } from 'node:path'
-import { addAbortSignal } from 'node:stream'
 import type { BuildSource } from '#shared/domain/build.ts'
 import { unreachable } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
-import { extractContext } from '../layer/context.ts'
 import { fetchGit } from '../source/fetch-git.ts'
 import { fetchTar } from '../source/fetch-tar.ts'
 import { CONTEXT_LIMITS } from './build-context.ts'
 import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
+import { unpackContext } from './dockerfile-sources.ts'
 
 /** Brings the files of a build into an empty folder. Errors: those of an upload's unpacking, and `source.…`. */
 export async function takeSource(
@@ -20,10 +19,8 @@ export async function takeSource(
   const { signal, log, folder } = work
   const limits = CONTEXT_LIMITS
   switch (source.kind) {
-    case 'context': {
-      const upload = await untilAborted(api.downloadContext(source.contextId), signal)
-      return extractContext(addAbortSignal(signal, upload), into, limits)
-    }
+    case 'context':
+      return unpackContext(source.contextId, into, work, api)
     case 'url': {
       const { origin, pathname } = new URL(source.url) // A query may have a token in it.
       log.write('step', `fetching ${origin}${pathname}`)
