@@ -1,3 +1,8 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+
+const execute = promisify(execFile)
+
 /** One way of doing the job: `run` is timed, `undo` is not. */
 export interface Contender {
   name: string
@@ -11,11 +16,21 @@ export interface Figures {
   p95Ms: number
 }
 
-/** Times all contenders round by round, so that a noisy moment meets each of them; the first round warms up. */
-export async function interleave(contenders: readonly Contender[], rounds: number): Promise<Figures[]> {
+/**
+ * Times all contenders round by round, so that a noisy moment meets each of them, and from last to first in every other
+ * round, so that none always follows the same one. The first round warms up. What one wrote is on the disk before the
+ * next begins. `prepare` makes what all of a round share and is not timed.
+ */
+export async function interleave(
+  contenders: readonly Contender[],
+  rounds: number,
+  prepare?: (round: number) => Promise<void>,
+): Promise<Figures[]> {
   const samples = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
   for (let round = 0; round <= rounds; round++) {
-    for (const { name, run, undo } of contenders) {
+    await prepare?.(round)
+    for (const { name, run, undo } of round % 2 ? contenders : contenders.toReversed()) {
+      await execute('sync')
       const begin = performance.now()
       await run(round)
       const took = performance.now() - begin

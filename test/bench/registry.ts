@@ -30,7 +30,7 @@ export async function registryBench(): Promise<void> {
   ]
   try {
     for (const [what, layers, bytes, rounds] of [
-      ['one layer of 1 GiB', 1, 1024 * MEGABYTE, 5],
+      ['one layer of 1 GiB', 1, 1024 * MEGABYTE, 9],
       ['60 layers of 256 KiB', 60, MEGABYTE / 4, 15],
     ] as const) {
       await oneByOne(scratch, registries, what, layers, bytes, rounds)
@@ -54,17 +54,14 @@ async function oneByOne(
 ): Promise<void> {
   const image = join(scratch, 'image')
   const target = join(scratch, 'target')
-  // Both get the same image, which is new to them: it is made before the first of them pushes it.
-  const fresh = () => makeImage(image, layers, bytes)
-  await fresh()
-  const pushes = registries.map<Contender>((registry, at) => ({
+  // Both get the same image, which is new to them.
+  const freshImage = async () => {
+    await rm(image, { recursive: true, force: true })
+    await makeImage(image, layers, bytes)
+  }
+  const pushes = registries.map<Contender>(registry => ({
     name: `${registry.name}: push`,
     run: round => push(registry, image, `bench/r${layers}-${round}`),
-    undo: async () => {
-      if (at < registries.length - 1) return
-      await rm(image, { recursive: true })
-      await fresh()
-    },
   }))
   const pulls = registries.map<Contender>(registry => ({
     name: `${registry.name}: pull`,
@@ -72,7 +69,7 @@ async function oneByOne(
     undo: () => rm(target, { recursive: true }),
   }))
   console.log(`\n${what}`)
-  console.log(table(await interleave(pushes, rounds), `${PEER}: push`))
+  console.log(table(await interleave(pushes, rounds, freshImage), `${PEER}: push`))
   console.log(table(await interleave(pulls, rounds), `${PEER}: pull`))
   await rm(image, { recursive: true })
 }
