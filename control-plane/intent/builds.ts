@@ -28,11 +28,11 @@ import { openSecrets, requireSecrets } from './secrets.ts'
 
 /** Errors: `context.not-found`, `context.not-uploaded`, `secret.not-found`, and those of `placeBuild`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
-  const { dockerfile, target, args, noCache, labels, annotations, allow, secrets, ssh } = asked
+  const { dockerfile, target, args, noCache, labels, annotations, allow, update, secrets, ssh } = asked
   return placeBuild(ports, asked, creation, async (tags, host) => {
     const source = await sourceOf(ports, asked)
     const contexts = await namedContexts(ports, asked.contexts)
-    const plain = { source, dockerfile, target, args, noCache, labels, annotations, contexts, allow, tags }
+    const plain = { source, dockerfile, target, args, noCache, labels, annotations, contexts, allow, update, tags }
     return { kind: 'dockerfile', ...plain, sealed: await sealedSecrets(ports, await host(), { secrets, ssh }) }
   })
 }
@@ -205,6 +205,7 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
     tags: spec.tags,
     trigger: build.trigger ?? undefined,
     imageDigest: build.imageDigest ?? undefined,
+    updates: build.updates ?? undefined,
     warnings: build.observedWarnings ?? undefined,
     error: build.observedError ?? undefined,
     createdAt: iso(build.createdAt),

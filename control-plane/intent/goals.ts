@@ -9,6 +9,8 @@ export type Order =
   | { kind: 'pause' }
   | { kind: 'unpause' }
   | { kind: 'remove'; isForced: boolean }
+  /** To another spec; `end` is how the run before ends. */
+  | { kind: 'update'; end: StopOrder }
 
 export interface Wanted {
   goal: ContainerGoal
@@ -39,6 +41,8 @@ export function nextGoal(current: Current, order: Order): Wanted | undefined {
       return unpause(current)
     case 'remove':
       return remove(current, order.isForced)
+    case 'update':
+      return update(current, order.end)
     default:
       return unreachable(order)
   }
@@ -126,6 +130,13 @@ function remove(current: Current, isForced: boolean): Wanted {
     )
   }
   return { goal: { kind: 'removed', isForced }, signal: current.signal }
+}
+
+/** What is asked to run begins another run, even where the one before has ended by itself; what stays down stays so. */
+function update({ goal, signal }: Current, end: StopOrder): Wanted {
+  if (goal.kind === 'running')
+    return { goal: { kind: 'running', run: goal.run + 1, endPrevious: stopOrderOf(end) }, signal }
+  return { goal: goal.kind === 'paused' ? { ...goal, run: goal.run + 1 } : goal, signal }
 }
 
 function refuseUnlessLive(current: Current): void {

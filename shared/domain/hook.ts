@@ -42,6 +42,8 @@ export const hookSpecSchema = z.object({
     labels: texts,
     annotations: texts,
     allow: z.array(z.enum(ENTITLEMENTS)),
+    // Left out by hooks that were made before there was any.
+    update: z.array(z.string()).default([]),
     secrets: secretNames,
     ssh: secretNames,
     host: z.string().optional(),
