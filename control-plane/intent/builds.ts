@@ -29,11 +29,11 @@ import { openSecrets, requireSecrets } from './secrets.ts'
 /** Errors: `context.not-found`, `context.not-uploaded`, `secret.not-found`, and those of `placeBuild`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
   const { dockerfile, target, args, noCache, labels, annotations, allow, secrets, ssh } = asked
-  const { compression, compressionLevel, forceCompression } = asked
+  const { compression, compressionLevel, forceCompression, update } = asked
   return placeBuild(ports, asked, creation, async (tags, host) => {
     const source = await sourceOf(ports, asked)
     const contexts = await namedContexts(ports, asked.contexts)
-    const plain = { source, dockerfile, target, args, noCache, labels, annotations, contexts, allow, tags }
+    const plain = { source, dockerfile, target, args, noCache, labels, annotations, contexts, allow, update, tags }
     const packing = { compression, compressionLevel, forceCompression }
     return {
       kind: 'dockerfile',
@@ -214,6 +214,7 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
     tags: spec.tags,
     trigger: build.trigger ?? undefined,
     imageDigest: build.imageDigest ?? undefined,
+    updates: build.updates ?? undefined,
     warnings: build.observedWarnings ?? undefined,
     error: build.observedError ?? undefined,
     createdAt: iso(build.createdAt),

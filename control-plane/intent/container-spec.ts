@@ -4,14 +4,14 @@ import type { ImageConfig } from '#shared/domain/image.ts'
 import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import type { CreateContainer } from '#shared/protocol/containers.ts'
+import type { CreateContainer, UpdateContainer } from '#shared/protocol/containers.ts'
 import { durationMs } from '#shared/protocol/duration.ts'
 
 const UNITS: Record<string, number> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
 const MEMORY_MINIMUM = 6 * 1024 ** 2
 const MEMORY_MAXIMUM = 1024 ** 5
 
-/** What was asked for, against the image it names, as a spec that never changes again. Pure. */
+/** What was asked for, against the image it names, as a spec. Pure. */
 export function containerSpec(asked: CreateContainer, image: { digest: Digest; config: ImageConfig }): ContainerSpec {
   const defaults = image.config.config
   const isCommandKnown = [
@@ -40,6 +40,24 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     isReadOnly: asked.readOnly ?? false,
     keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
   } satisfies ContainerSpec)
+}
+
+/** The spec after an update: what was asked for in place of what was there, the next revision. Ports stay. Undefined: it is that already. Pure. */
+export function updatedSpec(
+  current: ContainerSpec,
+  asked: UpdateContainer,
+  image: { digest: Digest; config: ImageConfig },
+): ContainerSpec | undefined {
+  const { restart, resources, isReadOnly, ports, imageDigest: _digest, revision = 0, ...same } = current
+  const before: CreateContainer = {
+    ...{ ...same, restart: formatRestartPolicy(restart), readOnly: isReadOnly },
+    ...{ memory: resources.memoryBytes, cpus: resources.cpus, pidsLimit: resources.pids },
+  }
+  const merged = { ...before, ...asked, image: asked.image ?? current.image }
+  const next = containerSpecSchema.parse({ ...containerSpec(merged, image), ports, revision })
+  // Whoever is not sure that an update was heard asks again.
+  const isSame = JSON.stringify(next) === JSON.stringify(containerSpecSchema.parse({ ...current, revision }))
+  return isSame ? undefined : { ...next, revision: revision + 1 }
 }
 
 function publishedPorts(texts: readonly string[]): PublishedPort[] {

@@ -25,6 +25,7 @@ export function viewContainer(
     desired: goal.kind,
     ...timesAndEnd(observed),
     restarts: container.observedRestarts,
+    revision: spec.revision ?? 0,
     createdAt: iso(container.createdAt),
     address: endpointOf(ports.config.addressPool, host.subnetIndex, container.addressIndex).address,
     ports: spec.ports.map(formatPublishedPort),

@@ -93,6 +93,19 @@ describe('orders', () => {
     expect(expired && nextGoal({ ...current, goal: expired }, { kind: 'expire', now: 1001 })).toBeUndefined()
   })
 
+  test('an update begins another run of what is asked to run, and leaves down what is down', () => {
+    const update: Order = { kind: 'update', end: { timeoutMs: 500 } }
+    const next = { kind: 'running', run: 2, endPrevious: { timeoutMs: 500 } }
+    expect(order(running, live, update)?.goal).toEqual(next)
+    expect(order(running, ended, update)?.goal).toEqual(next)
+    expect(order({ kind: 'paused', run: 1 }, live, update)?.goal).toEqual({ kind: 'paused', run: 2 })
+    expect(order(stopping, live, update)?.goal).toEqual(stopping)
+    expect(order({ kind: 'created' }, null, update)?.goal).toEqual({ kind: 'created' })
+    expect(() => order({ kind: 'removed', isForced: true }, live, update)).toThrow(
+      expect.objectContaining({ code: 'container.removing' }),
+    )
+  })
+
   test('what runs is removed by force, what has ended without', () => {
     expect(order(running, live, { kind: 'remove', isForced: true })?.goal).toMatchObject({ kind: 'removed' })
     expect(order(running, ended, { kind: 'remove', isForced: false })?.goal).toMatchObject({ kind: 'removed' })

@@ -18,6 +18,8 @@ export type Order =
   | { kind: 'remove'; isForced: boolean }
   /** Of its host, for room: only what has ended and been kept for its time. */
   | { kind: 'expire'; now: number }
+  /** To another spec; `end` is how the run before ends. */
+  | { kind: 'update'; end: StopOrder }
 
 export interface Wanted {
   goal: ContainerGoal
@@ -51,6 +53,8 @@ export function nextGoal(current: Current, order: Order): Wanted | undefined {
       return remove(current, order.isForced)
     case 'expire':
       return expire(current, order.now)
+    case 'update':
+      return update(current, order.end)
     default:
       return unreachable(order)
   }
@@ -146,6 +150,13 @@ function expire(current: Current, now: number): Wanted {
     throw new SlipwayError('container.kept', `Container ${current.name} has not ended, or is kept for longer.`)
   }
   return { goal: { kind: 'removed', isForced: false }, signal: current.signal }
+}
+
+/** What is asked to run begins another run, even where the one before has ended by itself; what stays down stays so. */
+function update({ goal, signal }: Current, end: StopOrder): Wanted {
+  if (goal.kind === 'running')
+    return { goal: { kind: 'running', run: goal.run + 1, endPrevious: stopOrderOf(end) }, signal }
+  return { goal: goal.kind === 'paused' ? { ...goal, run: goal.run + 1 } : goal, signal }
 }
 
 function refuseUnlessLive(current: Current): void {

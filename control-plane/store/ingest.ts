@@ -107,7 +107,13 @@ export function containersByIds(db: Database, hostId: HostId, ids: readonly Cont
 
 export function buildsByIds(db: Database, hostId: HostId, ids: readonly string[]) {
   return db
-    .select({ id: builds.id, state: builds.state })
+    .select({
+      id: builds.id,
+      state: builds.state,
+      goal: builds.goal,
+      spec: builds.spec,
+      imageDigest: builds.imageDigest,
+    })
     .from(builds)
     .where(and(eq(builds.hostId, hostId), sql`${builds.id} in (select value from json_each(${JSON.stringify(ids)}))`))
 }

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import type { Digest } from '#shared/digest.ts'
-import type { BuildSpec, BuildState, BuildTrigger, BuildWarning } from '#shared/domain/build.ts'
+import type { BuildSpec, BuildState, BuildTrigger, BuildUpdate, BuildWarning } from '#shared/domain/build.ts'
 import type { ContainerGoal, ContainerSpec, ObservedState, SignalOrder } from '#shared/domain/container.ts'
 import type { CommitStatusTarget, HookSpec } from '#shared/domain/hook.ts'
 import type { DiskUsage, HostFacts } from '#shared/domain/host.ts'
@@ -120,6 +120,8 @@ export const builds = sqliteTable(
     observedCommit: text(),
     imageDigest: text().$type<Digest>(),
     observedWarnings: text({ mode: 'json' }).$type<BuildWarning[]>(),
+    /** Of the containers that it names: written with its success. */
+    updates: text({ mode: 'json' }).$type<BuildUpdate[]>(),
     logLines: integer().notNull().default(0),
     /** What a newer push makes stale: a hook's id and a ref. */
     line: text(),

@@ -95,6 +95,8 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     allow: z.array(z.enum(ENTITLEMENTS)).default([]),
     ...compressionFields,
     ...forceField,
+    /** Containers, by name or id, that get the image once it is built. */
+    update: z.array(z.string()).default([]),
     /** `BuildSecrets`, sealed for the host (`shared/seal.ts`). Gone once the build has ended. */
     sealed: z.string().optional(),
   }),
@@ -141,6 +143,15 @@ export const observedBuildSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('canceled'), ...ended }),
 ])
 export type ObservedBuild = z.infer<typeof observedBuildSchema>
+
+/** What became of a container that a build was to update. */
+export const buildUpdateSchema = z.object({
+  /** As the build names it. */
+  container: z.string(),
+  /** Why nothing was ordered. */
+  error: faultSchema.optional(),
+})
+export type BuildUpdate = z.infer<typeof buildUpdateSchema>
 
 /** The push that began a build. */
 export const buildTriggerSchema = z.object({ hook: z.string(), ref: z.string(), commit: z.string() })

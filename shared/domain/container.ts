@@ -32,8 +32,10 @@ export const resourcesSchema = z.object({
 })
 export type Resources = z.infer<typeof resourcesSchema>
 
-/** What a container is, resolved by the API when it is created: the agent asks nobody to run it. Never changes. */
+/** What a container is, resolved by the API when it is created or updated: the agent asks nobody to run it. */
 export const containerSpecSchema = z.object({
+  /** How often it was updated; left out: never. Each update begins with the files of its image and nothing else. */
+  revision: z.int().min(0).optional(),
   image: z.string(),
   imageDigest: digestSchema,
   entrypoint: z.array(z.string()).optional(),
@@ -100,7 +102,11 @@ const timestampMs = z.int().min(0)
 /** What the agent saw. `absent` is said once nothing of a removed container is left on the host. */
 export const observedStateSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('created'), error: faultSchema.optional() }),
-  z.object({ state: z.literal('running'), run: z.int(), pid: z.int(), startedAt: timestampMs }),
+  /** `error`: why an update of it cannot begin yet. */
+  z.object({
+    ...{ state: z.literal('running'), run: z.int(), pid: z.int(), startedAt: timestampMs },
+    error: faultSchema.optional(),
+  }),
   z.object({ state: z.literal('paused'), run: z.int(), pid: z.int(), startedAt: timestampMs }),
   z.object({
     state: z.literal('restarting'),

@@ -45,6 +45,8 @@ export const hookSpecSchema = z.object({
     allow: z.array(z.enum(ENTITLEMENTS)),
     ...compressionFields,
     ...forceField,
+    // Left out by hooks that were made before there was any.
+    update: z.array(z.string()).default([]),
     secrets: secretNames,
     ssh: secretNames,
     host: z.string().optional(),

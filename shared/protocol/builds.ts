@@ -3,6 +3,7 @@ import {
   buildKindSchema,
   buildStateSchema,
   buildTriggerSchema,
+  buildUpdateSchema,
   buildWarningSchema,
   ENTITLEMENTS,
   gitSourceSchema,
@@ -86,6 +87,10 @@ export const dockerfileOptions = {
   ...compressionFields,
   ...forceField,
   host: z.string().optional(),
+  update: z.array(z.string().min(1).max(63)).max(20).default([]).meta({
+    description:
+      'Containers, by name or id, that are updated to the image once it is built (as POST /v1/containers/{container}/update does). One that is gone by then fails no build: see `updates`',
+  }),
 }
 
 export const gitAskedSchema = gitSourceSchema
@@ -133,6 +138,10 @@ export const buildSchema = z.object({
   tags: z.array(z.string()),
   trigger: buildTriggerSchema.optional().meta({ description: 'The push that began it' }),
   imageDigest: z.string().optional(),
+  updates: z
+    .array(buildUpdateSchema)
+    .optional()
+    .meta({ description: 'The containers of `update`, once the image is built: ordered, or why not' }),
   warnings: z
     .array(buildWarningSchema)
     .optional()

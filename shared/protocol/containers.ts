@@ -73,6 +73,19 @@ export const createContainerSchema = z.strictObject({
 })
 export type CreateContainer = z.infer<typeof createContainerSchema>
 
+export const updateContainerSchema = createContainerSchema
+  .omit({ name: true, ports: true, host: true, start: true })
+  .partial()
+  .extend({
+    image: said(createContainerSchema.shape.image, 'Left out: the image of now, by its digest.'),
+    signal: signalSchema
+      .optional()
+      .meta({ description: "What ends the run before. Left out: its image's stop signal." }),
+    timeout: said(z.number().min(0).max(3600), 'Seconds until SIGKILL; 10, if left out.'),
+  })
+  .strict()
+export type UpdateContainer = z.infer<typeof updateContainerSchema>
+
 export const CONTAINER_STATES = [
   ...['created', 'running', 'paused', 'restarting', 'exited', 'removing', 'dead', 'unknown'],
 ] as const
@@ -90,6 +103,7 @@ export const containerSchema = z.object({
   exitCode: z.int().optional(),
   error: faultSchema.optional(),
   restarts: z.int(),
+  revision: z.int().meta({ description: 'How often it was updated' }),
   createdAt: z.iso.datetime(),
   startedAt: z.iso.datetime().optional(),
   finishedAt: z.iso.datetime().optional(),
