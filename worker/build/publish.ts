@@ -5,7 +5,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { MissingBlob } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
-import type { BuildLog } from './build-log.ts'
+import type { LogLines } from './build-log.ts'
 import { untilAborted } from './deadline.ts'
 import { type Draft, imageOf } from './image-draft.ts'
 import type { StepCache } from './step-cache.ts'
@@ -15,7 +15,7 @@ export interface PublishOptions {
   ports: HostPorts
   api: ControlPlane
   cache: StepCache
-  log: BuildLog
+  log: LogLines
   /** By digest, of all builds of this host. */
   pushes: Turns
   signal: AbortSignal

@@ -5,6 +5,7 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import { fetchGit } from '../source/fetch-git.ts'
 import { fetchTar } from '../source/fetch-tar.ts'
 import { CONTEXT_LIMITS } from './build-context.ts'
+import type { StepLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
 import { unpackContext } from './dockerfile-sources.ts'
@@ -13,7 +14,7 @@ import { unpackContext } from './dockerfile-sources.ts'
 export async function takeSource(
   source: BuildSource,
   into: string,
-  work: Pick<SharedWork, 'ports' | 'signal' | 'log' | 'folder' | 'secret' | 'commitIs'>,
+  work: Pick<SharedWork, 'ports' | 'signal' | 'folder' | 'secret' | 'commitIs'> & { log: StepLog },
   api: Pick<ControlPlane, 'downloadContext'>,
 ): Promise<void> {
   const { signal, log, folder } = work
