@@ -1,4 +1,5 @@
 import type { StepWork } from './build-work.ts'
+import { cachedStep } from './cached-step.ts'
 import type { StepResult } from './step-cache.ts'
 
 /**
@@ -12,7 +13,7 @@ export function doneOnce(work: StepWork, key: string, make: () => Promise<StepRe
   if (steps.isTaken(name)) output.write('step', 'the same step is under way: its result is waited for')
   const doOrFind = async () => {
     signal.throwIfAborted()
-    const known = madeHere.get(key) ?? (isCacheUsed ? await cache.find(key) : undefined)
+    const known = madeHere.get(key) ?? (isCacheUsed ? await cachedStep(work, key) : undefined)
     if (known) {
       output.cached()
       return known

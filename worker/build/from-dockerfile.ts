@@ -62,7 +62,7 @@ async function buildTarget(
   advice.refuse()
   const named = namedContexts(spec.contexts, shared, api)
   const work = {
-    ...{ ...shared, isCacheUsed: !spec.noCache, epoch, madeHere: new Map<string, StepResult>() },
+    ...{ ...shared, isCacheUsed: !spec.noCache, packing: spec, epoch, madeHere: new Map<string, StepResult>() },
     slots: new PQueue({ concurrency: stepsAtOnce }),
     looks: new PQueue({ concurrency: LOOKS_AT_ONCE }),
     allowed: new Set<string>(spec.allow.filter(name => entitlements.has(name))),
