@@ -1,6 +1,9 @@
-import { globSync, readFileSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { uploadContext } from '#infra/local/api-client.ts'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { BuildStep, BuildView } from '#shared/protocol/builds.ts'
 import { type DockerfileBuilds, dockerfileBuilds } from '#test/support/dockerfile-builds.ts'
@@ -97,6 +100,26 @@ async function eventsOf(id: string): Promise<LineEvent[]> {
   for await (const piece of slipway.api.text(`/v1/builds/${id}/logs`, { accept: 'text/event-stream' })) text += piece
   return [...text.matchAll(/event: line\ndata: (.*)\n/g)].map(([, data = '{}']) => JSON.parse(data))
 }
+
+test('base images of the target are pulled while a large context still comes', async () => {
+  const folder = mkdtempSync('/var/tmp/slipway-large-')
+  try {
+    const dockerfile = 'FROM nowhere/unused AS unused\nFROM busybox AS base\nFROM busybox\nCOPY --from=base /bin /b\n'
+    writeFileSync(join(folder, 'Dockerfile'), dockerfile)
+    writeFileSync(join(folder, 'large'), randomBytes(96 * 1024 * 1024))
+    const tar = join(folder, 'context.tar')
+    execFileSync('tar', ['-cf', tar, '-C', folder, 'Dockerfile', 'large'])
+    const body = { context: await uploadContext(slipway.api, tar), tags: ['graph/large:1'] }
+    const { id } = await slipway.api.call<BuildView>('POST', '/v1/builds', body)
+    expect((await builds.ended(id)).state, await builds.log(id)).toBe('succeeded')
+    const log = await builds.log(id)
+    expect(log.indexOf('pulling busybox')).toBeGreaterThan(0)
+    expect(log.indexOf('pulling busybox')).toBeLessThan(log.indexOf('#1 DONE'))
+    expect(log).not.toContain('nowhere')
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
 
 describe('an end ends all', () => {
   const SLEEPS = 'RUN sleep 3600'

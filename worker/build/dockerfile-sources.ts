@@ -21,10 +21,11 @@ export async function unpackContext(
   folder: string,
   { signal, log }: { signal: AbortSignal; log: Pick<StepLog, 'progress'> },
   api: Api,
+  onWritten?: (bytes: number) => void,
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
   const upload = await untilAborted(api.downloadContext(id), signal)
-  await extractContext(counted(addAbortSignal(signal, upload), log), folder, CONTEXT_LIMITS)
+  await extractContext(counted(addAbortSignal(signal, upload), log), folder, CONTEXT_LIMITS, onWritten)
 }
 
 async function* counted(upload: AsyncIterable<Uint8Array>, { progress }: Pick<StepLog, 'progress'>) {

@@ -10,6 +10,7 @@ import { withConfig } from '../dockerfile/stage-state.ts'
 import { globalArgs, platformArgs, resolveStages, targetStage } from '../dockerfile/stages.ts'
 import { openAdvice } from './advice.ts'
 import { openBaseImages } from './base-images.ts'
+import { basesAhead } from './bases-ahead.ts'
 import { applyIgnoreFile, readDockerfile } from './build-context.ts'
 import type { BuildWork, SharedWork } from './build-work.ts'
 import { mainContext, namedContexts } from './dockerfile-sources.ts'
@@ -49,7 +50,11 @@ async function buildTarget(
   const { ports, signal } = shared
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
-  await shared.log.step('loading the context', signal, log => takeSource(spec.source, context, { ...shared, log }, api))
+  const pulled = openBaseImages(spec.contexts, shared)
+  const onWritten = basesAhead({ spec, context, ports, pulled, begin: shared.begin })
+  await shared.log.step('loading the context', signal, log =>
+    takeSource(spec.source, context, { ...shared, log }, api, onWritten),
+  )
   const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
   const main = mainContext(context, await applyIgnoreFile(context, spec.dockerfile, signal))
   const platform = new Map([...platformArgs(ports.architecture), ['TARGETSTAGE', spec.target ?? 'default'] as const])
@@ -68,7 +73,6 @@ async function buildTarget(
     allowed: new Set<string>(spec.allow.filter(name => entitlements.has(name))),
     contextOf: async (from: string | undefined) => (from === undefined ? main : named(from)),
   }
-  const pulled = openBaseImages(spec.contexts, shared)
   const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, pulled, advice })
   const built = await draftFor(targetStage(stages, spec.target))
   return withEpoch(labelled(built, spec.labels), epoch)

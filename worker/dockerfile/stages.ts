@@ -149,6 +149,13 @@ function refuseCircles(stages: Stage[], file: string): void {
   for (const stage of stages) visit(stage, [])
 }
 
+/** A stage and all that it needs, as far as they are named without a variable. The stages have no circle. Pure. */
+export function neededStages(stages: Stage[], stage: Stage, file: string): Stage[] {
+  const needed = new Set([stage])
+  for (const one of needed) for (const need of needsOf(stages, one, file)) needed.add(need.stage)
+  return [...needed]
+}
+
 /** Of stages of which each needs the next, and the last is the first. */
 export function circleFault(circle: readonly Stage[], instruction: Instruction, file: string): SlipwayError {
   const names = circle.map(({ name, index }) => name ?? String(index)).join(' → ')
