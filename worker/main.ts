@@ -57,6 +57,8 @@ const environment = z
     SLIPWAY_DISK_MIN_AGE: durationSchema.default('10m'),
     /** What RUN may ask for where its build allows it, too: `network.host`, `security.insecure`, with commas. */
     SLIPWAY_BUILDS_MAY: z.string().default(''),
+    /** Of one build, side by side. Steps wait for networks, too: four even where there are fewer CPUs. */
+    SLIPWAY_BUILD_STEPS: z.coerce.number().int().min(1).max(1000).default(Math.max(4, availableParallelism())),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -118,6 +120,7 @@ const builder = await openBuilder({
   folder: join(dataFolder, 'builds'),
   random: bytes => crypto.getRandomValues(bytes),
   network: () => desired.state()?.network,
+  stepsAtOnce: environment.SLIPWAY_BUILD_STEPS,
   entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
   unseal: async sealed => buildSecretsSchema.parse(JSON.parse(await unseal(sealed, sealKeys.privateKey))),
 })

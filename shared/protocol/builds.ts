@@ -153,6 +153,18 @@ export const buildSchema = z.object({
 })
 export type BuildView = z.infer<typeof buildSchema>
 
+export const buildStepSchema = z.object({
+  number: z.int().min(1),
+  name: z.string(),
+  state: z.enum(['running', 'cached', 'done', 'failed', 'canceled']),
+  startedAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime().optional(),
+  durationMs: z.int().min(0).optional(),
+  error: z.string().optional(),
+})
+export type BuildStep = z.infer<typeof buildStepSchema>
+export const buildStepsSchema = z.object({ steps: z.array(buildStepSchema) })
+
 export const buildWaitQuerySchema = z.strictObject({
   wait: z.enum(['finished']).optional(),
   timeout: waitSecondsSchema,

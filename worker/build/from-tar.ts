@@ -24,7 +24,6 @@ export async function fromTar(
   const draft = withChanges(EMPTY_DRAFT, spec)
   await using undo = new AsyncDisposableStack()
   const upload = addAbortSignal(work.signal, await untilAborted(api.downloadContext(spec.contextId), work.signal))
-  work.log.write('step', 'reading the tar')
   const path = join(work.folder, 'import.layer')
   undo.defer(() => rm(path, { force: true }))
   const { compression, compressionLevel: level } = spec
