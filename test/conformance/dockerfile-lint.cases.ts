@@ -2,7 +2,12 @@ import type { Case } from './dockerfile-case.ts'
 
 /** Advice, as `docker build --check` gives it. */
 export const LINT_CASES: Case[] = [
-  { name: 'nothing to say', dockerfile: 'FROM scratch AS a\nLABEL a=b\n', warnings: [], peer: 'none: theirs give no advice' },
+  {
+    name: 'nothing to say',
+    dockerfile: 'FROM scratch AS a\nLABEL a=b\n',
+    warnings: [],
+    peer: 'none: theirs give no advice',
+  },
   {
     name: 'names and cases of stages and instructions',
     dockerfile: 'FROM scratch as Base\nlabel a=b\nFROM scratch AS base\nLABEL c=d\n',
