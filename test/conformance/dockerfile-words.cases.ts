@@ -190,7 +190,7 @@ export const WORD_CASES: Case[] = [
     dockerfile: 'FROM scratch AS a\nLABEL l=a\nFROM scratch AS b\nLABEL l=b\n',
     request: { target: '0' },
     config: { Labels: { l: 'a' } },
-    peer: '',
+    peer: 'none: theirs lack it, or do it in another way',
   },
   {
     name: 'stages: one that is called as its image',
