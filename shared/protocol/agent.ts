@@ -19,6 +19,7 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL. A blob of an upstream is fetched first: the answer takes
  *   up to four minutes, and `upstream.busy` means that it is not over and to ask again.
  * - `GET builds/{id}/secrets`: what the secrets hold that an unfinished build of this host names. Never kept on disk.
+ * - `POST containers/{id}/expire`: one that has ended, was kept for its time and whose room is needed is to be removed.
  * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
  */
 export const desiredStateSchema = z.object({

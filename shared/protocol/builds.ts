@@ -9,6 +9,7 @@ import {
   urlSourceSchema,
 } from '../domain/build.ts'
 import { faultSchema } from '../domain/container.ts'
+import { compressionFields, forceField, isLevelOf, LEVEL_FAULT } from '../domain/layer-compression.ts'
 import { secretNameSchema } from '../domain/secret.ts'
 import { waitSecondsSchema } from './paging.ts'
 
@@ -32,19 +33,24 @@ const told = {
     }),
   message: z.string().max(4096).optional(),
   author: z.string().max(4096).optional(),
+  ...compressionFields,
 }
 
-export const commitSchema = z.strictObject({
-  ...told,
-  pause: z.boolean().default(true).meta({ description: 'Whether the container stands still meanwhile' }),
-})
+export const commitSchema = z
+  .strictObject({
+    ...told,
+    pause: z.boolean().default(true).meta({ description: 'Whether the container stands still meanwhile' }),
+  })
+  .refine(isLevelOf, LEVEL_FAULT)
 export type Commit = z.infer<typeof commitSchema>
 
-export const importSchema = z.strictObject({
-  ...told,
-  context: z.string().meta({ description: 'A context (POST /v1/contexts) whose tar is the root filesystem' }),
-  host: z.string().optional(),
-})
+export const importSchema = z
+  .strictObject({
+    ...told,
+    context: z.string().meta({ description: 'A context (POST /v1/contexts) whose tar is the root filesystem' }),
+    host: z.string().optional(),
+  })
+  .refine(isLevelOf, LEVEL_FAULT)
 export type Import = z.infer<typeof importSchema>
 
 const VALUE_LIMIT = 128 * 1024
@@ -77,6 +83,8 @@ export const dockerfileOptions = {
     .max(ENTITLEMENTS.length)
     .default([])
     .meta({ description: 'What RUN --network=host and --security=insecure need besides the consent of the host' }),
+  ...compressionFields,
+  ...forceField,
   host: z.string().optional(),
 }
 
@@ -107,6 +115,7 @@ export const createBuildSchema = z
     ({ context, git, url }) => [context, git, url].filter(source => source !== undefined).length === 1,
     'name one source: context, git or url',
   )
+  .refine(isLevelOf, LEVEL_FAULT)
 export type CreateBuild = z.infer<typeof createBuildSchema>
 
 export const buildSchema = z.object({
