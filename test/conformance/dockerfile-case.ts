@@ -16,5 +16,5 @@ export interface Case {
   warnings?: string[]
   error?: { code: string; says: string; line?: number; column?: number }
   /** Which other builder gave the same (or refused it, too): Debian's `docker` (its BuildKit), `buildah`, or why neither can. */
-  peer: 'docker' | 'buildah' | `none: ${string}` | ''
+  peer: 'docker' | 'buildah' | `none: ${string}`
 }

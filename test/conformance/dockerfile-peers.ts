@@ -26,6 +26,8 @@ const STEP_MS = 120_000
 const OUTPUT_LIMIT = 64 * 1024 * 1024
 
 interface Peer extends AsyncDisposable {
+  /** The same Dockerfile, as this peer can build it. */
+  adapted(dockerfile: string): string
   build(context: string, tag: string, options: readonly string[]): Promise<void>
   /** The image in a folder, with `manifest.json`. */
   save(tag: string, folder: string): Promise<{ config: string; layers: string[] }>
@@ -36,6 +38,7 @@ function openBuildah(folder: string): Peer {
   const buildah = (...args: string[]) =>
     execute('buildah', [...storage, ...args], { timeout: STEP_MS, maxBuffer: OUTPUT_LIMIT })
   return {
+    adapted: dockerfile => dockerfile,
     build: async (context, tag, options) => {
       const how = ['-q', '--pull-never', '--isolation', 'chroot', '--format', 'docker']
       await buildah('bud', ...how, ...options, '-t', `localhost/${tag}`, context)
@@ -54,6 +57,8 @@ async function openDocker(): Promise<Peer> {
   process.env.DOCKER_BUILDKIT = '1'
   const peer = await startDocker('joined')
   return {
+    // It cannot export an image without a layer.
+    adapted: dockerfile => dockerfile.replace(/^FROM scratch.*$/gm, '$&\nCOPY Dockerfile /of-peer'),
     build: async (context, tag, options) => void (await peer.docker('build', '-q', ...options, '-t', tag, context)),
     save: async (tag, at) => {
       mkdirSync(at)
@@ -83,7 +88,9 @@ interface Built {
 async function build(peer: Peer, wanted: Case, at: string, places: Record<string, string>): Promise<Built> {
   const context = join(at, 'context')
   mkdirSync(context, { recursive: true })
-  writeFileSync(join(context, 'Dockerfile'), wanted.dockerfile)
+  const isKept = wanted.files !== undefined || wanted.error !== undefined
+  const dockerfile = isKept ? wanted.dockerfile : peer.adapted(wanted.dockerfile)
+  writeFileSync(join(context, 'Dockerfile'), dockerfile)
   if (wanted.make) execFileSync('bash', ['-ec', wanted.make], { cwd: context })
   const { args = {}, target, labels = {}, secrets = {} } = (wanted.request ?? {}) as Partial<Given>
   const options = [
@@ -120,11 +127,14 @@ function differences({ files = {}, config = {} }: Case, built: Built): string[] 
   })
   const inConfig = Object.entries(config).flatMap(([name, value]) => {
     const { 'io.buildah.version': _own, ...labels } = (built.config.Labels ?? {}) as Record<string, string>
-    const found = JSON.stringify(name === 'Labels' ? labels : (built.config[name] ?? undefined))
+    const found = JSON.stringify(name === 'Labels' ? labels : unlessEmpty(built.config[name]))
     return found === JSON.stringify(value) ? [] : [`${name}: ${found}, not ${JSON.stringify(value)}`]
   })
   return [...inFiles, ...inConfig]
 }
+
+/** Peers write lists that have nothing in them. */
+const unlessEmpty = (value: unknown) => (Array.isArray(value) && value.length === 0 ? undefined : (value ?? undefined))
 
 const isOurs = ({ request = {} }: Case) => 'ssh' in request || 'allow' in request
 
