@@ -15,14 +15,15 @@ const OVERHEAD_PER_ENTRY = 4096
  * Unpacks a build context, a tar, plain or compressed with gzip or zstd (told by its first bytes), into an empty folder of this process.
  * Errors: `context.unsafe-path` naming the entry (it would reach outside, or is a device), `context.invalid` (no tar,
  * cut off, damaged), `request.too-large`, `host.disk-full`, and what the stream throws. The caller removes the folder
- * after an error.
+ * after an error. `keepsLinks`: links may lead out, for a reader that follows none.
  */
 export async function extractContext(
   stream: AsyncIterable<Uint8Array>,
   folder: string,
   limits: TarLimits,
+  { keepsLinks = false }: { keepsLinks?: boolean | undefined } = {},
 ): Promise<void> {
-  await extract({ kind: 'context', folder, limits }, await plainTar(stream, limits))
+  await extract({ kind: 'context', folder, limits, keepsLinks }, await plainTar(stream, limits))
 }
 
 /** The tar in an upload, which may be compressed. Errors, while it is read: `context.invalid`, `request.too-large`. */
