@@ -25,7 +25,7 @@ export async function unpackContext(
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
   const upload = await untilAborted(api.downloadContext(id), signal)
-  await extractContext(counted(addAbortSignal(signal, upload), log), folder, CONTEXT_LIMITS, onWritten)
+  await extractContext(counted(addAbortSignal(signal, upload), log), folder, CONTEXT_LIMITS, { onWritten })
 }
 
 async function* counted(upload: AsyncIterable<Uint8Array>, { progress }: Pick<StepLog, 'progress'>) {
