@@ -26,6 +26,6 @@ export async function ingestBuildLog(ports: Ports, hostId: HostId, id: string, c
       text: `[the log ends here: only ${LOG_LINES_KEPT} lines are kept]`,
     }
   }
-  await appendBuildLog(ports.db, found.build.id, have, fresh)
+  if (!(await appendBuildLog(ports.db, hostId, found.build.id, have, fresh))) return
   await ringChanged(ports, 'build', [id])
 }

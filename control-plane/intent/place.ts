@@ -1,7 +1,5 @@
+import { HOST_SILENT_MS } from '#shared/domain/host.ts'
 import { SlipwayError } from '#shared/errors.ts'
-
-/** A host that has not been heard of for this long reads `unknown` and gets nothing new. */
-export const HOST_SILENT_MS = 30_000
 
 export interface Candidate {
   id: string

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
+import { buildLimitsSchema } from './build-needs.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
 import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
 import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
@@ -92,8 +93,8 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     annotations: z.record(z.string(), z.string()).default({}),
     contexts: z.record(z.string(), namedContextSchema).default({}),
     allow: z.array(z.enum(ENTITLEMENTS)).default([]),
-    /** `BuildSecrets`, sealed for the host (`shared/seal.ts`). Gone once the build has ended. */
-    sealed: z.string().optional(),
+    /** Whether the host has to ask for `BuildSecrets`. */
+    hasSecrets: z.boolean().default(false),
   }),
   /** The files of a container of the same host, with the configuration that it was started with. */
   z.object({
@@ -106,7 +107,7 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('tar'), tags, contextId, ...told }),
 ])
 export type BuildSpec = z.infer<typeof buildSpecSchema>
-/** Secrets that a host needs to build this, by name: what it may ask the values of while it does. */
+/** Kept secrets that the source of a build needs, by name. */
 export function secretsOfBuild(spec: BuildSpec): string[] {
   if (spec.kind !== 'dockerfile' || spec.source.kind !== 'git') return []
   return spec.source.secret === undefined ? [] : [spec.source.secret]
@@ -119,6 +120,7 @@ export const desiredBuildSchema = z.object({
   generation: z.int().min(1),
   goal: z.enum(['built', 'canceled']),
   spec: buildSpecSchema,
+  limits: buildLimitsSchema.default({}),
 })
 export type DesiredBuild = z.infer<typeof desiredBuildSchema>
 

@@ -1,4 +1,5 @@
 import type { BuildId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import { BUILD_LOG_LINE_LIMIT, type BuildLogLine } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
@@ -19,10 +20,16 @@ const CLOSE_MS = 10_000
 /** Beyond this the API has been away for long and lines are dropped; how many is said. */
 const PENDING_LINES = 50_000
 
-export function openBuildLog(id: BuildId, api: Pick<ControlPlane, 'appendBuildLog'>, clock: Clock): BuildLog {
+/** `from`: lines that the log has already, of earlier attempts. */
+export function openBuildLog(
+  id: BuildId,
+  from: number,
+  api: Pick<ControlPlane, 'appendBuildLog'>,
+  clock: Clock,
+): BuildLog {
   const pending: BuildLogLine[] = []
   const over = new AbortController()
-  let sent = 0
+  let sent = from
   let dropped = 0
   let isClosing = false
 
@@ -36,7 +43,10 @@ export function openBuildLog(id: BuildId, api: Pick<ControlPlane, 'appendBuildLo
       const lines = nextBatch(pending)
       const isSent = await api.appendBuildLog(id, { offset: sent, lines }).then(
         () => true,
-        () => false,
+        error => {
+          if (isOthers(error)) over.abort()
+          return false
+        },
       )
       if (isSent) {
         pending.splice(0, lines.length)
@@ -63,6 +73,11 @@ export function openBuildLog(id: BuildId, api: Pick<ControlPlane, 'appendBuildLo
       over.abort()
     },
   }
+}
+
+/** The build is another host's by now, or gone: nobody takes these lines. */
+function isOthers(error: unknown): boolean {
+  return error instanceof SlipwayError && error.code === 'build.not-found'
 }
 
 /** At least one line, and no more than a batch takes. */

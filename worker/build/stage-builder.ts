@@ -148,6 +148,7 @@ async function packed(work: BuildWork, id: string, undo: AsyncDisposableStack): 
   const created = new Date(work.epoch === undefined ? clock.now() : work.epoch * 1000).toISOString()
   if (isEmpty) return { created }
   await snapshots.adoptUpper(id, diffId)
+  work.keeps(unpackedBytes)
   await rename(path, work.cache.blobPath(digest))
   return { created, layer: { diffId, unpackedBytes, digest, size } }
 }
@@ -165,7 +166,7 @@ async function doRun(work: BuildWork, draft: Draft, step: RunStep, rootfs: strin
   const command = { id, args, env: [...step.env, ...env], image: draft.state.config, rootfs, endpoint, folder }
   const log = openMaskedLog(work.secrets, work.log.write)
   const exitCode = await runCommand(
-    { ...command, mounts, network, security },
+    { ...command, mounts, network, security, limits: work.limits },
     work.ports,
     log.line,
     work.signal,
