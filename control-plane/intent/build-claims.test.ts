@@ -87,7 +87,7 @@ describe('claims', () => {
     const arm = await queue({ platform: 'linux/arm64' })
     const named = await queue({}, { host: 'host-b' })
     expect(await claimFor(ports, A, undefined)).toBeUndefined()
-    expect(await claimFor(ports, A, named)).toBeUndefined()
+    await expect(claimFor(ports, A, named)).rejects.toMatchObject({ code: 'build.taken' })
     await say(A, { labels: { zone: 'eu' } })
     expect(await claimFor(ports, A, undefined)).toBeUndefined()
     await say(A, { labels: { zone: 'eu', 'disk.kind': 'nvme', more: 'x' } })
@@ -160,7 +160,7 @@ describe('a host that is lost', () => {
     await claimFor(ports, A, undefined)
     expect(await claimFor(ports, A, id)).toMatchObject({ logFrom: 1 })
     expect(await claimFor(ports, A, id)).toMatchObject({ logFrom: 2 })
-    expect(await claimFor(ports, A, id)).toBeUndefined()
+    await expect(claimFor(ports, A, id)).rejects.toMatchObject({ code: 'build.taken' })
     expect(await inspectBuild(ports, id)).toMatchObject({
       state: 'failed',
       error: { code: 'build.attempts-exhausted' },
@@ -182,7 +182,7 @@ describe('ends without a host', () => {
     const id = await queue({}, { secret: 'hidden' })
     await orderCancel(ports, id)
     expect(await inspectBuild(ports, id)).toMatchObject({ state: 'canceled', finishedAt: expect.any(String) })
-    expect(await claimFor(ports, A, id)).toBeUndefined()
+    await expect(claimFor(ports, A, id)).rejects.toMatchObject({ code: 'build.taken' })
     expect(await world.rows('select sealed_secrets from builds')).toEqual([{ sealed_secrets: null }])
   })
 
