@@ -29,6 +29,7 @@ import { lockFolder } from './host/agent-lock.ts'
 import { cgroupVersion } from './host/cgroup.ts'
 import { openDiskReserve } from './host/disk-reserve.ts'
 import { openHost } from './main.host.ts'
+import { observeContainer } from './observe/container-facts.ts'
 
 /** The agent of one host: root, outbound connections only. Containers outlive it. */
 
@@ -139,6 +140,7 @@ const disk = createDiskKeeper({
     removeCachedStep: async (key: string) => {
       if (!(await builder.cacheMounts.remove(key))) await builder.cache.remove(key)
     },
+    expireContainer: id => api.expireContainer(id).catch(error => log.warn({ err: error, id }, 'it was not given up')),
   },
   reserve: openDiskReserve(dataFolder),
   marks: {
@@ -148,6 +150,7 @@ const disk = createDiskKeeper({
   ...{ clock: systemClock, log, report: reporter.usage },
   wanted: () => desired.state()?.containers ?? [],
   isLive: id => hasProcess(host, id),
+  observe: want => observeContainer(host, want, builder.holds(want.id) || host.holds.isHeld(want.id)),
   sweepCache: olderThan => sweepCache(join(dataFolder, 'builds/cache'), olderThan),
   busySince: () => earliest(builder.busySince(), host.images.pullingSince()),
 })

@@ -52,7 +52,8 @@ async function queue(needs: BuildNeeds = {}, more: { host?: string; tag?: string
   const sealedSecrets = await sealSecrets(ports, id, { secrets, ssh: {} })
   const source = { kind: 'git', url: 'https://forge.example/a.git', submodules: false } as const
   const spec = { kind: 'dockerfile', source, dockerfile: 'Dockerfile', args: {}, noCache: false } as const
-  const rest = { labels: {}, annotations: {}, contexts: {}, allow: [], hasSecrets: false }
+  const packing = { compression: 'gzip', forceCompression: false } as const
+  const rest = { labels: {}, annotations: {}, contexts: {}, allow: [], hasSecrets: false, ...packing }
   const queued = { tags: [more.tag ?? 'app:1'], host: more.host, needs, sealedSecrets }
   await insertQueued(ports, id, queued, async tags => ({ ...spec, ...rest, tags }), [])
   return id

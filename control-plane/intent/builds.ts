@@ -28,6 +28,7 @@ import { requireSecrets } from './secrets.ts'
 /** Errors: `context.not-found`, `context.not-uploaded`, `secret.not-found`, and those of `insertQueued`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
   const { dockerfile, target, args, noCache, labels, annotations, allow } = asked
+  const { compression, compressionLevel, forceCompression } = asked
   const hasSecrets = Object.keys(asked.secrets).length + Object.keys(asked.ssh).length > 0
   const queued = async (id: BuildId): Promise<Queued> => {
     return { tags: asked.tags, host: asked.host, needs: asked, sealedSecrets: await sealSecrets(ports, id, asked) }
@@ -36,7 +37,8 @@ export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation
     const source = await sourceOf(ports, asked)
     const contexts = await namedContexts(ports, asked.contexts)
     const plain = { source, dockerfile, target, args, noCache, labels, annotations, contexts, allow, tags }
-    return { kind: 'dockerfile', ...plain, hasSecrets }
+    const packing = { compression, compressionLevel, forceCompression }
+    return { kind: 'dockerfile', ...plain, ...packing, hasSecrets }
   })
 }
 
@@ -61,9 +63,10 @@ async function sourceOf(ports: Ports, { context, git, url }: CreateBuild): Promi
 
 /** Makes a tar an image of one layer. Errors as `createBuild`. */
 export function createImport(ports: Ports, asked: Import, creation: Creation): Promise<Created<BuildId>> {
-  const { changes, message, author } = asked
+  const { changes, message, author, compression, compressionLevel } = asked
+  const plain = { changes, message, author, compression, compressionLevel }
   return queueBuild(ports, asked, creation, async tags => {
-    return { kind: 'tar', contextId: await uploadedContext(ports, asked.context), changes, message, author, tags }
+    return { kind: 'tar', contextId: await uploadedContext(ports, asked.context), ...plain, tags }
   })
 }
 
@@ -74,12 +77,13 @@ export function createCommit(
   asked: Commit,
   creation: Creation,
 ): Promise<Created<BuildId>> {
-  const { changes, message, author, pause } = asked
+  const { changes, message, author, pause, compression, compressionLevel } = asked
+  const plain = { changes, message, author, compression, compressionLevel }
   const host = async () => (await requireContainer(ports, idOrName)).host.id
   return queueBuild(ports, { tags: asked.tags, host }, creation, async tags => {
     const { container } = await requireContainer(ports, idOrName)
     const { id, spec } = container
-    return { kind: 'container', container: { id, spec }, changes, message, author, pauses: pause, tags }
+    return { kind: 'container', container: { id, spec }, ...plain, pauses: pause, tags }
   })
 }
 

@@ -1,5 +1,6 @@
 import type { Digest } from '#shared/digest.ts'
 import { type ContainerSpec, containerSpecSchema, type RestartPolicy } from '#shared/domain/container.ts'
+import { durationMs } from '#shared/domain/duration.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
 import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
@@ -37,6 +38,7 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     restart: restartPolicy(asked.restart ?? 'no'),
     resources: { memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
     isReadOnly: asked.readOnly ?? false,
+    keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
   } satisfies ContainerSpec)
 }
 

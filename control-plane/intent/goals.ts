@@ -1,7 +1,14 @@
-import type { ContainerGoal, ObservedState, SignalOrder, StopOrder } from '#shared/domain/container.ts'
+import {
+  type ContainerGoal,
+  type ContainerSpec,
+  expiresAt,
+  type ObservedState,
+  type SignalOrder,
+  type StopOrder,
+} from '#shared/domain/container.ts'
 import { SlipwayError, unreachable } from '#shared/errors.ts'
 
-/** What a person asks of a container that exists. */
+/** What is asked of a container that exists. */
 export type Order =
   | { kind: 'start' }
   | { kind: 'stop'; signal: string | undefined; timeoutMs: number }
@@ -9,6 +16,8 @@ export type Order =
   | { kind: 'pause' }
   | { kind: 'unpause' }
   | { kind: 'remove'; isForced: boolean }
+  /** Of its host, for room: only what has ended and been kept for its time. */
+  | { kind: 'expire'; now: number }
 
 export interface Wanted {
   goal: ContainerGoal
@@ -17,13 +26,14 @@ export interface Wanted {
 
 export interface Current extends Wanted {
   name: string
+  spec: ContainerSpec
   observed: ObservedState | null
 }
 
 /** The goal after an order, or undefined when the container is to be that already. Pure; throws why an order is refused. */
 export function nextGoal(current: Current, order: Order): Wanted | undefined {
   if (current.goal.kind === 'removed') {
-    if (order.kind === 'remove') return undefined
+    if (order.kind === 'remove' || order.kind === 'expire') return undefined
     throw new SlipwayError('container.removing', `Container ${current.name} is being removed.`)
   }
   switch (order.kind) {
@@ -39,6 +49,8 @@ export function nextGoal(current: Current, order: Order): Wanted | undefined {
       return unpause(current)
     case 'remove':
       return remove(current, order.isForced)
+    case 'expire':
+      return expire(current, order.now)
     default:
       return unreachable(order)
   }
@@ -126,6 +138,14 @@ function remove(current: Current, isForced: boolean): Wanted {
     )
   }
   return { goal: { kind: 'removed', isForced }, signal: current.signal }
+}
+
+function expire(current: Current, now: number): Wanted {
+  const at = expiresAt(current.spec, current.goal, current.observed)
+  if (at === undefined || at > now) {
+    throw new SlipwayError('container.kept', `Container ${current.name} has not ended, or is kept for longer.`)
+  }
+  return { goal: { kind: 'removed', isForced: false }, signal: current.signal }
 }
 
 function refuseUnlessLive(current: Current): void {

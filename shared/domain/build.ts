@@ -4,6 +4,7 @@ import { buildLimitsSchema } from './build-needs.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
 import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
 import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
+import { compressionFields, forceField } from './layer-compression.ts'
 import { secretNameSchema } from './secret.ts'
 
 export const BUILD_STATES = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
@@ -95,16 +96,18 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     allow: z.array(z.enum(ENTITLEMENTS)).default([]),
     /** Whether the host has to ask for `BuildSecrets`. */
     hasSecrets: z.boolean().default(false),
+    ...compressionFields,
+    ...forceField,
   }),
   /** The files of a container of the same host, with the configuration that it was started with. */
   z.object({
-    ...{ kind: z.literal('container'), tags, ...told },
+    ...{ kind: z.literal('container'), tags, ...told, ...compressionFields },
     container: z.object({ id: idSchema<ContainerId>(), spec: containerSpecSchema }),
     /** It stands still while its files are read. */
     pauses: z.boolean(),
   }),
   /** A root filesystem. */
-  z.object({ kind: z.literal('tar'), tags, contextId, ...told }),
+  z.object({ kind: z.literal('tar'), tags, contextId, ...told, ...compressionFields }),
 ])
 export type BuildSpec = z.infer<typeof buildSpecSchema>
 /** Kept secrets that the source of a build needs, by name. */

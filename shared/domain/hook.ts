@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ENTITLEMENTS, gitSourceSchema } from './build.ts'
 import { buildNeedsSchema } from './build-needs.ts'
+import { compressionFields, forceField } from './layer-compression.ts'
 import { secretNameSchema } from './secret.ts'
 
 export const hookKindSchema = z.enum(['github', 'gitlab', 'gitea', 'signed'])
@@ -43,6 +44,8 @@ export const hookSpecSchema = z.object({
     labels: texts,
     annotations: texts,
     allow: z.array(z.enum(ENTITLEMENTS)),
+    ...compressionFields,
+    ...forceField,
     secrets: secretNames,
     ssh: secretNames,
     host: z.string().optional(),

@@ -21,6 +21,7 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  * - `POST builds/claims`: takes a build that fits this host and waits, or this one; 204 when there is none for it. Whoever
  *   took it last has it: all other calls about a build are refused to others. Begins are counted.
  * - `GET builds/{id}/secrets`: what the secrets hold of an unfinished build of this host. Never kept on disk.
+ * - `POST containers/{id}/expire`: one that has ended, was kept for its time and whose room is needed is to be removed.
  * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
  */
 export const desiredStateSchema = z.object({

@@ -11,6 +11,7 @@ import {
 import { buildLimitsSchema, buildNeedsSchema } from '../domain/build-needs.ts'
 import { faultSchema } from '../domain/container.ts'
 import { labelsSchema } from '../domain/host.ts'
+import { compressionFields, forceField, isLevelOf, LEVEL_FAULT } from '../domain/layer-compression.ts'
 import { secretNameSchema } from '../domain/secret.ts'
 import { waitSecondsSchema } from './paging.ts'
 
@@ -34,19 +35,24 @@ const told = {
     }),
   message: z.string().max(4096).optional(),
   author: z.string().max(4096).optional(),
+  ...compressionFields,
 }
 
-export const commitSchema = z.strictObject({
-  ...told,
-  pause: z.boolean().default(true).meta({ description: 'Whether the container stands still meanwhile' }),
-})
+export const commitSchema = z
+  .strictObject({
+    ...told,
+    pause: z.boolean().default(true).meta({ description: 'Whether the container stands still meanwhile' }),
+  })
+  .refine(isLevelOf, LEVEL_FAULT)
 export type Commit = z.infer<typeof commitSchema>
 
-export const importSchema = z.strictObject({
-  ...told,
-  context: z.string().meta({ description: 'A context (POST /v1/contexts) whose tar is the root filesystem' }),
-  host: z.string().optional(),
-})
+export const importSchema = z
+  .strictObject({
+    ...told,
+    context: z.string().meta({ description: 'A context (POST /v1/contexts) whose tar is the root filesystem' }),
+    host: z.string().optional(),
+  })
+  .refine(isLevelOf, LEVEL_FAULT)
 export type Import = z.infer<typeof importSchema>
 
 const VALUE_LIMIT = 128 * 1024
@@ -81,6 +87,8 @@ export const dockerfileOptions = {
     .meta({ description: 'What RUN --network=host and --security=insecure need besides the consent of the host' }),
   host: z.string().optional().meta({ description: 'Id or name of the host. Left out: any that fits, as it has room' }),
   ...buildNeedsSchema.shape,
+  ...compressionFields,
+  ...forceField,
 }
 
 export const gitAskedSchema = gitSourceSchema
@@ -110,6 +118,7 @@ export const createBuildSchema = z
     ({ context, git, url }) => [context, git, url].filter(source => source !== undefined).length === 1,
     'name one source: context, git or url',
   )
+  .refine(isLevelOf, LEVEL_FAULT)
 export type CreateBuild = z.infer<typeof createBuildSchema>
 
 export const buildSchema = z.object({

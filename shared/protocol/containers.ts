@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { containerSizeSchema, faultSchema } from '../domain/container.ts'
+import { durationSchema } from '../domain/duration.ts'
 import { signalSchema } from '../domain/signal.ts'
 import { sizeSchema } from '../domain/size.ts'
 import { flagSchema, waitSecondsSchema } from './paging.ts'
@@ -61,6 +62,10 @@ export const createContainerSchema = z.strictObject({
   cpus: said(z.number().min(0.01).max(1024), 'CPUs, in fractions. Left out: no limit.'),
   pidsLimit: said(z.int().min(1).max(4_194_304), 'Processes and threads.'),
   readOnly: said(z.boolean(), 'The root filesystem cannot be written.'),
+  keepFor: said(
+    durationSchema,
+    'How long it is kept after its end, such as 24h: later its host may remove it when its disk fills. Left out: until it is removed.',
+  ),
   start: said(z.boolean(), 'false: make it, do not start it.'),
 })
 export type CreateContainer = z.infer<typeof createContainerSchema>
@@ -100,6 +105,7 @@ export const containerSchema = z.object({
   cpus: z.number().optional(),
   pidsLimit: z.int().optional(),
   readOnly: z.boolean(),
+  keepFor: z.string().optional(),
   size: containerSizeSchema
     .omit({ id: true })
     .optional()

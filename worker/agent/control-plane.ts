@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Digest } from '#shared/digest.ts'
-import type { BuildId, ContextId } from '#shared/domain/ids.ts'
+import type { BuildId, ContainerId, ContextId } from '#shared/domain/ids.ts'
 import type { Descriptor } from '#shared/domain/image.ts'
 import type {
   AgentSecrets,
@@ -33,5 +33,7 @@ export interface ControlPlane {
   claimBuild(id: BuildId | undefined): Promise<ClaimedBuild | undefined>
   /** What the secrets hold of a build that this host has, while it is not over. */
   buildSecrets(id: BuildId): Promise<AgentSecrets>
+  /** A container of this host that has ended and was kept for its time is to be removed. Errors: `container.kept`. */
+  expireContainer(id: ContainerId): Promise<void>
   appendBuildLog(id: BuildId, chunk: AppendBuildLog): Promise<void>
 }

@@ -118,6 +118,8 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
       return response.status === 204 ? undefined : claimedBuildSchema.parse(await response.json())
     },
     buildSecrets: id => call('GET', `/v1/agent/builds/${id}/secrets`, agentSecretsSchema),
+    expireContainer: async id =>
+      void (await send('POST', `/v1/agent/containers/${id}/expire`, undefined, CALL_MS, 'follow')),
     appendBuildLog: async (id, chunk) =>
       void (await send('POST', `/v1/agent/builds/${id}/log`, chunk, CALL_MS, 'follow')),
   }

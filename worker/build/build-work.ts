@@ -2,6 +2,7 @@ import type { Digest } from '#shared/digest.ts'
 import type { BuildSecrets } from '#shared/domain/build.ts'
 import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import { type ContainerId, newId, type Random } from '#shared/domain/ids.ts'
+import type { LayerCompression } from '#shared/domain/layer-compression.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import type { Snapshot } from '../snapshot/snapshotter.ts'
 import type { openBuildEndpoints } from './build-endpoints.ts'
@@ -35,9 +36,16 @@ export interface SharedWork {
   commitIs(commit: string): void
 }
 
+/** How layers are compressed. */
+export interface LayerPacking extends LayerCompression {
+  /** Cached layers that are compressed otherwise are compressed again. */
+  forceCompression: boolean
+}
+
 /** For the steps of a Dockerfile. */
 export interface BuildWork extends SharedWork {
   isCacheUsed: boolean
+  packing: LayerPacking
   /** SOURCE_DATE_EPOCH (seconds since 1970): nothing in the image is younger. */
   epoch: number | undefined
   secrets: BuildSecrets

@@ -45,7 +45,7 @@ export async function fromDockerfile(
   advice.refuse()
   const named = namedContexts(spec.contexts, shared, api)
   const work = {
-    ...{ ...shared, isCacheUsed: !spec.noCache, epoch },
+    ...{ ...shared, isCacheUsed: !spec.noCache, packing: spec, epoch },
     allowed: new Set<string>(spec.allow.filter(name => entitlements.has(name))),
     contextOf: async (from: string | undefined) => (from === undefined ? main : named(from)),
   }

@@ -25,9 +25,11 @@ export async function fromTar(
   await using undo = new AsyncDisposableStack()
   const upload = addAbortSignal(work.signal, await untilAborted(api.downloadContext(spec.contextId), work.signal))
   work.log.write('step', 'reading the tar')
-  const path = join(work.folder, 'import.tar.gz')
+  const path = join(work.folder, 'import.layer')
   undo.defer(() => rm(path, { force: true }))
-  const packed = await packTar(await plainTar(upload, CONTEXT_LIMITS), { path, signal: work.signal })
+  const { compression, compressionLevel: level } = spec
+  const packing = { path, compression, level, signal: work.signal }
+  const packed = await packTar(await plainTar(upload, CONTEXT_LIMITS), packing)
   const said = withStep(draft, await keepLayer(packed, work), 'import of a tar')
   return annotated(said, { comment: spec.message, author: spec.author })
 }

@@ -10,6 +10,7 @@ import type { CopyStep, RunStep } from '../dockerfile/step.ts'
 import { mkdirInRoot } from '../host/rooted-fs.ts'
 import { packLayer } from '../layer/pack.ts'
 import { type BuildWork, takeSnapshot } from './build-work.ts'
+import { cachedStep } from './cached-step.ts'
 import { clampTimes } from './clamp-times.ts'
 import { copyFiles, excludesOf } from './copy-files.ts'
 import { type CopySource, findSources } from './copy-sources.ts'
@@ -66,7 +67,7 @@ async function buildFileStep(
   const linked = step.kind === 'copy' && step.isLinked ? await linkedTo(work, draft, step) : undefined
   const content = await contentOf(work, step, given)
   const key = stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch }))
-  const known = work.isCacheUsed ? await work.cache.find(key) : undefined
+  const known = work.isCacheUsed ? await cachedStep(work, key) : undefined
   const shown = said.split('\n', 1)[0] ?? ''
   work.log.write('step', `${known ? 'CACHED ' : ''}${label} ${shown}`)
   const result = known ?? (await makeLayer(work, draft, step, { given, linked }))
@@ -105,7 +106,7 @@ interface Material {
   linked: Linked | undefined
 }
 
-/** Does the step in a snapshot and keeps what changed: as a gzipped blob to upload, and as a layer to build on. */
+/** Does the step in a snapshot and keeps what changed: as a compressed blob to upload, and as a layer to build on. */
 async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, material: Material): Promise<StepResult> {
   await using undo = new AsyncDisposableStack()
   const sources = step.kind === 'copy' ? await allSources(work, step, material.given, undo) : undefined
@@ -120,7 +121,7 @@ async function makeLayer(work: BuildWork, draft: Draft, step: FileStep, material
   } catch (error) {
     throw withoutHostPaths(error, [snapshot.rootfs, sources?.root ?? work.folder, work.folder])
   }
-  return await packed(work, snapshot.id, undo)
+  return await packedChanges(work, snapshot.id, undo)
 }
 
 async function doCopy(
@@ -136,21 +137,22 @@ async function doCopy(
   await copyFiles({ ...step, chown }, sources, rootfs, join(work.folder, 'unpacked'), work.signal)
 }
 
-async function packed(work: BuildWork, id: string, undo: AsyncDisposableStack): Promise<StepResult> {
+async function packedChanges(work: BuildWork, id: string, undo: AsyncDisposableStack): Promise<StepResult> {
   const { snapshots, clock } = work.ports
   await snapshots.unmount(id)
-  const path = join(work.folder, `${id}.tar.gz`)
+  const path = join(work.folder, `${id}.layer`)
   undo.defer(() => rm(path, { force: true }))
   const { upper, lower } = undo.use(await snapshots.openChanges(id))
   if (work.epoch !== undefined) await clampTimes(upper, work.epoch, work.signal)
-  const layer = await packLayer(upper, { path, lower, signal: work.signal })
-  const { isEmpty, diffId, unpackedBytes, digest, size } = layer
+  const { compression, compressionLevel: level } = work.packing
+  const packed = await packLayer(upper, { path, lower, compression, level, signal: work.signal })
+  const { isEmpty, diffId, unpackedBytes, digest, size } = packed
   const created = new Date(work.epoch === undefined ? clock.now() : work.epoch * 1000).toISOString()
   if (isEmpty) return { created }
   await snapshots.adoptUpper(id, diffId)
   work.keeps(unpackedBytes)
   await rename(path, work.cache.blobPath(digest))
-  return { created, layer: { diffId, unpackedBytes, digest, size } }
+  return { created, layer: { diffId, unpackedBytes, compression, digest, size } }
 }
 
 async function doRun(work: BuildWork, draft: Draft, step: RunStep, rootfs: string): Promise<void> {

@@ -31,7 +31,7 @@ export function globalArgs(dockerfile: Dockerfile, given: Scope['given'], platfo
   let known = new Map(platform)
   for (const instruction of dockerfile.globals) {
     const values = placed(dockerfile, instruction, () =>
-      argValues(instruction, known, { dockerfile, given, globals: known }),
+      argValues(instruction, known, { dockerfile, given, globals: known }, 'global'),
     )
     known = new Map([...known, ...values])
     placed(dockerfile, instruction, () => refuseTooLarge([...known].flat()))

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { type Digest, digestFromHex } from '#shared/digest.ts'
 import type { Descriptor } from '#shared/domain/image.ts'
+import type { Compression } from '#shared/domain/layer-compression.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { DamagedStream } from '../host/decompressor.ts'
-import { type Compression, decompress } from '../layer/decompress.ts'
+import { decompress } from '../layer/decompress.ts'
 
 export interface LayerBlob extends Disposable {
   /** The layer's tar, as it comes, once; its reader may stop anywhere. A chunk is gone when the next one is asked for. */

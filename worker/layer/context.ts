@@ -1,7 +1,8 @@
+import type { Compression } from '#shared/domain/layer-compression.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { DamagedStream } from '#worker/host/decompressor.ts'
 import { contextTooLarge } from './context-writer.ts'
-import { type Compression, decompress } from './decompress.ts'
+import { decompress } from './decompress.ts'
 import { extract } from './extract.ts'
 import type { TarLimits } from './layer-writer.ts'
 
