@@ -90,7 +90,7 @@ export function describeWorkQueue(name: string, open: () => Promise<[MessageBus,
       await sender.ensureQueue(queue)
       await sender.ensureQueue(queue) // The second time it is there.
       const say = (said: string, id?: string) => sender.publish(queue.subject, bytes(said), id)
-      const take = async (end: MessageBus, waitMs = 1000) => {
+      const take = async (end: MessageBus, waitMs = 1000.3) => {
         const message = await end.take(queue, waitMs)
         return message && { ...message, said: text(message.body) }
       }

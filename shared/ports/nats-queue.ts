@@ -39,7 +39,7 @@ export async function takeFromNats(
   waitMs: number,
 ): Promise<QueuedMessage | undefined> {
   const consumer = await connection.jetstream().consumers.get(name, CONSUMER)
-  const message = await consumer.next({ expires: waitMs })
+  const message = await consumer.next({ expires: Math.round(waitMs) }) // The server takes whole nanoseconds alone.
   if (!message) return undefined
   return { body: message.data, done: () => message.ack(), passOn: afterMs => message.nak(afterMs) }
 }

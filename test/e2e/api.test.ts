@@ -4,6 +4,7 @@ import { logOf } from '#test/support/api.ts'
 import { bootWithBusybox, freePort, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi, runScript } from './api.contract.ts'
 import { describeBuildLimits } from './build-limits.contract.ts'
+import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
@@ -20,6 +21,7 @@ afterAll(async () => {
 describeApi(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
+describeBuildQueue(() => slipway)
 describeBuildLimits(() => slipway)
 describeBuildSecrets(() => slipway)
 

@@ -15,6 +15,7 @@ import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/s
 import { describeApi } from './api.contract.ts'
 import { describeBlobFaults } from './blob-faults.contract.ts'
 import { describeBuildLimits } from './build-limits.contract.ts'
+import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
@@ -84,6 +85,7 @@ describe('on workerd', () => {
   describeApi(() => slipway)
   describeExpiry(() => slipway)
   describeFiles(() => slipway)
+  describeBuildQueue(() => slipway)
   describeBuildLimits(() => slipway)
   describeBuildSecrets(() => slipway)
   describeHooks(() => slipway)
