@@ -14,7 +14,7 @@ export interface Candidate {
 export interface Placement {
   /** Id or name; left out: any. */
   host: string | undefined
-  /** Undefined when it does not matter, as for a build. */
+  /** Undefined when it does not matter. */
   architecture: string | undefined
   now: number
 }
