@@ -23,6 +23,6 @@ export async function ingestBuildLog(ports: Ports, hostId: HostId, id: string, c
       text: `[the log ends here: only ${BUILD_LOG_LINES} lines are kept]`,
     }
   }
-  await appendBuildLog(ports.db, found.build.id, have, fresh)
+  if (!(await appendBuildLog(ports.db, hostId, found.build.id, have, fresh))) return
   await ringChanged(ports, 'build', [id])
 }

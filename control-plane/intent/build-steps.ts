@@ -2,7 +2,7 @@ import type { BuildLogLine } from '#shared/protocol/agent.ts'
 import type { BuildStep } from '#shared/protocol/builds.ts'
 import type { Ports } from '../ports.ts'
 import { stepLines } from '../store/builds.ts'
-import { isFinished, requireBuild } from './builds.ts'
+import { isFinished, requireBuild } from './build-view.ts'
 
 /** Beginnings and ends. */
 const LINES_LIMIT = 10_000

@@ -1,13 +1,13 @@
 import type { Digest } from '#shared/digest.ts'
 import { type ContainerSpec, containerSpecSchema, type RestartPolicy } from '#shared/domain/container.ts'
+import { durationMs } from '#shared/domain/duration.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
 import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
+import { bytesOf } from '#shared/domain/size.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { CreateContainer, UpdateContainer } from '#shared/protocol/containers.ts'
-import { durationMs } from '#shared/protocol/duration.ts'
 
-const UNITS: Record<string, number> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
 const MEMORY_MINIMUM = 6 * 1024 ** 2
 const MEMORY_MAXIMUM = 1024 ** 5
 
@@ -85,8 +85,7 @@ export function formatRestartPolicy(policy: RestartPolicy): string {
 
 function memoryBytes(size: string | number | undefined): number | undefined {
   if (size === undefined) return undefined
-  const [, amount, unit = ''] = /^([\d.]+)([bkmg]?)$/i.exec(String(size)) ?? []
-  const bytes = Math.floor(Number(amount) * (UNITS[unit.toLowerCase()] ?? Number.NaN))
+  const bytes = bytesOf(size)
   if (bytes >= MEMORY_MINIMUM && bytes <= MEMORY_MAXIMUM) return bytes
   throw new SlipwayError('request.invalid', 'memory must be from 6m to 1048576g: a smaller container cannot start.')
 }

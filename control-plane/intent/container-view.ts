@@ -1,7 +1,7 @@
 import type { ObservedState } from '#shared/domain/container.ts'
+import { formatDuration } from '#shared/domain/duration.ts'
 import { formatPublishedPort } from '#shared/domain/port.ts'
 import type { ContainerView } from '#shared/protocol/containers.ts'
-import { formatDuration } from '#shared/protocol/duration.ts'
 import type { Ports } from '../ports.ts'
 import type { ContainerOnHost, ContainerRow } from '../store/containers.ts'
 import { endpointOf } from './addresses.ts'

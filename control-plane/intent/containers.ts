@@ -104,7 +104,6 @@ export async function candidates(ports: Ports) {
     architecture: host.observedFacts?.architecture,
     lastSeenAt: host.observedAt ?? undefined,
     hasRoom: hasRoom(host.observedFacts),
-    sealKey: host.observedFacts?.sealKey,
     load,
   }))
 }

@@ -69,7 +69,7 @@ export async function requireHost(ports: Ports, idOrName: string): Promise<HostR
 
 /**
  * Errors: `host.not-found`, `host.in-use` while containers are placed on it or builds of it have not ended. By force a
- * host that is not ready goes with all of those: a lost machine says nothing any more.
+ * host that is not ready goes with all of those, but for builds that another may do: a lost machine says nothing any more.
  */
 export async function removeHost(ports: Ports, idOrName: string, isForced: boolean): Promise<void> {
   const host = await requireHost(ports, idOrName)

@@ -14,8 +14,10 @@ import {
 import { SUBJECTS } from '#shared/protocol/bus.ts'
 import { flagSchema, pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
 import { readBuildSteps } from '../intent/build-steps.ts'
+import { inspectBuild, requireBuild } from '../intent/build-view.ts'
 import { awaitBuild, listBuildPage, readBuildLog } from '../intent/build-wait.ts'
-import { createBuild, createCommit, createImport, orderCancel, requireBuild, viewBuild } from '../intent/builds.ts'
+import { createBuild, createCommit, createImport, orderCancel } from '../intent/builds.ts'
+import { tellForges } from '../intent/commit-statuses.ts'
 import type { Created } from '../intent/idempotency.ts'
 import { type AppEnv, body, creationOf, idempotencyHeader, json, markReplay, problems, router } from './environment.ts'
 import { plainLog } from './plain-log.ts'
@@ -106,18 +108,14 @@ export function buildRoutes() {
     const made = await createImport(c.get('ports'), asked, creationOf(c, asked))
     return c.json(await begun(c, made, c.req.valid('query')), 201)
   })
-  routes.openapi(inspect, async c =>
-    c.json(viewBuild(await requireBuild(c.get('ports'), c.req.valid('param').build)), 200),
-  )
+  routes.openapi(inspect, async c => c.json(await inspectBuild(c.get('ports'), c.req.valid('param').build), 200))
   routes.openapi(cancel, async c => {
     const ports = c.get('ports')
     const { wait, timeout } = c.req.valid('query')
     await orderCancel(ports, c.req.valid('param').build)
+    ports.later(() => tellForges(ports))
     const { build } = await requireBuild(ports, c.req.valid('param').build)
-    return c.json(
-      wait ? await awaitBuild(ports, build.id, timeout * 1000) : viewBuild(await requireBuild(ports, build.id)),
-      200,
-    )
+    return c.json(wait ? await awaitBuild(ports, build.id, timeout * 1000) : await inspectBuild(ports, build.id), 200)
   })
   routes.openapi(steps, async c =>
     c.json({ steps: await readBuildSteps(c.get('ports'), c.req.valid('param').build) }, 200),
@@ -156,5 +154,5 @@ async function begun(
   const ports = c.get('ports')
   markReplay(c, isReplayed)
   c.header('Location', `/v1/builds/${id}`)
-  return wait ? awaitBuild(ports, id, timeout * 1000) : viewBuild(await requireBuild(ports, id))
+  return wait ? awaitBuild(ports, id, timeout * 1000) : inspectBuild(ports, id)
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
+import { buildLimitsSchema } from './build-needs.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
 import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
 import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
@@ -93,12 +94,12 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     annotations: z.record(z.string(), z.string()).default({}),
     contexts: z.record(z.string(), namedContextSchema).default({}),
     allow: z.array(z.enum(ENTITLEMENTS)).default([]),
+    /** Whether the host has to ask for `BuildSecrets`. */
+    hasSecrets: z.boolean().default(false),
     ...compressionFields,
     ...forceField,
     /** Containers, by name or id, that get the image once it is built. */
     update: z.array(z.string()).default([]),
-    /** `BuildSecrets`, sealed for the host (`shared/seal.ts`). Gone once the build has ended. */
-    sealed: z.string().optional(),
   }),
   /** The files of a container of the same host, with the configuration that it was started with. */
   z.object({
@@ -111,7 +112,7 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('tar'), tags, contextId, ...told, ...compressionFields }),
 ])
 export type BuildSpec = z.infer<typeof buildSpecSchema>
-/** Secrets that a host needs to build this, by name: what it may ask the values of while it does. */
+/** Kept secrets that the source of a build needs, by name. */
 export function secretsOfBuild(spec: BuildSpec): string[] {
   if (spec.kind !== 'dockerfile' || spec.source.kind !== 'git') return []
   return spec.source.secret === undefined ? [] : [spec.source.secret]
@@ -124,6 +125,7 @@ export const desiredBuildSchema = z.object({
   generation: z.int().min(1),
   goal: z.enum(['built', 'canceled']),
   spec: buildSpecSchema,
+  limits: buildLimitsSchema.default({}),
 })
 export type DesiredBuild = z.infer<typeof desiredBuildSchema>
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ENTITLEMENTS, gitSourceSchema } from './build.ts'
+import { buildNeedsSchema } from './build-needs.ts'
 import { compressionFields, forceField } from './layer-compression.ts'
 import { secretNameSchema } from './secret.ts'
 
@@ -50,6 +51,7 @@ export const hookSpecSchema = z.object({
     secrets: secretNames,
     ssh: secretNames,
     host: z.string().optional(),
+    ...buildNeedsSchema.shape,
     /** With `{branch}`, `{tag}`, `{commit}` and `{short}` to be filled in. */
     tags: z.array(z.string()),
   }),

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
-import { desiredBuildSchema, observedBuildSchema } from '../domain/build.ts'
+import { buildSecretsSchema, desiredBuildSchema, observedBuildSchema } from '../domain/build.ts'
 import { containerSizeSchema, desiredContainerSchema, observedContainerSchema } from '../domain/container.ts'
 import { diskUsageSchema, hostFactsSchema } from '../domain/host.ts'
 import { type BuildId, type HostId, idSchema } from '../domain/ids.ts'
@@ -18,7 +18,9 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  * - `PUT blobs/{digest}`: its bytes are all uploaded; they are verified, and a blob from then on. Idempotent.
  * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL. A blob of an upstream is fetched first: the answer takes
  *   up to four minutes, and `upstream.busy` means that it is not over and to ask again.
- * - `GET builds/{id}/secrets`: what the secrets hold that an unfinished build of this host names. Never kept on disk.
+ * - `POST builds/claims`: takes a build that fits this host and waits, or this one; 204 when there is none for it. Whoever
+ *   took it last has it: all other calls about a build are refused to others. Begins are counted.
+ * - `GET builds/{id}/secrets`: what the secrets hold of an unfinished build of this host. Never kept on disk.
  * - `POST containers/{id}/expire`: one that has ended, was kept for its time and whose room is needed is to be removed.
  * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
  */
@@ -30,6 +32,8 @@ export const desiredStateSchema = z.object({
   network: z.object({ subnet: z.cidrv4(), gateway: z.ipv4(), prefixLength: z.int() }),
   containers: z.array(desiredContainerSchema),
   builds: z.array(desiredBuildSchema),
+  /** All unfinished builds that this host has as of this generation: others are not its own any more. */
+  openBuilds: z.array(idSchema<BuildId>()).optional(),
 })
 export type DesiredState = z.infer<typeof desiredStateSchema>
 
@@ -94,7 +98,20 @@ export const missingBlobsSchema = z.object({ missing: z.array(missingBlobSchema)
 export const partCameSchema = z.object({ tag: z.string().min(1).max(1024) })
 export type MissingBlobs = z.infer<typeof missingBlobsSchema>
 
-export const buildSecretsSchema = z.object({ secrets: z.record(z.string(), z.string()) })
+/** `kept`: those that the source of the build names; the others are for RUN. */
+export const agentSecretsSchema = buildSecretsSchema.extend({ kept: z.record(z.string(), z.string()) })
+export type AgentSecrets = z.infer<typeof agentSecretsSchema>
+
+export const claimBuildSchema = z.strictObject({
+  /** Left out: the next that waits and fits. */
+  build: idSchema<BuildId>().optional(),
+})
+export const claimedBuildSchema = z.object({
+  build: desiredBuildSchema,
+  /** Lines that its log has: those of this attempt follow. */
+  logFrom: z.int().min(0),
+})
+export type ClaimedBuild = z.infer<typeof claimedBuildSchema>
 
 export const BUILD_LOG_LINE_LIMIT = 16 * 1024
 /** Lines kept of one build's log; what comes after is counted in a last line, not kept. */

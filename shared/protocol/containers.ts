@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { containerSizeSchema, faultSchema } from '../domain/container.ts'
+import { durationSchema } from '../domain/duration.ts'
 import { signalSchema } from '../domain/signal.ts'
-import { durationSchema } from './duration.ts'
+import { sizeSchema } from '../domain/size.ts'
 import { flagSchema, waitSecondsSchema } from './paging.ts'
 
 export const containerNameSchema = z
@@ -30,10 +31,6 @@ const userSchema = text(256).refine(
     /^[^:]+(:[^:]+)?$/.test(user) && user.split(':').every(part => !/^\d+$/.test(part) || Number(part) <= LAST_USER_ID),
   `USER or USER:GROUP, by name or by a number up to ${LAST_USER_ID}`,
 )
-const sizeSchema = z.union([
-  z.int().min(1),
-  z.string().regex(/^\d+(\.\d+)?[bkmg]?$/i, 'bytes, or a number with k, m or g'),
-])
 
 const said = <T extends z.ZodType>(schema: T, description: string) => schema.optional().meta({ description })
 

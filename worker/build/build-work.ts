@@ -1,6 +1,7 @@
 import type PQueue from 'p-queue'
 import type { Digest } from '#shared/digest.ts'
 import type { BuildSecrets } from '#shared/domain/build.ts'
+import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import { type ContainerId, newId, type Random } from '#shared/domain/ids.ts'
 import type { LayerCompression } from '#shared/domain/layer-compression.ts'
 import type { HostPorts } from '../execute/ports.ts'
@@ -30,6 +31,10 @@ export interface SharedWork {
   /** This build's own folder. */
   folder: string
   signal: AbortSignal
+  /** Of each RUN. */
+  limits: BuildLimits
+  /** A layer of so many bytes is kept now: it counts as what the build has written. Errors: `build.disk-exceeded`. */
+  keeps(bytes: number): void
   /** What a kept secret holds that the source of the build names. Errors: `secret.…`. */
   secret(name: string): Promise<string>
   /** Told which commit is built. */

@@ -11,8 +11,10 @@ import {
 } from '#shared/domain/build.ts'
 import type { BuildId, Random } from '#shared/domain/ids.ts'
 import { SlipwayError, toFault, unreachable } from '#shared/errors.ts'
+import type { AgentSecrets, ClaimedBuild } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
+import { diskUsage } from '../host/disk-usage.ts'
 import { unmountBelow } from '../host/mount.ts'
 import { removeTree } from '../host/remove-tree.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
@@ -22,6 +24,7 @@ import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { type CacheMounts, openCacheMounts } from './cache-mounts.ts'
+import { diskExceeded, withinLimits } from './deadline.ts'
 import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
@@ -39,8 +42,6 @@ export interface BuilderOptions {
   /** For the cache and, while they run, a folder a build. */
   folder: string
   random: Random
-  /** Opens what the API sealed for this host. */
-  unseal(sealed: string): Promise<BuildSecrets>
   /** What RUN steps may ask for on this host (`network.host`, `security.insecure`). */
   entitlements: ReadonlySet<string>
   /** Steps of one build that are done side by side. */
@@ -51,7 +52,7 @@ export interface BuilderOptions {
 
 export interface Builder {
   /** Never throws: how it ended is its result. Leaves nothing but its image and what the cache keeps. */
-  build(build: DesiredBuild, signal: AbortSignal): Promise<ObservedBuild>
+  build(claimed: ClaimedBuild, signal: AbortSignal): Promise<ObservedBuild>
   /** Whether a build that runs now owns the snapshot, namespace or runtime container of this id. */
   owns(id: string): boolean
   /** Whether a build reads the files of this container, which stands still for that. */
@@ -72,7 +73,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
   const cacheMounts = openCacheMounts(join(folder, 'cache-mounts'))
-  const owned = new Set<string>()
+  const ownedBy = new Map<BuildId, Set<string>>()
   const held = new Set<string>()
   const pushes = openTurns()
   const steps = openTurns()
@@ -82,6 +83,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     wanted: DesiredBuild,
     buildLog: BuildLog,
     told: { warnings: BuildWarning[]; commitIs(commit: string): void },
+    disk: { keeps(bytes: number): void; owned: Set<string> },
     signal: AbortSignal,
   ): Promise<Digest> => {
     const own = join(workFolder, wanted.id)
@@ -89,23 +91,51 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     undo.defer(() => removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random, api } = options
-    const ofBuild = { log: buildLog, secret: secretsOf(wanted.id, api), commitIs: told.commitIs }
-    const shared = { ports, cache, cacheMounts, endpoints, steps, owned, held, signal, random, folder: own, ...ofBuild }
-    const draft = await draftOf(wanted, shared, { ...options, warn: warner(buildLog, told.warnings) })
+    const secrets = once((build: BuildId) => api.buildSecrets(build))
+    const ofBuild = {
+      log: buildLog,
+      secret: keptOf(wanted.id, secrets),
+      commitIs: told.commitIs,
+      limits: wanted.limits,
+    }
+    const ofHost = { ports, cache, cacheMounts, endpoints, steps, held, random }
+    const shared = { ...ofHost, ...ofBuild, ...disk, signal, folder: own }
+    const draft = await draftOf(
+      wanted,
+      { ...shared, secretsOf: () => secrets(wanted.id) },
+      { ...options, warn: warner(buildLog, told.warnings) },
+    )
     return buildLog.step('exporting the image', signal, stepLog =>
       publishDraft(draft, wanted, { ...options, cache, log: stepLog, pushes, signal }),
     )
   }
 
+  /** What a build keeps on the disk: its folder, what its snapshots hold, and the layers that it made of them. */
+  const openDisk = ({ id, limits: { diskBytes } }: DesiredBuild) => {
+    const owned = new Set<string>()
+    ownedBy.set(id, owned)
+    let kept = 0
+    const bytes = async () => {
+      const held = [...owned].filter(name => name.startsWith('build-'))
+      const sizes = await Promise.all(held.map(async name => (await ports.snapshots.snapshotSize(name)).writtenBytes))
+      return sizes.reduce((sum, size) => sum + size, kept + (await diskUsage(join(workFolder, id))))
+    }
+    const keeps = (more: number) => {
+      kept += more
+      if (diskBytes !== undefined && kept > diskBytes) throw diskExceeded(kept, diskBytes)
+    }
+    return { owned, bytes, keeps }
+  }
+
   return {
-    owns: id => owned.has(id),
+    owns: id => [...ownedBy.values()].some(owned => owned.has(id)),
     holds: id => held.has(id),
     busySince: running.since,
     cache,
     cacheMounts,
-    build: async (wanted, signal) => {
+    build: async ({ build: wanted, logFrom }, signal) => {
       const startedAt = ports.clock.now()
-      const sender = openLogSender(wanted.id, options.api, ports.clock)
+      const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
       const buildLog = openBuildLog(sender, ports.clock.now)
       const warnings: BuildWarning[] = []
       using _ = running.begin()
@@ -113,7 +143,15 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit })
       try {
         ports.requireRoom()
-        const imageDigest = await buildIn(wanted, buildLog, { warnings, commitIs: found => (commit = found) }, signal)
+        const told = {
+          warnings,
+          commitIs: (found: string) => {
+            commit = found
+          },
+        }
+        const disk = openDisk(wanted)
+        const whole = { ...limitsOf(wanted), measure: disk.bytes, clock: ports.clock }
+        const imageDigest = await withinLimits(whole, signal, over => buildIn(wanted, buildLog, told, disk, over))
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
         return { state: 'succeeded', ...ended(), imageDigest, warnings: inOrder(warnings) }
       } catch (error) {
@@ -123,18 +161,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         buildLog.write('stderr', fault.message)
         return { state: 'failed', ...ended(), error: fault, warnings: inOrder(warnings) }
       } finally {
+        ownedBy.delete(wanted.id)
         await sender.close()
       }
     },
-  }
-}
-
-async function opened(sealed: string, { unseal }: BuilderOptions): Promise<BuildSecrets> {
-  try {
-    return await unseal(sealed)
-  } catch (cause) {
-    const message = 'This host cannot open the secrets of the build, since its key is another one by now: build again.'
-    throw new SlipwayError('build.secrets-unreadable', message, { cause })
   }
 }
 
@@ -153,13 +183,13 @@ function warner(log: BuildLog, kept: BuildWarning[]): DockerfileOptions['warn'] 
 
 async function draftOf(
   { spec }: DesiredBuild,
-  shared: SharedWork,
+  shared: SharedWork & { secretsOf(): Promise<BuildSecrets> },
   options: BuilderOptions & Pick<DockerfileOptions, 'warn'>,
 ): Promise<Draft> {
   const { api } = options
   switch (spec.kind) {
     case 'dockerfile': {
-      const secrets = spec.sealed === undefined ? NO_SECRETS : await opened(spec.sealed, options)
+      const secrets = spec.hasSecrets ? await shared.secretsOf() : NO_SECRETS
       return fromDockerfile(spec, { ...shared, secrets }, options)
     }
     case 'container':
@@ -173,12 +203,16 @@ async function draftOf(
   }
 }
 
-/** Secrets by name, asked for once they are needed, and kept no longer than the build. */
-function secretsOf(id: BuildId, api: Pick<ControlPlane, 'buildSecrets'>): SharedWork['secret'] {
-  const asked = once((build: BuildId) => api.buildSecrets(build))
+/** Kept secrets by name, asked for once they are needed, and kept no longer than the build. */
+function keptOf(id: BuildId, secrets: (id: BuildId) => Promise<AgentSecrets>): SharedWork['secret'] {
   return async name => {
-    const value = (await asked(id))[name]
+    const value = (await secrets(id)).kept[name]
     if (value !== undefined) return value
     throw new SlipwayError('secret.not-found', `The build names no secret ${name}, or there is none.`)
   }
+}
+
+/** One that an earlier API placed has no limits. */
+function limitsOf({ limits }: DesiredBuild) {
+  return { timeoutMs: limits.timeoutMs, diskBytes: limits.diskBytes }
 }

@@ -1,4 +1,5 @@
 import type { BuildId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import { BUILD_LOG_LINE_LIMIT, type BuildLogLine } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
@@ -20,11 +21,17 @@ const CLOSE_MS = 10_000
 const PENDING_LINES = 50_000
 const PENDING_CHARS = 64 * 1024 * 1024
 
-export function openLogSender(id: BuildId, api: Pick<ControlPlane, 'appendBuildLog'>, clock: Clock): LogSender {
+/** `from`: lines that the log has already, of earlier attempts. */
+export function openLogSender(
+  id: BuildId,
+  from: number,
+  api: Pick<ControlPlane, 'appendBuildLog'>,
+  clock: Clock,
+): LogSender {
   const pending: BuildLogLine[] = []
   const over = new AbortController()
   let pendingChars = 0
-  let sent = 0
+  let sent = from
   let dropped = 0
   let isClosing = false
 
@@ -38,7 +45,10 @@ export function openLogSender(id: BuildId, api: Pick<ControlPlane, 'appendBuildL
       const lines = nextBatch(pending)
       const isSent = await api.appendBuildLog(id, { offset: sent, lines }).then(
         () => true,
-        () => false,
+        error => {
+          if (isOthers(error)) over.abort()
+          return false
+        },
       )
       if (isSent) {
         pending.splice(0, lines.length)
@@ -68,6 +78,11 @@ export function openLogSender(id: BuildId, api: Pick<ControlPlane, 'appendBuildL
       over.abort()
     },
   }
+}
+
+/** The build is another host's by now, or gone: nobody takes these lines. */
+function isOthers(error: unknown): boolean {
+  return error instanceof SlipwayError && error.code === 'build.not-found'
 }
 
 function lengthOf(lines: readonly BuildLogLine[]): number {

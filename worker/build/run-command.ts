@@ -1,11 +1,12 @@
 import { mkdir, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import type { Endpoint } from '#shared/domain/container.ts'
 import type { ImageDefaults } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { LogLine } from '#shared/protocol/bus.ts'
-import { cgroupRoot } from '#worker/host/cgroup.ts'
+import { cgroupRoot, memoryKills } from '#worker/host/cgroup.ts'
 import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import type { RunStep } from '../dockerfile/step.ts'
 import { hostsFile } from '../execute/identity-files.ts'
@@ -32,6 +33,7 @@ export interface Command {
   mounts: readonly OciMount[]
   network: RunStep['network']
   security: RunStep['security']
+  limits: BuildLimits
   /** For the bundle and the log; removed by the caller. */
   folder: string
 }
@@ -83,11 +85,22 @@ async function runUntil(over: AbortSignal, command: Command, ports: HostPorts, o
   await ports.runtime.start(id)
   await followLog(logPath, id, ports, output, over)
   over.throwIfAborted()
-  return exitCodeOf(id, ports, over)
+  const exitCode = await exitCodeOf(id, ports, over)
+  if (exitCode !== 0) await refuseMemory(command, ports)
+  return exitCode
+}
+
+/** What the kernel killed for its memory may be a child of the command, whatever that makes of it. */
+async function refuseMemory({ id, limits }: Command, { instance }: HostPorts): Promise<void> {
+  const { memoryBytes } = limits
+  if (memoryBytes === undefined || (await memoryKills(`${cgroupRoot(instance)}/${id}`)) === 0) return
+  const message = `The command needs more memory than the ${memoryBytes} bytes that it may have: ask for more with "memory".`
+  throw new SlipwayError('build.memory-exceeded', message, { facts: { memoryBytes } })
 }
 
 async function makeConfig(command: Command, netns: string | undefined, ports: HostPorts): Promise<OciRuntimeConfig> {
   const { folder, rootfs, image } = command
+  const { cpus, memoryBytes } = command.limits
   const files = {
     'resolv.conf': await ports.readResolvConf(),
     hosts: hostsFile(command.endpoint?.address ?? '127.0.1.1', HOSTNAME),
@@ -96,7 +109,7 @@ async function makeConfig(command: Command, netns: string | undefined, ports: Ho
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o644 })
   const accounts = async (path: string) => (await readFileInRoot(rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
   const config = runtimeConfig({
-    spec: { entrypoint: command.args, command: [], env: [], resources: {}, isReadOnly: false },
+    spec: { entrypoint: command.args, command: [], env: [], resources: { cpus, memoryBytes }, isReadOnly: false },
     // The image's settings come last: they win over ARGs of the same name.
     image: { ...image, Env: [...command.env, ...(image.Env ?? [])] },
     user: resolveUser(image.User ?? '', await accounts('/etc/passwd'), await accounts('/etc/group')),

@@ -129,6 +129,7 @@ async function packedChanges(work: BuildWork, id: string, undo: AsyncDisposableS
   const created = new Date(work.epoch === undefined ? clock.now() : work.epoch * 1000).toISOString()
   if (isEmpty) return { created }
   await snapshots.adoptUpper(id, diffId)
+  work.keeps(unpackedBytes)
   await rename(path, work.cache.blobPath(digest))
   return { created, layer: { diffId, unpackedBytes, compression, digest, size } }
 }
@@ -146,9 +147,12 @@ async function doRun(work: StepWork, draft: Draft, step: RunStep, rootfs: string
   const command = { id, args, env: [...step.env, ...env], image: draft.state.config, rootfs, endpoint, folder }
   const log = openMaskedLog(work.secrets, work.output.write)
   const output = { line: log.line, isFull: work.output.isFull }
-  const exitCode = await runCommand({ ...command, mounts, network, security }, work.ports, output, work.signal).finally(
-    log.close,
-  )
+  const exitCode = await runCommand(
+    { ...command, mounts, network, security, limits: work.limits },
+    work.ports,
+    output,
+    work.signal,
+  ).finally(log.close)
   if (exitCode === 0) return
   const message = `The command ended with exit code ${exitCode}: see the build's log.`
   throw new SlipwayError('build.step-failed', message, { facts: { exitCode } })
