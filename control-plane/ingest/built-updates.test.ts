@@ -5,6 +5,7 @@ import type { Report } from '#shared/protocol/agent.ts'
 import { imageText, pushImageText } from '#test/support/images.ts'
 import { openRegistryWorld, type RegistryWorld } from '#test/support/registry-world.ts'
 import { createApp } from '../app.ts'
+import { claimFor } from '../intent/build-claims.ts'
 import { newToken } from '../intent/principal.ts'
 import { createFirstToken } from '../intent/tokens.ts'
 import { setImageOfBuild } from '../store/builds.ts'
@@ -56,8 +57,13 @@ function report(builds: Report['builds'], containers: Report['containers'] = [])
 }
 
 const find = (name: string) => send<Container>('GET', `/v1/containers/${name}`)
-const buildOf = (update: string[], tag = 'app:fresh') =>
-  send<{ id: BuildId }>('POST', '/v1/builds', { git: { url: 'https://forge.test/app.git' }, tags: [tag], update })
+/** A build that the host has taken. */
+async function buildOf(update: string[], tag = 'app:fresh') {
+  const git = { url: 'https://forge.test/app.git' }
+  const made = await send<{ id: BuildId }>('POST', '/v1/builds', { git, tags: [tag], update })
+  await claimFor(world.ports, HOST, made.id)
+  return made
+}
 const updates = async () =>
   (await world.rows<{ data: string }>("select data from events where type = 'container.update'")).map(
     ({ data }) => JSON.parse(data) as object,
