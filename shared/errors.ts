@@ -107,6 +107,7 @@ export const ERRORS = {
   'container.running': { status: 409, retry: false },
   'container.not-running': { status: 409, retry: false },
   'container.removing': { status: 409, retry: false },
+  'container.kept': { status: 409, retry: false },
   'container.command-missing': { status: 422, retry: false },
   'container.command-not-found': { status: 422, retry: false },
   'container.command-not-executable': { status: 422, retry: false },

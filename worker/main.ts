@@ -30,6 +30,7 @@ import { cgroupVersion } from './host/cgroup.ts'
 import { openDiskReserve } from './host/disk-reserve.ts'
 import { openSealKeys } from './host/seal-keys.ts'
 import { openHost } from './main.host.ts'
+import { observeContainer } from './observe/container-facts.ts'
 
 /** The agent of one host: root, outbound connections only. Containers outlive it. */
 
@@ -56,6 +57,8 @@ const environment = z
     SLIPWAY_DISK_MIN_AGE: durationSchema.default('10m'),
     /** What RUN may ask for where its build allows it, too: `network.host`, `security.insecure`, with commas. */
     SLIPWAY_BUILDS_MAY: z.string().default(''),
+    /** Of one build, side by side. Steps wait for networks, too: four even where there are fewer CPUs. */
+    SLIPWAY_BUILD_STEPS: z.coerce.number().int().min(1).max(1000).default(Math.max(4, availableParallelism())),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -117,6 +120,7 @@ const builder = await openBuilder({
   folder: join(dataFolder, 'builds'),
   random: bytes => crypto.getRandomValues(bytes),
   network: () => desired.state()?.network,
+  stepsAtOnce: environment.SLIPWAY_BUILD_STEPS,
   entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
   unseal: async sealed => buildSecretsSchema.parse(JSON.parse(await unseal(sealed, sealKeys.privateKey))),
 })
@@ -132,6 +136,7 @@ const disk = createDiskKeeper({
     removeCachedStep: async (key: string) => {
       if (!(await builder.cacheMounts.remove(key))) await builder.cache.remove(key)
     },
+    expireContainer: id => api.expireContainer(id).catch(error => log.warn({ err: error, id }, 'it was not given up')),
   },
   reserve: openDiskReserve(dataFolder),
   marks: {
@@ -141,6 +146,7 @@ const disk = createDiskKeeper({
   ...{ clock: systemClock, log, report: reporter.usage },
   wanted: () => desired.state()?.containers ?? [],
   isLive: id => hasProcess(host, id),
+  observe: want => observeContainer(host, want, builder.holds(want.id) || host.holds.isHeld(want.id)),
   sweepCache: olderThan => sweepCache(join(dataFolder, 'builds/cache'), olderThan),
   busySince: () => earliest(builder.busySince(), host.images.pullingSince()),
 })

@@ -28,12 +28,19 @@ import { openSecrets, requireSecrets } from './secrets.ts'
 
 /** Errors: `context.not-found`, `context.not-uploaded`, `secret.not-found`, and those of `placeBuild`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
-  const { dockerfile, target, args, noCache, labels, annotations, allow, update, secrets, ssh } = asked
+  const { dockerfile, target, args, noCache, labels, annotations, allow, secrets, ssh } = asked
+  const { compression, compressionLevel, forceCompression, update } = asked
   return placeBuild(ports, asked, creation, async (tags, host) => {
     const source = await sourceOf(ports, asked)
     const contexts = await namedContexts(ports, asked.contexts)
     const plain = { source, dockerfile, target, args, noCache, labels, annotations, contexts, allow, update, tags }
-    return { kind: 'dockerfile', ...plain, sealed: await sealedSecrets(ports, await host(), { secrets, ssh }) }
+    const packing = { compression, compressionLevel, forceCompression }
+    return {
+      kind: 'dockerfile',
+      ...plain,
+      ...packing,
+      sealed: await sealedSecrets(ports, await host(), { secrets, ssh }),
+    }
   })
 }
 
@@ -81,9 +88,10 @@ async function sourceOf(ports: Ports, { context, git, url }: CreateBuild): Promi
 
 /** Makes a tar an image of one layer. Errors as `createBuild`. */
 export function createImport(ports: Ports, asked: Import, creation: Creation): Promise<Created<BuildId>> {
-  const { changes, message, author } = asked
+  const { changes, message, author, compression, compressionLevel } = asked
+  const plain = { changes, message, author, compression, compressionLevel }
   return placeBuild(ports, asked, creation, async tags => {
-    return { kind: 'tar', contextId: await uploadedContext(ports, asked.context), changes, message, author, tags }
+    return { kind: 'tar', contextId: await uploadedContext(ports, asked.context), ...plain, tags }
   })
 }
 
@@ -94,12 +102,13 @@ export function createCommit(
   asked: Commit,
   creation: Creation,
 ): Promise<Created<BuildId>> {
-  const { changes, message, author, pause } = asked
+  const { changes, message, author, pause, compression, compressionLevel } = asked
+  const plain = { changes, message, author, compression, compressionLevel }
   const host = async () => (await requireContainer(ports, idOrName)).host.id
   return placeBuild(ports, { tags: asked.tags, host }, creation, async tags => {
     const { container } = await requireContainer(ports, idOrName)
     const { id, spec } = container
-    return { kind: 'container', container: { id, spec }, changes, message, author, pauses: pause, tags }
+    return { kind: 'container', container: { id, spec }, ...plain, pauses: pause, tags }
   })
 }
 

@@ -5,6 +5,7 @@ import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { CreateContainer, UpdateContainer } from '#shared/protocol/containers.ts'
+import { durationMs } from '#shared/protocol/duration.ts'
 
 const UNITS: Record<string, number> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
 const MEMORY_MINIMUM = 6 * 1024 ** 2
@@ -37,6 +38,7 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     restart: restartPolicy(asked.restart ?? 'no'),
     resources: { memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
     isReadOnly: asked.readOnly ?? false,
+    keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
   } satisfies ContainerSpec)
 }
 

@@ -1,6 +1,7 @@
 import type { ObservedState } from '#shared/domain/container.ts'
 import { formatPublishedPort } from '#shared/domain/port.ts'
 import type { ContainerView } from '#shared/protocol/containers.ts'
+import { formatDuration } from '#shared/protocol/duration.ts'
 import type { Ports } from '../ports.ts'
 import type { ContainerOnHost, ContainerRow } from '../store/containers.ts'
 import { endpointOf } from './addresses.ts'
@@ -40,6 +41,7 @@ export function viewContainer(
     cpus: spec.resources.cpus,
     pidsLimit: spec.resources.pids,
     readOnly: spec.isReadOnly,
+    keepFor: spec.keepForMs === undefined ? undefined : formatDuration(spec.keepForMs),
     size: sizeOf(container),
   }
 }

@@ -108,7 +108,7 @@ export function viewHost(ports: Ports, host: HostRow): HostView {
     createdAt: iso(host.createdAt),
     lastSeenAt: host.observedAt ? iso(host.observedAt) : undefined,
     facts: host.observedFacts ?? undefined,
-    disk: host.observedDisk ?? undefined,
+    disk: host.observedDisk ? { ...host.observedDisk, measuredAt: iso(host.observedDisk.measuredAt) } : undefined,
   }
 }
 

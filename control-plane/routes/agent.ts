@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { digestSchema } from '#shared/digest.ts'
+import { type ContainerId, idSchema } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import {
   appendBuildLogSchema,
@@ -18,6 +19,7 @@ import { ingestBuildLog } from '../ingest/build-log.ts'
 import { ingestReport } from '../ingest/report.ts'
 import { isBuildingContext, secretsForBuild } from '../intent/builds.ts'
 import { tellForges } from '../intent/commit-statuses.ts'
+import { expireContainer } from '../intent/containers.ts'
 import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
@@ -93,6 +95,16 @@ const secrets = createRoute({
   request: { params: z.object({ build: z.string() }) },
   responses: { 200: json(buildSecretsSchema, 'What they hold, by name'), ...problems },
 })
+const expire = createRoute({
+  ...{
+    method: 'post',
+    path: '/v1/agent/containers/{container}/expire',
+    tags,
+    summary: 'Give up an ended one for room',
+  },
+  request: { params: z.object({ container: idSchema<ContainerId>() }) },
+  responses: done,
+})
 const log = createRoute({
   ...{ method: 'post', path: '/v1/agent/builds/{build}/log', tags, summary: "Lines of a build's log" },
   request: { params: z.object({ build: z.string() }), body: body(appendBuildLogSchema) },
@@ -155,6 +167,10 @@ export function agentRoutes() {
   routes.openapi(secrets, async c => {
     c.header('Cache-Control', 'no-store')
     return c.json({ secrets: await secretsForBuild(c.get('ports'), hostOf(c), c.req.valid('param').build) }, 200)
+  })
+  routes.openapi(expire, async c => {
+    await expireContainer(c.get('ports'), hostOf(c), c.req.valid('param').container)
+    return c.body(null, 204)
   })
   routes.openapi(log, async c => {
     await ingestBuildLog(c.get('ports'), hostOf(c), c.req.valid('param').build, c.req.valid('json'))

@@ -92,6 +92,15 @@ export function appendBuildLog(db: Database, id: BuildId, firstLine: number, lin
   ])
 }
 
+/** Lines that begin or end a step, in their order. Reads the whole log: at most 50,000 lines. */
+export async function stepLines(db: Database, id: BuildId, limit: number): Promise<BuildLogLine[]> {
+  const found = await db.all<{ line: string }>(sql`
+    select json(line.value) as line from ${buildLogs}, json_each(${buildLogs.lines}) as line
+    where ${buildLogs.buildId} = ${id} and line.value ->> 'mark' in ('begin', 'cached', 'done', 'failed', 'canceled')
+    order by ${buildLogs.firstLine}, line.key limit ${limit}`)
+  return found.map(({ line }) => JSON.parse(line))
+}
+
 /** Log chunks that hold lines from `fromLine` on. */
 export function buildLogFrom(db: Database, id: BuildId, fromLine: number, limit: number) {
   return db

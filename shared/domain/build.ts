@@ -3,6 +3,7 @@ import { digestSchema } from '../digest.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
 import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
 import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
+import { compressionFields, forceField } from './layer-compression.ts'
 import { secretNameSchema } from './secret.ts'
 
 export const BUILD_STATES = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
@@ -92,6 +93,8 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     annotations: z.record(z.string(), z.string()).default({}),
     contexts: z.record(z.string(), namedContextSchema).default({}),
     allow: z.array(z.enum(ENTITLEMENTS)).default([]),
+    ...compressionFields,
+    ...forceField,
     /** Containers, by name or id, that get the image once it is built. */
     update: z.array(z.string()).default([]),
     /** `BuildSecrets`, sealed for the host (`shared/seal.ts`). Gone once the build has ended. */
@@ -99,13 +102,13 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
   }),
   /** The files of a container of the same host, with the configuration that it was started with. */
   z.object({
-    ...{ kind: z.literal('container'), tags, ...told },
+    ...{ kind: z.literal('container'), tags, ...told, ...compressionFields },
     container: z.object({ id: idSchema<ContainerId>(), spec: containerSpecSchema }),
     /** It stands still while its files are read. */
     pauses: z.boolean(),
   }),
   /** A root filesystem. */
-  z.object({ kind: z.literal('tar'), tags, contextId, ...told }),
+  z.object({ kind: z.literal('tar'), tags, contextId, ...told, ...compressionFields }),
 ])
 export type BuildSpec = z.infer<typeof buildSpecSchema>
 /** Secrets that a host needs to build this, by name: what it may ask the values of while it does. */

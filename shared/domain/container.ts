@@ -49,6 +49,8 @@ export const containerSpecSchema = z.object({
   restart: restartPolicySchema,
   resources: resourcesSchema,
   isReadOnly: z.boolean(),
+  /** How long it is kept after its end; later its host may give it up for room. Left out: until it is removed. */
+  keepForMs: z.int().min(0).optional(),
 })
 export type ContainerSpec = z.infer<typeof containerSpecSchema>
 
@@ -136,6 +138,20 @@ export const observedContainerSchema = z.object({
   status: observedStateSchema,
 })
 export type ObservedContainer = z.infer<typeof observedContainerSchema>
+
+/**
+ * From when on (Unix milliseconds) a container that has ended may be given up for room; undefined while it may not be: it has
+ * no such time, has not ended, or is to run again. Pure.
+ */
+export function expiresAt(
+  spec: ContainerSpec,
+  goal: ContainerGoal,
+  observed: ObservedState | null,
+): number | undefined {
+  if (spec.keepForMs === undefined || observed?.state !== 'exited') return undefined
+  const isLastRun = 'run' in goal && observed.run >= goal.run
+  return isLastRun ? observed.finishedAt + spec.keepForMs : undefined
+}
 
 /** What a container takes on its host's disk, in bytes. */
 export const containerSizeSchema = z.object({

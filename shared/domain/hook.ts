@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ENTITLEMENTS, gitSourceSchema } from './build.ts'
+import { compressionFields, forceField } from './layer-compression.ts'
 import { secretNameSchema } from './secret.ts'
 
 export const hookKindSchema = z.enum(['github', 'gitlab', 'gitea', 'signed'])
@@ -42,6 +43,8 @@ export const hookSpecSchema = z.object({
     labels: texts,
     annotations: texts,
     allow: z.array(z.enum(ENTITLEMENTS)),
+    ...compressionFields,
+    ...forceField,
     // Left out by hooks that were made before there was any.
     update: z.array(z.string()).default([]),
     secrets: secretNames,

@@ -19,6 +19,7 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL. A blob of an upstream is fetched first: the answer takes
  *   up to four minutes, and `upstream.busy` means that it is not over and to ask again.
  * - `GET builds/{id}/secrets`: what the secrets hold that an unfinished build of this host names. Never kept on disk.
+ * - `POST containers/{id}/expire`: one that has ended, was kept for its time and whose room is needed is to be removed.
  * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
  */
 export const desiredStateSchema = z.object({
@@ -96,11 +97,25 @@ export type MissingBlobs = z.infer<typeof missingBlobsSchema>
 export const buildSecretsSchema = z.object({ secrets: z.record(z.string(), z.string()) })
 
 export const BUILD_LOG_LINE_LIMIT = 16 * 1024
+/** Lines kept of one build's log; what comes after is counted in a last line, not kept. */
+export const BUILD_LOG_LINES = 50_000
+/** What a line says of its step: the last four that it is over. */
+export const STEP_MARKS = ['begin', 'progress', 'cached', 'done', 'failed', 'canceled'] as const
+/** Times are Unix milliseconds. */
 export const buildLogLineSchema = z.object({
   at: z.int(),
-  /** `step` names the instruction that begins; the others are its output. */
+  /** `step` is what the builder says, of a step or of the build; the others are a program's output. */
   stream: z.enum(['step', 'stdout', 'stderr']),
   text: z.string().max(BUILD_LOG_LINE_LIMIT),
+  /** The step that it belongs to, from 1 on in order of their beginnings. Left out: the build as a whole. */
+  step: z.int().min(1).optional(),
+  /** Left out: a line of its output. */
+  mark: z.enum(STEP_MARKS).optional(),
+  /** How long the step took, once it is over. */
+  durationMs: z.int().min(0).optional(),
+  /** Of what is brought from or to somewhere: how much has come, and of how much where that is known. */
+  bytes: z.int().min(0).optional(),
+  totalBytes: z.int().min(0).optional(),
 })
 export type BuildLogLine = z.infer<typeof buildLogLineSchema>
 export const appendBuildLogSchema = z.object({

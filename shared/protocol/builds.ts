@@ -10,6 +10,7 @@ import {
   urlSourceSchema,
 } from '../domain/build.ts'
 import { faultSchema } from '../domain/container.ts'
+import { compressionFields, forceField, isLevelOf, LEVEL_FAULT } from '../domain/layer-compression.ts'
 import { secretNameSchema } from '../domain/secret.ts'
 import { waitSecondsSchema } from './paging.ts'
 
@@ -33,19 +34,24 @@ const told = {
     }),
   message: z.string().max(4096).optional(),
   author: z.string().max(4096).optional(),
+  ...compressionFields,
 }
 
-export const commitSchema = z.strictObject({
-  ...told,
-  pause: z.boolean().default(true).meta({ description: 'Whether the container stands still meanwhile' }),
-})
+export const commitSchema = z
+  .strictObject({
+    ...told,
+    pause: z.boolean().default(true).meta({ description: 'Whether the container stands still meanwhile' }),
+  })
+  .refine(isLevelOf, LEVEL_FAULT)
 export type Commit = z.infer<typeof commitSchema>
 
-export const importSchema = z.strictObject({
-  ...told,
-  context: z.string().meta({ description: 'A context (POST /v1/contexts) whose tar is the root filesystem' }),
-  host: z.string().optional(),
-})
+export const importSchema = z
+  .strictObject({
+    ...told,
+    context: z.string().meta({ description: 'A context (POST /v1/contexts) whose tar is the root filesystem' }),
+    host: z.string().optional(),
+  })
+  .refine(isLevelOf, LEVEL_FAULT)
 export type Import = z.infer<typeof importSchema>
 
 const VALUE_LIMIT = 128 * 1024
@@ -78,6 +84,8 @@ export const dockerfileOptions = {
     .max(ENTITLEMENTS.length)
     .default([])
     .meta({ description: 'What RUN --network=host and --security=insecure need besides the consent of the host' }),
+  ...compressionFields,
+  ...forceField,
   host: z.string().optional(),
   update: z.array(z.string().min(1).max(63)).max(20).default([]).meta({
     description:
@@ -112,6 +120,7 @@ export const createBuildSchema = z
     ({ context, git, url }) => [context, git, url].filter(source => source !== undefined).length === 1,
     'name one source: context, git or url',
   )
+  .refine(isLevelOf, LEVEL_FAULT)
 export type CreateBuild = z.infer<typeof createBuildSchema>
 
 export const buildSchema = z.object({
@@ -143,6 +152,18 @@ export const buildSchema = z.object({
   finishedAt: z.iso.datetime().optional(),
 })
 export type BuildView = z.infer<typeof buildSchema>
+
+export const buildStepSchema = z.object({
+  number: z.int().min(1),
+  name: z.string(),
+  state: z.enum(['running', 'cached', 'done', 'failed', 'canceled']),
+  startedAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime().optional(),
+  durationMs: z.int().min(0).optional(),
+  error: z.string().optional(),
+})
+export type BuildStep = z.infer<typeof buildStepSchema>
+export const buildStepsSchema = z.object({ steps: z.array(buildStepSchema) })
 
 export const buildWaitQuerySchema = z.strictObject({
   wait: z.enum(['finished']).optional(),

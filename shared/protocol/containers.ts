@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { containerSizeSchema, faultSchema } from '../domain/container.ts'
 import { signalSchema } from '../domain/signal.ts'
+import { durationSchema } from './duration.ts'
 import { flagSchema, waitSecondsSchema } from './paging.ts'
 
 export const containerNameSchema = z
@@ -64,6 +65,10 @@ export const createContainerSchema = z.strictObject({
   cpus: said(z.number().min(0.01).max(1024), 'CPUs, in fractions. Left out: no limit.'),
   pidsLimit: said(z.int().min(1).max(4_194_304), 'Processes and threads.'),
   readOnly: said(z.boolean(), 'The root filesystem cannot be written.'),
+  keepFor: said(
+    durationSchema,
+    'How long it is kept after its end, such as 24h: later its host may remove it when its disk fills. Left out: until it is removed.',
+  ),
   start: said(z.boolean(), 'false: make it, do not start it.'),
 })
 export type CreateContainer = z.infer<typeof createContainerSchema>
@@ -117,6 +122,7 @@ export const containerSchema = z.object({
   cpus: z.number().optional(),
   pidsLimit: z.int().optional(),
   readOnly: z.boolean(),
+  keepFor: z.string().optional(),
   size: containerSizeSchema
     .omit({ id: true })
     .optional()

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { hookFilterSchema, hookKindSchema, hookSpecSchema, statusTargetSchema } from '../domain/hook.ts'
+import { isLevelOf, LEVEL_FAULT } from '../domain/layer-compression.ts'
 import { secretNameSchema } from '../domain/secret.ts'
 import { dockerfileOptions, gitAskedSchema, keptSecrets } from './builds.ts'
 
@@ -15,9 +16,12 @@ export const createHookSchema = z.strictObject({
     .meta({ description: 'What deliveries are signed with. Left out: one is made, and shown once' }),
   git: gitAskedSchema.omit({ ref: true }).strict(),
   on: hookFilterSchema.strict().default({}).meta({ description: 'Left out: every push to a branch' }),
-  build: z.strictObject({ ...dockerfileOptions, secrets: keptSecrets, ssh: keptSecrets }).meta({
-    description: 'As POST /v1/builds. Tags may have {branch}, {tag}, {commit} and {short}; secrets are kept ones',
-  }),
+  build: z
+    .strictObject({ ...dockerfileOptions, secrets: keptSecrets, ssh: keptSecrets })
+    .refine(isLevelOf, LEVEL_FAULT)
+    .meta({
+      description: 'As POST /v1/builds. Tags may have {branch}, {tag}, {commit} and {short}; secrets are kept ones',
+    }),
   status: statusTargetSchema
     .partial({ api: true })
     .strict()

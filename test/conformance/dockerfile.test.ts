@@ -9,9 +9,12 @@ import type { Case } from './dockerfile-case.ts'
 import { CONFIG_CASES } from './dockerfile-config.cases.ts'
 import { COPY_CASES } from './dockerfile-copy.cases.ts'
 import { FAULT_CASES } from './dockerfile-faults.cases.ts'
+import { IMAGE_CASES } from './dockerfile-images.cases.ts'
 import { LINT_CASES } from './dockerfile-lint.cases.ts'
+import { PATH_CASES } from './dockerfile-paths.cases.ts'
 import { RUN_CASES } from './dockerfile-run.cases.ts'
 import { SYNTAX_CASES } from './dockerfile-syntax.cases.ts'
+import { WORD_CASES } from './dockerfile-words.cases.ts'
 import { type ReadImage, readImage } from './image-files.ts'
 
 /** Docker's Dockerfile reference: each case is a real build in one booted system. */
@@ -36,6 +39,10 @@ interface Build {
   state: string
   error?: { code: string; message: string; facts?: Record<string, unknown> }
   warnings?: { rule: string; line: number }[]
+}
+
+function typesOf({ manifest }: ReadImage): (string | undefined)[] {
+  return manifest.layers.map(({ mediaType }) => mediaType.split('+')[1])
 }
 
 let count = 0
@@ -99,9 +106,12 @@ function checkImage({ files = {}, config }: Case, image: ReadImage): void {
 
 const TABLE: [string, Case[]][] = [
   ['syntax', SYNTAX_CASES],
+  ['words', WORD_CASES],
   ['COPY and ADD', COPY_CASES],
+  ['paths', PATH_CASES],
   ['RUN', RUN_CASES],
   ['configuration', CONFIG_CASES],
+  ['images', IMAGE_CASES],
   ['faults', FAULT_CASES],
   ['warnings', LINT_CASES],
 ]
@@ -161,6 +171,29 @@ describe('requests', () => {
     const [one, two] = [await imageOf('conform/epoch:1'), await imageOf('conform/epoch:2')]
     expect(two.manifest).toEqual(one.manifest)
     expect(one.config.created).toBe('2001-09-09T01:46:40.000Z')
+  })
+
+  test('layers in zstd: taken as they are by a build in gzip, made gzip where it insists, and the same image again', async () => {
+    const args = { SOURCE_DATE_EPOCH: '1000000000' }
+    const dockerfile = 'FROM busybox\nRUN seq 100000 > /numbers && rm /bin/busybox.txt 2> /dev/null; true\n'
+    const image = async (tag: string, request: object) => {
+      const build = await built({ dockerfile, request: { args, ...request } }, tag)
+      expect(build.state, await logOf(build.id)).toBe('succeeded')
+      const made = await imageOf(tag)
+      expect(made.files.get('numbers')).toContain('f 644 0:0 1\n2\n')
+      return { ...made, isCached: (await logOf(build.id)).includes('CACHED'), types: typesOf(made) }
+    }
+    const zstd = await image('conform/zstd:1', { compression: 'zstd' })
+    expect(zstd.types).toEqual(['gzip', 'zstd'])
+    const asItIs = await image('conform/zstd:2', { compression: 'gzip' })
+    expect([asItIs.types, asItIs.isCached]).toEqual([zstd.types, true])
+    const forced = await image('conform/zstd:3', { compression: 'gzip', forceCompression: true })
+    expect([forced.types, forced.isCached]).toEqual([['gzip', 'gzip'], true])
+    expect(forced.config).toEqual(zstd.config)
+    const anew = await image('conform/zstd:4', { compression: 'zstd', noCache: true })
+    expect(anew.manifest).toEqual(zstd.manifest)
+    const small = await image('conform/zstd:5', { compression: 'zstd', compressionLevel: 19, noCache: true })
+    expect(small.manifest.layers[1]?.size).toBeLessThan(zstd.manifest.layers[1]?.size ?? 0)
   })
 
   test('secrets are in no answer, log, history, layer or file of the agent', async () => {

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { createGunzip } from 'node:zlib'
+import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { extract, type Header } from 'tar-stream'
 import type { z } from 'zod'
 import { imageConfigSchema, imageManifestSchema } from '#shared/domain/image.ts'
@@ -27,12 +27,15 @@ export async function readImage(url: string, token: string, repository: string, 
 }
 
 const TEXT_LIMIT = 2000
+/** RFC 8878, 3.1.1. */
+const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
 
 export async function applyLayer(files: Map<string, string>, blob: Buffer): Promise<void> {
   const entries = extract()
   const bytes = Readable.from([blob], { objectMode: false })
   const isZipped = blob[0] === 0x1f && blob[1] === 0x8b
   if (isZipped) bytes.pipe(createGunzip()).pipe(entries)
+  else if (blob.subarray(0, ZSTD_MAGIC.length).equals(ZSTD_MAGIC)) bytes.pipe(createZstdDecompress()).pipe(entries)
   else bytes.pipe(entries)
   const added = new Map<string, string>()
   for await (const entry of entries) {

@@ -4,6 +4,7 @@ import { logOf } from '#test/support/api.ts'
 import { bootWithBusybox, freePort, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi, runScript } from './api.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
+import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 
 let slipway: TestSlipway
@@ -16,6 +17,7 @@ afterAll(async () => {
 })
 
 describeApi(() => slipway)
+describeExpiry(() => slipway)
 describeFiles(() => slipway)
 describeBuildSecrets(() => slipway)
 

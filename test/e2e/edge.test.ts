@@ -15,6 +15,7 @@ import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/s
 import { describeApi } from './api.contract.ts'
 import { describeBlobFaults } from './blob-faults.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
+import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
 import { describePullThrough } from './pull-through.contract.ts'
@@ -80,6 +81,7 @@ describe('on workerd', () => {
   })
 
   describeApi(() => slipway)
+  describeExpiry(() => slipway)
   describeFiles(() => slipway)
   describeBuildSecrets(() => slipway)
   describeHooks(() => slipway)

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Digest } from '#shared/digest.ts'
-import type { BuildId, ContextId } from '#shared/domain/ids.ts'
+import type { BuildId, ContainerId, ContextId } from '#shared/domain/ids.ts'
 import type { Descriptor } from '#shared/domain/image.ts'
 import type {
   AppendBuildLog,
@@ -29,5 +29,7 @@ export interface ControlPlane {
   downloadContext(id: ContextId): Promise<Readable>
   /** What the secrets hold that a build of this host names, by name, while it is not over. */
   buildSecrets(id: BuildId): Promise<Record<string, string>>
+  /** A container of this host that has ended and was kept for its time is to be removed. Errors: `container.kept`. */
+  expireContainer(id: ContainerId): Promise<void>
   appendBuildLog(id: BuildId, chunk: AppendBuildLog): Promise<void>
 }

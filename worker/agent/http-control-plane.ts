@@ -113,6 +113,8 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     download: digest => download(blobPath(digest), BLOB_CALL_MS),
     downloadContext: id => download(`/v1/agent/contexts/${id}`),
     buildSecrets: async id => (await call('GET', `/v1/agent/builds/${id}/secrets`, buildSecretsSchema)).secrets,
+    expireContainer: async id =>
+      void (await send('POST', `/v1/agent/containers/${id}/expire`, undefined, CALL_MS, 'follow')),
     appendBuildLog: async (id, chunk) =>
       void (await send('POST', `/v1/agent/builds/${id}/log`, chunk, CALL_MS, 'follow')),
   }

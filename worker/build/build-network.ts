@@ -19,7 +19,7 @@ export async function openBuildNetwork(work: SharedWork, folder: string): Promis
   const { ports, owned } = work
   const id = newId<ContainerId>(work.random)
   await using undo = new AsyncDisposableStack()
-  const { endpoint } = undo.use(work.endpoints.take())
+  const { endpoint } = undo.use(await work.endpoints.take(work.signal))
   owned.add(id)
   undo.defer(() => void owned.delete(id))
   undo.defer(() => ports.network.detach(id))

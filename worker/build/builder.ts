@@ -26,6 +26,7 @@ import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
+import { openLogSender } from './log-sender.ts'
 import { once } from './once.ts'
 import { publishDraft } from './publish.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
@@ -42,6 +43,8 @@ export interface BuilderOptions {
   unseal(sealed: string): Promise<BuildSecrets>
   /** What RUN steps may ask for on this host (`network.host`, `security.insecure`). */
   entitlements: ReadonlySet<string>
+  /** Steps of one build that are done side by side. */
+  stepsAtOnce: number
   /** The host's network, as desired state has it. */
   network(): HostNetwork | undefined
 }
@@ -72,6 +75,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const owned = new Set<string>()
   const held = new Set<string>()
   const pushes = openTurns()
+  const steps = openTurns()
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (
@@ -86,10 +90,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random, api } = options
     const ofBuild = { log: buildLog, secret: secretsOf(wanted.id, api), commitIs: told.commitIs }
-    const shared = { ports, cache, cacheMounts, endpoints, owned, held, signal, random, folder: own, ...ofBuild }
+    const shared = { ports, cache, cacheMounts, endpoints, steps, owned, held, signal, random, folder: own, ...ofBuild }
     const draft = await draftOf(wanted, shared, { ...options, warn: warner(buildLog, told.warnings) })
-    buildLog.write('step', 'exporting the image')
-    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, signal })
+    return buildLog.step('exporting the image', signal, stepLog =>
+      publishDraft(draft, wanted, { ...options, cache, log: stepLog, pushes, signal }),
+    )
   }
 
   return {
@@ -100,7 +105,8 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     cacheMounts,
     build: async (wanted, signal) => {
       const startedAt = ports.clock.now()
-      const buildLog = openBuildLog(wanted.id, options.api, ports.clock)
+      const sender = openLogSender(wanted.id, options.api, ports.clock)
+      const buildLog = openBuildLog(sender, ports.clock.now)
       const warnings: BuildWarning[] = []
       using _ = running.begin()
       let commit: string | undefined
@@ -109,15 +115,15 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         ports.requireRoom()
         const imageDigest = await buildIn(wanted, buildLog, { warnings, commitIs: found => (commit = found) }, signal)
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', ...ended(), imageDigest, warnings }
+        return { state: 'succeeded', ...ended(), imageDigest, warnings: inOrder(warnings) }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
         const fault = toFault(error)
         buildLog.write('stderr', fault.message)
-        return { state: 'failed', ...ended(), error: fault, warnings }
+        return { state: 'failed', ...ended(), error: fault, warnings: inOrder(warnings) }
       } finally {
-        await buildLog.close()
+        await sender.close()
       }
     },
   }
@@ -130,6 +136,11 @@ async function opened(sealed: string, { unseal }: BuilderOptions): Promise<Build
     const message = 'This host cannot open the secrets of the build, since its key is another one by now: build again.'
     throw new SlipwayError('build.secrets-unreadable', message, { cause })
   }
+}
+
+/** Which stage came first is a matter of chance. */
+function inOrder(warnings: readonly BuildWarning[]): BuildWarning[] {
+  return warnings.toSorted((a, b) => a.line - b.line || a.column - b.column)
 }
 
 /** Says warnings at once, and keeps them for the build's answer. */
@@ -152,9 +163,11 @@ async function draftOf(
       return fromDockerfile(spec, { ...shared, secrets }, options)
     }
     case 'container':
-      return fromContainer(spec, shared)
+      return shared.log.step(`reading what container ${spec.container.id} changed`, shared.signal, () =>
+        fromContainer(spec, shared),
+      )
     case 'tar':
-      return fromTar(spec, shared, api)
+      return shared.log.step('reading the tar', shared.signal, () => fromTar(spec, shared, api))
     default:
       return unreachable(spec)
   }

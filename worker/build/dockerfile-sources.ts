@@ -7,6 +7,7 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import { isLeftOut } from '../dockerfile/ignore-rules.ts'
 import { extractContext } from '../layer/context.ts'
 import { applyIgnoreFile, CONTEXT_LIMITS, type IgnoreFile } from './build-context.ts'
+import type { StepLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
 import type { SourceRoot } from './missing-source.ts'
@@ -18,12 +19,22 @@ type Api = Pick<ControlPlane, 'downloadContext'>
 export async function unpackContext(
   id: ContextId,
   folder: string,
-  { signal }: Pick<SharedWork, 'signal'>,
+  { signal, log }: { signal: AbortSignal; log: Pick<StepLog, 'progress'> },
   api: Api,
+  onWritten?: (bytes: number) => void,
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
   const upload = await untilAborted(api.downloadContext(id), signal)
-  await extractContext(addAbortSignal(signal, upload), folder, CONTEXT_LIMITS)
+  await extractContext(counted(addAbortSignal(signal, upload), log), folder, CONTEXT_LIMITS, { onWritten })
+}
+
+async function* counted(upload: AsyncIterable<Uint8Array>, { progress }: Pick<StepLog, 'progress'>) {
+  let bytes = 0
+  for await (const chunk of upload) {
+    bytes += chunk.length
+    progress({ bytes })
+    yield chunk
+  }
 }
 
 /** The context that instructions see, with what left files out of it. */
@@ -41,8 +52,10 @@ export function namedContexts(contexts: BuildSpecOf<'dockerfile'>['contexts'], w
     const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined
     if (found?.kind !== 'files') return undefined
     const path = join(work.folder, 'contexts', found.contextId)
-    await unpackContext(found.contextId, path, work, api)
-    const ignore = await applyIgnoreFile(path, 'Dockerfile', work.signal)
-    return { ...mainContext(path, ignore), name: `the context ${name}` }
+    return work.log.step(`loading the context ${name}`, work.signal, async log => {
+      await unpackContext(found.contextId, path, { ...work, log }, api)
+      const ignore = await applyIgnoreFile(path, 'Dockerfile', work.signal)
+      return { ...mainContext(path, ignore), name: `the context ${name}` }
+    })
   })
 }

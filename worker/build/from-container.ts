@@ -24,13 +24,14 @@ export async function fromContainer(spec: Spec, work: SharedWork): Promise<Draft
   const { image } = undo.use(await openSnapshot(work.ports, container.id, container.spec))
   // Before the work on files: what is wrong with the changes is known at once.
   const draft = withChanges(startedAs(draftOf(image), container.spec), spec)
-  work.log.write('step', `reading what container ${container.id} changed`)
-  const path = join(work.folder, 'changes.tar.gz')
+  const path = join(work.folder, 'changes.layer')
   undo.defer(() => rm(path, { force: true }))
   const packed = await standingStill(spec, work, async () => {
     const placeholders = new Set(MOUNT_POINTS.keys())
     await using changes = await work.ports.snapshots.openChanges(container.id)
-    return await packLayer(changes.upper, { path, lower: changes.lower, placeholders, signal: work.signal })
+    const { compression, compressionLevel: level } = spec
+    const packing = { path, compression, level, signal: work.signal }
+    return await packLayer(changes.upper, { ...packing, lower: changes.lower, placeholders })
   })
   const said = (container.spec.command ?? container.spec.entrypoint ?? []).join(' ')
   return annotated(withStep(draft, await keepLayer(packed, work), said), { comment: message, author })

@@ -64,7 +64,8 @@ export function withStep(draft: Draft, result: StepResult, said: string, state =
   const history = [...draft.history, entry(said, created, layer === undefined)]
   if (!layer) return { ...draft, state, history, created }
   const { digest, size, unpackedBytes } = layer
-  const descriptor = { mediaType: MEDIA_TYPES.layerGzip, digest, size }
+  const mediaType = layer.compression === 'zstd' ? MEDIA_TYPES.layerZstd : MEDIA_TYPES.layerGzip
+  const descriptor = { mediaType, digest, size }
   return {
     ...draft,
     state,

@@ -10,10 +10,10 @@ import type { StepResult } from './step-cache.ts'
  * without fetching anything, and into the cache's folder, from where it is uploaded. The file at `path` is moved.
  */
 export async function keepLayer(packed: PackedLayer, { ports, cache }: SharedWork): Promise<StepResult> {
-  const { diffId, unpackedBytes, digest, size, path, isEmpty } = packed
+  const { diffId, unpackedBytes, compression, digest, size, path, isEmpty } = packed
   const created = new Date(ports.clock.now()).toISOString()
   if (isEmpty) return { created }
-  await ports.snapshots.addLayer(diffId, decompress('gzip', createReadStream(path)), async () => {})
+  await ports.snapshots.addLayer(diffId, decompress(compression, createReadStream(path)), async () => {})
   await rename(path, cache.blobPath(digest))
-  return { created, layer: { diffId, unpackedBytes, digest, size } }
+  return { created, layer: { diffId, unpackedBytes, compression, digest, size } }
 }

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Endpoint } from '#shared/domain/container.ts'
 import type { ImageDefaults } from '#shared/domain/image.ts'
@@ -36,8 +36,16 @@ export interface Command {
   folder: string
 }
 
+/** Gets what a command prints, until it is full. */
+export interface CommandOutput {
+  line(line: LogLine): void
+  isFull(): boolean
+}
+
 const RUN_MS = 2 * 60 * 60_000
 const LOOK_MS = 200
+/** More than this of a log that nobody reads any more is thrown away. */
+const UNREAD_LOG_BYTES = 1024 * 1024
 const ACCOUNT_FILE_LIMIT = 1024 * 1024
 const HOSTNAME = 'buildstep'
 
@@ -48,18 +56,13 @@ const HOSTNAME = 'buildstep'
 export function runCommand(
   command: Command,
   ports: HostPorts,
-  onLine: (line: LogLine) => void,
+  output: CommandOutput,
   signal: AbortSignal,
 ): Promise<number> {
-  return withinDeadline(RUN_MS, signal, over => runUntil(over, command, ports, onLine))
+  return withinDeadline(RUN_MS, signal, over => runUntil(over, command, ports, output))
 }
 
-async function runUntil(
-  over: AbortSignal,
-  command: Command,
-  ports: HostPorts,
-  onLine: (line: LogLine) => void,
-): Promise<number> {
+async function runUntil(over: AbortSignal, command: Command, ports: HostPorts, output: CommandOutput): Promise<number> {
   const { id, folder, rootfs, endpoint } = command
   const logPath = join(folder, 'log')
   await using undo = new AsyncDisposableStack()
@@ -78,7 +81,7 @@ async function runUntil(
   await ports.runtime.create(id, { config, path: folder, logPath, statePath: folder })
   mountPoints.made()
   await ports.runtime.start(id)
-  await followLog(logPath, id, ports, onLine, over)
+  await followLog(logPath, id, ports, output, over)
   over.throwIfAborted()
   return exitCodeOf(id, ports, over)
 }
@@ -108,12 +111,12 @@ async function makeConfig(command: Command, netns: string | undefined, ports: Ho
   return withAround(config, command)
 }
 
-/** Until the command has ended and every line was read. */
+/** Until the command has ended and every line was read that is wanted. */
 async function followLog(
   path: string,
   id: string,
   ports: HostPorts,
-  onLine: (line: LogLine) => void,
+  output: CommandOutput,
   signal: AbortSignal,
 ): Promise<void> {
   using ended = exitBell(id, ports)
@@ -123,7 +126,15 @@ async function followLog(
   }
   const isLive = async () => (await ports.runtime.inspect(id)).state !== 'exited'
   const query = { follow: true, stdout: true, stderr: true }
-  for await (const lines of readLog({ path, clock, signal, isLive }, query)) lines.forEach(onLine)
+  for await (const lines of readLog({ path, clock, signal, isLive }, query)) {
+    lines.forEach(output.line)
+    if (output.isFull()) break
+  }
+  // A command that prints for ever neither fills the disk nor waits for anybody: its monitor appends, wherever the end is.
+  while (output.isFull() && !signal.aborted && (await isLive())) {
+    if ((await stat(path)).size > UNREAD_LOG_BYTES) await truncate(path)
+    await clock.sleep(LOOK_MS, signal)
+  }
 }
 
 /** The exit may be seen a moment before its file is: then the log's reader goes on at its own pace. */

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'n
 import { join } from 'node:path'
 import { z } from 'zod'
 import { type Digest, digestHex, digestSchema } from '#shared/digest.ts'
+import { COMPRESSIONS } from '#shared/domain/layer-compression.ts'
 
 /** Raise it whenever the same inputs would give other files than before. */
 const CACHE_VERSION = 3
@@ -14,13 +15,20 @@ export const resultSchema = z.object({
   created: z.string(),
   /** Left out when the step changed no file. */
   layer: z
-    .object({ diffId: digestSchema, unpackedBytes: z.int().optional(), digest: digestSchema, size: z.int() })
+    .object({
+      diffId: digestSchema,
+      unpackedBytes: z.int().optional(),
+      digest: digestSchema,
+      size: z.int(),
+      /** Of the blob; left out: gzip. */
+      compression: z.enum(COMPRESSIONS).optional(),
+    })
     .optional(),
 })
 export type StepResult = z.infer<typeof resultSchema>
 
 /**
- * What steps gave, a small file by each step's key, and their layers as gzipped blobs. An entry counts only while its
+ * What steps gave, a small file by each step's key, and their layers as compressed blobs. An entry counts only while its
  * blob and its unpacked layer are there, so a lost file costs one step and no more. Grows with builds until the disk fills:
  * the longest unused go then.
  */

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { type Digest, digestFromHex } from '#shared/digest.ts'
 import type { Descriptor } from '#shared/domain/image.ts'
+import type { Compression } from '#shared/domain/layer-compression.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { DamagedStream } from '../host/decompressor.ts'
-import { type Compression, decompress } from '../layer/decompress.ts'
+import { decompress } from '../layer/decompress.ts'
 
 export interface LayerBlob extends Disposable {
   /** The layer's tar, as it comes, once; its reader may stop anywhere. A chunk is gone when the next one is asked for. */
@@ -13,6 +14,8 @@ export interface LayerBlob extends Disposable {
   verify(): Promise<void>
   /** Bytes of the tar so far. */
   tarBytes(): number
+  /** Bytes of the blob so far. */
+  blobBytes(): number
   /**
    * What an error of reading or unpacking really was: a broken line, other bytes than the digest says (both worth
    * another download), or a layer that is broken by itself. The first two often look like the third.
@@ -35,6 +38,7 @@ export async function openLayerBlob(
   return {
     tar: plain.chunks(),
     tarBytes: () => plain.size,
+    blobBytes: () => source.size,
     verify: async () => {
       if (!(await isRight())) throw mismatch(layer)
       if ((await plain.digest()) !== diffId) throw invalid(layer, 'holds another tar than its image says')

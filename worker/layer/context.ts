@@ -1,7 +1,8 @@
+import type { Compression } from '#shared/domain/layer-compression.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { DamagedStream } from '#worker/host/decompressor.ts'
 import { contextTooLarge } from './context-writer.ts'
-import { type Compression, decompress } from './decompress.ts'
+import { decompress } from './decompress.ts'
 import { extract } from './extract.ts'
 import type { TarLimits } from './layer-writer.ts'
 
@@ -11,19 +12,25 @@ const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
 /** Names, attributes and padding that an entry may bring besides its bytes, on the average. */
 const OVERHEAD_PER_ENTRY = 4096
 
+export interface ExtractOptions {
+  keepsLinks?: boolean | undefined
+  onWritten?: ((bytes: number) => void) | undefined
+}
+
 /**
  * Unpacks a build context, a tar, plain or compressed with gzip or zstd (told by its first bytes), into an empty folder of this process.
  * Errors: `context.unsafe-path` naming the entry (it would reach outside, or is a device), `context.invalid` (no tar,
  * cut off, damaged), `request.too-large`, `host.disk-full`, and what the stream throws. The caller removes the folder
- * after an error. `keepsLinks`: links may lead out, for a reader that follows none.
+ * after an error. `keepsLinks`: links may lead out, for a reader that follows none. `onWritten` is told now and then how many
+ * bytes of the tar are there.
  */
 export async function extractContext(
   stream: AsyncIterable<Uint8Array>,
   folder: string,
   limits: TarLimits,
-  { keepsLinks = false }: { keepsLinks?: boolean | undefined } = {},
+  { keepsLinks = false, onWritten }: ExtractOptions = {},
 ): Promise<void> {
-  await extract({ kind: 'context', folder, limits, keepsLinks }, await plainTar(stream, limits))
+  await extract({ kind: 'context', folder, limits, keepsLinks }, await plainTar(stream, limits), onWritten)
 }
 
 /** The tar in an upload, which may be compressed. Errors, while it is read: `context.invalid`, `request.too-large`. */

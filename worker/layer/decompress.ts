@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
+import type { Compression } from '#shared/domain/layer-compression.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { DamagedStream, type Decompressor } from '#worker/host/decompressor.ts'
 import { loadIsal } from '#worker/host/isal.ts'
@@ -7,8 +8,6 @@ import { loadZstd } from '#worker/host/libzstd.ts'
 
 const INPUT_BYTES = 256 * 1024
 const OUTPUT_BYTES = 512 * 1024
-
-export type Compression = 'gzip' | 'zstd'
 
 /** Asked for once: the answers do not change while this process lives. */
 const isal = loadIsal()

@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { lsetxattr, mknod, S_IFCHR } from '../host/syscalls.ts'
 import { packLayer } from './pack.ts'
@@ -64,6 +66,25 @@ test('an empty folder is a change when it is new, not the same, or hides what is
   const whiteout = makeFolder()
   mknod(join(whiteout, 'etc'), S_IFCHR, 0, 0)
   expect(await pack(makeEtc(makeFolder()), [whiteout, base])).toEqual(isKept)
+})
+
+test('the same tar in gzip and in zstd, at any level, each with its digests and the same bytes again', async () => {
+  const upper = makeFolder()
+  writeFileSync(join(upper, 'text'), 'a line of a file that is worth compressing\n'.repeat(50_000))
+  const sha256 = (bytes: Buffer) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+  const packed = async (compression: 'gzip' | 'zstd', level?: number) => {
+    const path = join(folder, `${count++}.layer`)
+    const layer = await packLayer(upper, { path, compression, level })
+    const bytes = readFileSync(path)
+    const tar = compression === 'gzip' ? gunzipSync(bytes) : zstdDecompressSync(bytes)
+    expect(layer).toMatchObject({ compression, digest: sha256(bytes), size: bytes.length, diffId: sha256(tar) })
+    expect(layer.unpackedBytes).toBe(tar.length)
+    return layer
+  }
+  const layers = [await packed('gzip'), await packed('zstd'), await packed('zstd', 19), await packed('gzip', 0)]
+  expect(new Set(layers.map(({ diffId }) => diffId)).size).toBe(1)
+  expect(new Set(layers.map(({ digest }) => digest)).size).toBe(4)
+  expect((await packed('zstd')).digest).toBe(layers[1]?.digest)
 })
 
 test('a folder may have any number of files', async () => {

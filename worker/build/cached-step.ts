@@ -1,0 +1,57 @@
+import { createReadStream } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ContainerId, newId } from '#shared/domain/ids.ts'
+import { DamagedStream } from '../host/decompressor.ts'
+import { decompress } from '../layer/decompress.ts'
+import { packTar } from '../layer/pack.ts'
+import type { BuildWork } from './build-work.ts'
+import { type StepResult, stepKey } from './step-cache.ts'
+
+type Work = Pick<BuildWork, 'cache' | 'packing' | 'signal' | 'folder' | 'random'>
+type Layer = NonNullable<StepResult['layer']>
+
+/**
+ * What a step gave before, if the cache has it. A layer that is compressed otherwise than was asked for is taken as it is, unless the
+ * build insists (BuildKit's rule for its exporters): then it is compressed again, once, and kept beside the other.
+ */
+export async function cachedStep(work: Work, key: string): Promise<StepResult | undefined> {
+  const { cache, packing } = work
+  const known = await cache.find(key)
+  if (!known?.layer || !packing.forceCompression || compressionOf(known.layer) === packing.compression) return known
+  const ownKey = stepKey({ step: key, compression: packing.compression })
+  const kept = await cache.find(ownKey)
+  if (kept?.layer?.diffId === known.layer.diffId) return kept
+  const layer = await packedAgain(work, known.layer)
+  if (!layer) return undefined
+  const result = { ...known, layer }
+  await cache.keep(ownKey, result)
+  return result
+}
+
+/** Undefined where the blob is not the layer any more: a damaged file costs its step. */
+async function packedAgain(work: Work, { diffId, ...old }: Layer): Promise<Layer | undefined> {
+  const { cache, packing, signal, folder, random } = work
+  const { compression, compressionLevel: level } = packing
+  const path = join(folder, `${newId<ContainerId>(random)}.layer`)
+  const tar = copies(decompress(compressionOf(old), createReadStream(cache.blobPath(old.digest))))
+  const packed = await packTar(tar, { path, compression, level, signal }).catch(error => {
+    if (!(error instanceof DamagedStream)) throw error
+  })
+  if (packed?.diffId !== diffId) {
+    await rm(path, { force: true })
+    return undefined
+  }
+  const { digest, size, unpackedBytes } = packed
+  await rename(path, cache.blobPath(digest))
+  return { diffId, unpackedBytes, compression, digest, size }
+}
+
+/** Decompressors fill their buffers again, and compressors keep what they are given for a while. */
+async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) yield Buffer.from(chunk)
+}
+
+function compressionOf({ compression = 'gzip' }: Pick<Layer, 'compression'>) {
+  return compression
+}
