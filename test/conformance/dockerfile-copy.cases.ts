@@ -179,6 +179,18 @@ export const COPY_CASES: Case[] = [
     peer: 'none: no such flag in theirs',
   },
   {
+    name: 'ADD: a repository over ssh needs a key',
+    dockerfile: 'FROM scratch\nADD git@forge.invalid:team/app.git /x\n',
+    error: { code: 'build.secret-missing', says: 'over ssh', line: 2 },
+    peer: 'none: they add no repositories',
+  },
+  {
+    name: 'ADD: a repository at another commit than the one that was asked for',
+    dockerfile: `FROM scratch\nARG GIT\nADD --checksum=${'0'.repeat(40)} $GIT /x\n`,
+    error: { code: 'build.step-failed', says: 'and not the 0000', line: 3 },
+    peer: 'none: they add no repositories',
+  },
+  {
     name: 'ignore files: patterns, ** and exceptions',
     dockerfile: 'FROM scratch\nCOPY . /x/\n',
     make: `${TREE}; printf '**/*.txt\\n!a/h.txt\\n# a comment\\n/a/b/g.log\\n.dockerignore\\n' > .dockerignore`,

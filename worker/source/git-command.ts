@@ -11,6 +11,7 @@ const WHY_LIMIT = 1000
 const CONFIG: [key: string, value: string][] = [
   ['core.hooksPath', '/dev/null'],
   ['core.fsmonitor', 'false'],
+  ['tar.umask', '0022'], // Modes as a checkout has them.
   ['core.attributesFile', '/dev/null'],
   ['core.bigFileThreshold', '32m'], // Larger files are streamed, not held in memory.
   ['fetch.fsckObjects', 'true'],
