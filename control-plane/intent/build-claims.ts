@@ -20,6 +20,7 @@ import { findHost, type HostRow } from '../store/hosts.ts'
 import { requireBuild } from './build-view.ts'
 import { desiredBuild } from './desired.ts'
 import { requireHost } from './hosts.ts'
+import { isReady } from './place.ts'
 
 /** Others may be faster again and again; then this host asks anew later. */
 const RACES = 5
@@ -61,12 +62,11 @@ async function refuseTaken(ports: Ports, id: BuildId): Promise<void> {
 }
 
 function claimantOf({ id, observedFacts, observedAt, observedSince }: HostRow, now: number): Claimant {
-  const isHeard = now - (observedAt ?? 0) < HOST_SILENT_MS
   return {
     id,
     architecture: observedFacts?.architecture,
     labels: observedFacts?.labels ?? {},
-    canTakeOver: isHeard && now - (observedSince ?? now) >= HOST_SILENT_MS,
+    canTakeOver: isReady(observedAt, now) && now - (observedSince ?? now) >= HOST_SILENT_MS,
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ContainerSpec } from '#shared/domain/container.ts'
+import { type ContainerSpec, DEFAULT_STOP } from '#shared/domain/container.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { UpdateContainer } from '#shared/protocol/containers.ts'
@@ -13,7 +13,6 @@ import { requireContainer } from './containers.ts'
 import { nextGoal } from './goals.ts'
 
 const RACES = 5
-const DEFAULT_STOP_S = 10
 
 /**
  * Replaces what a container is, in place: id, name, host, address and published ports stay, files begin anew. What is asked to
@@ -23,7 +22,7 @@ const DEFAULT_STOP_S = 10
 export async function updateContainer(
   ports: Ports,
   idOrName: string,
-  { signal, timeout = DEFAULT_STOP_S, ...asked }: UpdateContainer,
+  { signal, timeout = DEFAULT_STOP.timeoutMs / 1000, ...asked }: UpdateContainer,
 ): Promise<ContainerOnHost> {
   const end = { signal, timeoutMs: Math.round(timeout * 1000) }
   for (let attempt = 1; attempt <= RACES; attempt++) {

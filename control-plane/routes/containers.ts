@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { DEFAULT_STOP } from '#shared/domain/container.ts'
 import {
   type ContainerView,
   containerSchema,
@@ -95,7 +96,6 @@ const wait = createRoute({
   responses: { 200: json(waitForContainerSchema, 'How it ended'), ...problems },
 })
 
-const DEFAULT_STOP_S = 10
 type Waiting = { wait?: WaitState | undefined; timeout: number }
 
 export function containerRoutes() {
@@ -122,7 +122,7 @@ export function containerRoutes() {
   routes.openapi(pause, c => changed(c, c.req.valid('param').container, { kind: 'pause' }, c.req.valid('query')))
   routes.openapi(unpause, c => changed(c, c.req.valid('param').container, { kind: 'unpause' }, c.req.valid('query')))
   routes.openapi(stop, c => {
-    const { signal, timeout = DEFAULT_STOP_S } = c.req.valid('json') ?? {}
+    const { signal, timeout = DEFAULT_STOP.timeoutMs / 1000 } = c.req.valid('json') ?? {}
     return changed(
       c,
       c.req.valid('param').container,

@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, inArray, or, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, or, type SQL, sql } from 'drizzle-orm'
 import type { BuildState, BuildTrigger } from '#shared/domain/build.ts'
 import type { BuildId, HostId } from '#shared/domain/ids.ts'
 import type { BuildLogLine } from '#shared/protocol/agent.ts'
@@ -75,7 +75,7 @@ export function insertBuild(db: Database, row: NewBuild) {
  * What a cancel makes of a build: one that no host has is over at once, the others once their hosts say so. The generation is
  * the host's, whichever that is at this moment.
  */
-export const canceled = (now: number) => ({
+const canceled = (now: number) => ({
   goal: 'canceled' as const,
   generation: sql`coalesce((select generation from hosts where hosts.id = builds.host_id), 0)`,
   state: sql`case when builds.host_id is null then 'canceled' else builds.state end`,
@@ -83,18 +83,20 @@ export const canceled = (now: number) => ({
   sealedSecrets: sql`case when builds.host_id is null then null else builds.sealed_secrets end`,
 })
 
-export function cancelBuild(db: Database, id: BuildId, now: number) {
-  const own = db.select({ hostId: builds.hostId }).from(builds).where(eq(builds.id, id))
+/** Cancels all builds that are so, whatever hosts have them. */
+export function cancelBuilds(db: Database, which: SQL | undefined, now: number) {
+  const owners = db.select({ hostId: builds.hostId }).from(builds).where(which)
   return [
     db
       .update(hosts)
       .set({ generation: sql`${hosts.generation} + 1` })
-      .where(inArray(hosts.id, own)),
-    db
-      .update(builds)
-      .set(canceled(now))
-      .where(and(eq(builds.id, id), isOpen)),
+      .where(inArray(hosts.id, owners)),
+    db.update(builds).set(canceled(now)).where(which),
   ] as const
+}
+
+export function cancelBuild(db: Database, id: BuildId, now: number) {
+  return cancelBuilds(db, and(eq(builds.id, id), isOpen), now)
 }
 
 export function setImageOfBuild(db: Database, id: BuildId, imageDigest: BuildRow['imageDigest']) {

@@ -1,7 +1,7 @@
 import { and, eq, inArray, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { BuildUpdate } from '#shared/domain/build.ts'
-import type { ContainerGoal, ContainerSpec } from '#shared/domain/container.ts'
+import { type ContainerGoal, type ContainerSpec, DEFAULT_STOP } from '#shared/domain/container.ts'
 import type { BuildId, ContainerId } from '#shared/domain/ids.ts'
 import type { ContainerRow } from './containers.ts'
 import type { Database } from './database.ts'
@@ -31,8 +31,8 @@ export interface BuiltUpdate {
   imageDigest: Digest
 }
 
-/** How the run before ends: Docker's default. */
-const STOP = JSON.stringify({ timeoutMs: 10_000 })
+/** How the run before ends. */
+const STOP = JSON.stringify(DEFAULT_STOP)
 
 /**
  * Orders updates to what was built, in the batch that records the builds' success and before that: only of builds that had not

@@ -1,8 +1,8 @@
-import { and, asc, eq, gt, inArray, lt, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, lt } from 'drizzle-orm'
 import type { BuildId, HookId, HostId } from '#shared/domain/ids.ts'
-import { canceled } from './builds.ts'
+import { cancelBuilds } from './builds.ts'
 import type { Database } from './database.ts'
-import { builds, hookDeliveries, hooks, hosts } from './schema.ts'
+import { builds, hookDeliveries, hooks } from './schema.ts'
 
 export type HookRow = typeof hooks.$inferSelect
 
@@ -63,12 +63,5 @@ export function staleOfLine(db: Database, line: string): Promise<{ id: BuildId; 
 
 /** Cancels what a newer push makes stale, whatever hosts it is on; goes into a batch before the new build. */
 export function cancelLine(db: Database, line: string, now: number) {
-  const stale = db.select({ hostId: builds.hostId }).from(builds).where(isStale(line))
-  return [
-    db
-      .update(hosts)
-      .set({ generation: sql`${hosts.generation} + 1` })
-      .where(inArray(hosts.id, stale)),
-    db.update(builds).set(canceled(now)).where(isStale(line)),
-  ] as const
+  return cancelBuilds(db, isStale(line), now)
 }

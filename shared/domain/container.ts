@@ -57,6 +57,8 @@ export type ContainerSpec = z.infer<typeof containerSpecSchema>
 /** How a run is told to end: the signal (left out, the image's own), and after how long it is killed. */
 export const stopOrderSchema = z.object({ signal: signalNameSchema.optional(), timeoutMs: z.int().min(0) })
 export type StopOrder = z.infer<typeof stopOrderSchema>
+/** Where nothing was said: Docker's default. */
+export const DEFAULT_STOP = { timeoutMs: 10_000 } as const satisfies StopOrder
 
 /**
  * What the container should be. `run` counts the starts that were asked for: a goal with a higher run than the one

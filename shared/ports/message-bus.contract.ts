@@ -161,6 +161,15 @@ export function describeUnreachable(name: string, open: () => MessageBus): void 
   test(`message bus: ${name} says that it cannot be reached, within its deadlines`, async () => {
     const bus = open()
     await expect(bus.publish('slipway.test', bytes('x'))).rejects.toMatchObject({ code: 'bus.unavailable' })
+    const queue = {
+      name: 'away',
+      subject: 'slipway.queue.away',
+      maxMessages: 1,
+      maxAgeMs: 60_000,
+      takerMs: 30_000,
+      maxTakes: 1,
+    }
+    await expect(bus.enqueue(queue, bytes('x'), 'id')).rejects.toMatchObject({ code: 'bus.unavailable' })
     await expect(bus.subscribe('slipway.test')).rejects.toMatchObject({ code: 'bus.unavailable' })
     expect(bus.isConnected()).toBe(false)
     await bus.close()

@@ -5,9 +5,7 @@
 export interface MessageBus {
   /** Whether messages can pass right now; a guess that may be old by a moment. */
   isConnected(): boolean
-  /**
-   * Hands a message over, or throws `bus.unavailable`. Bounded: never waits longer than a second.
-   */
+  /** Hands a message over, or throws `bus.unavailable`. Bounded: never waits longer than a second. */
   publish(subject: string, body: Uint8Array): Promise<void>
   /**
    * Subscribes; resolves once the server knows it, so that nothing published afterwards is missed while connected.
@@ -18,7 +16,8 @@ export interface MessageBus {
   subscribe(subject: string): Promise<Subscription>
   /**
    * Puts a message into a queue, which is made where there is none: it waits there for a taker. `messageId` makes it one message,
-   * however often it is put there. Throws `bus.unavailable`; five seconds at most.
+   * however often it is put there. Throws `bus.unavailable`: at once where an adapter that reconnects by itself has no connection, after five
+   * seconds otherwise.
    */
   enqueue(queue: WorkQueue, body: Uint8Array, messageId: string): Promise<void>
   /** Makes a work queue, or changes it to this. Idempotent. Throws `bus.unavailable`. */

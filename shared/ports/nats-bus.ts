@@ -48,8 +48,10 @@ export function natsBus(link: NatsLink): MessageBus {
       if (link.isConnected()) await withDeadline(connection.flush(), PUBLISH_MS).catch(() => {}) // Restored on reconnect.
       return subscription(inner)
     },
-    enqueue: (queue, body, messageId) =>
-      inTime(link, QUEUE_MS, connection => enqueueInNats(connection, queue, body, messageId)),
+    enqueue: async (queue, body, messageId) => {
+      if (!link.isConnected() && !link.connectsAtUse) throw busUnavailable()
+      await inTime(link, QUEUE_MS, connection => enqueueInNats(connection, queue, body, messageId))
+    },
     ensureQueue: queue => inTime(link, QUEUE_MS, connection => ensureNatsQueue(connection, queue)),
     take: (queue, waitMs) => inTime(link, waitMs + QUEUE_MS, connection => takeFromNats(connection, queue, waitMs)),
     close: () => link.close(),

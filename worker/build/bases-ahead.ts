@@ -1,11 +1,11 @@
 import { lstatSync } from 'node:fs'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
-import { parseDockerfile } from '../dockerfile/dockerfile.ts'
-import { globalArgs, neededStages, platformArgs, resolveStages, targetStage } from '../dockerfile/stages.ts'
+import { neededStages, targetStage } from '../dockerfile/stages.ts'
 import { resolveInRootSync } from '../host/rooted-fs.ts'
 import { baseName, contextOf, type openBaseImages } from './base-images.ts'
-import { DOCKERFILE_LIMIT, readDockerfile } from './build-context.ts'
+import { DOCKERFILE_LIMIT } from './build-context.ts'
 import type { SharedWork } from './build-work.ts'
+import { readStages } from './read-stages.ts'
 
 /** What a tar has around a file's bytes, generously. */
 const AROUND_BYTES = 64 * 1024
@@ -49,9 +49,7 @@ function isThere(context: string, path: string): boolean {
 }
 
 async function pullBases({ spec, context, ports, pulled }: BasesAhead): Promise<void> {
-  const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
-  const platform = new Map([...platformArgs(ports.architecture), ['TARGETSTAGE', spec.target ?? 'default'] as const])
-  const stages = resolveStages(dockerfile, globalArgs(dockerfile, spec.args, platform))
+  const { stages } = await readStages(context, spec, ports.architecture)
   const needed = neededStages(stages, targetStage(stages, spec.target), spec.dockerfile)
   const images = needed.filter(stage => stage.base.kind === 'image' && !contextOf(spec.contexts, baseName(stage)))
   await Promise.allSettled(images.map(stage => pulled(baseName(stage), stage.platform)))

@@ -150,7 +150,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
           },
         }
         const disk = openDisk(wanted)
-        const whole = { ...limitsOf(wanted), measure: disk.bytes, clock: ports.clock }
+        const whole = { ...wanted.limits, measure: disk.bytes, clock: ports.clock }
         const imageDigest = await withinLimits(whole, signal, over => buildIn(wanted, buildLog, told, disk, over))
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
         return { state: 'succeeded', ...ended(), imageDigest, warnings: inOrder(warnings) }
@@ -210,9 +210,4 @@ function keptOf(id: BuildId, secrets: (id: BuildId) => Promise<AgentSecrets>): S
     if (value !== undefined) return value
     throw new SlipwayError('secret.not-found', `The build names no secret ${name}, or there is none.`)
   }
-}
-
-/** One that an earlier API placed has no limits. */
-function limitsOf({ limits }: DesiredBuild) {
-  return { timeoutMs: limits.timeoutMs, diskBytes: limits.diskBytes }
 }

@@ -1,3 +1,4 @@
+import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 
@@ -20,9 +21,7 @@ export async function withinDeadline<T>(
 }
 
 /** What the whole build may take, and how that is found out. */
-export interface WholeLimits {
-  timeoutMs: number | undefined
-  diskBytes: number | undefined
+export interface WholeLimits extends Pick<BuildLimits, 'timeoutMs' | 'diskBytes'> {
   /** Bytes on the disk that are the build's now; walks files. */
   measure(): Promise<number>
   clock: Clock

@@ -43,7 +43,7 @@ export async function fetchFile(
   const curl = ['--output', '/tmp/file', ...OPTIONS, '--config', '-']
   const { program, args, env } = sandboxed({ folder, signal, enter: network.enter }, 'curl', curl, {})
   // An address may have a password in it, and arguments are for all to read.
-  const input = `url = "${url.replace(/["\\]/g, '\\$&')}"\n`
+  const input = `url = "${quoted(url)}"\n`
   const result = await runAny(program, args, { env, input, timeoutMs: FETCH_MS, signal })
   if (result.exitCode !== 0) throw failed(`${shown(url)} could not be fetched: ${result.stderr.trim().slice(0, 500)}`)
   if (checksum !== undefined) await compare(path, url, checksum)
@@ -67,4 +67,9 @@ export function shown(url: string): string {
 
 export function failed(why: string): SlipwayError {
   return new SlipwayError('build.step-failed', `${why}.`)
+}
+
+/** As curl's configuration files have a text between quotes (curl(1), "--config"): no line of it is another option. */
+function quoted(text: string): string {
+  return text.replace(/["\\]/g, '\\$&').replaceAll('\n', '\\n').replaceAll('\r', '\\r')
 }

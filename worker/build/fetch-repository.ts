@@ -60,8 +60,13 @@ function withoutPassword(remote: string): { url: string; secret: string | undefi
   if (!url || !/^https?:$/.test(url.protocol) || url.username + url.password === '') {
     return { url: remote, secret: undefined }
   }
-  const [user, password] = [url.username, url.password].map(decodeURIComponent)
+  const [user, password] = [decoded(url.username), decoded(url.password)]
   url.username = ''
   url.password = ''
   return { url: url.href, secret: password === '' ? user : `${user}:${password}` }
+}
+
+/** A percent sign that begins no byte stands for itself. */
+function decoded(text: string): string {
+  return text.replace(/(?:%[0-9a-f]{2})+/gi, bytes => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString())
 }

@@ -3,19 +3,19 @@ import { join } from 'node:path'
 import PQueue from 'p-queue'
 import type { BuildSpecOf, BuildWarning } from '#shared/domain/build.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
-import { parseDockerfile } from '../dockerfile/dockerfile.ts'
 import { lint } from '../dockerfile/lint.ts'
 import type { Scope } from '../dockerfile/scope.ts'
 import { withConfig } from '../dockerfile/stage-state.ts'
-import { globalArgs, platformArgs, resolveStages, targetStage } from '../dockerfile/stages.ts'
+import { targetStage } from '../dockerfile/stages.ts'
 import { openAdvice } from './advice.ts'
 import { openBaseImages } from './base-images.ts'
 import { basesAhead } from './bases-ahead.ts'
-import { applyIgnoreFile, readDockerfile } from './build-context.ts'
+import { applyIgnoreFile } from './build-context.ts'
 import type { BuildWork, SharedWork } from './build-work.ts'
 import { mainContext, namedContexts } from './dockerfile-sources.ts'
 import { epochOf } from './epoch.ts'
 import { type Draft, withEpoch } from './image-draft.ts'
+import { readStages } from './read-stages.ts'
 import { openStageDrafts } from './stage-drafts.ts'
 import type { StepResult } from './step-cache.ts'
 import { takeSource } from './take-source.ts'
@@ -55,12 +55,9 @@ async function buildTarget(
   await shared.log.step('loading the context', signal, log =>
     takeSource(spec.source, context, { ...shared, log }, api, onWritten),
   )
-  const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
+  const { dockerfile, platform, globals, stages } = await readStages(context, spec, ports.architecture)
   const main = mainContext(context, await applyIgnoreFile(context, spec.dockerfile, signal))
-  const platform = new Map([...platformArgs(ports.architecture), ['TARGETSTAGE', spec.target ?? 'default'] as const])
-  const globals = globalArgs(dockerfile, spec.args, platform)
   const scope: Scope = { dockerfile, given: spec.args, globals }
-  const stages = resolveStages(dockerfile, globals)
   const epoch = epochOf(spec.args)
   const advice = openAdvice(dockerfile, spec, warn)
   advice.add(lint({ dockerfile, predefined: new Set(platform.keys()), ignoredBy: path => main.ignoredBy?.(path) }))

@@ -33,13 +33,15 @@ export function openLogSender(
   let pendingChars = 0
   let sent = from
   let dropped = 0
-  let isClosing = false
+  /** Nothing more comes: what waits for company goes at once. */
+  const closing = new AbortController()
+  const company = AbortSignal.any([over.signal, closing.signal])
 
   const sendAll = async () => {
     while (!over.signal.aborted) {
       if (pending.length === 0) {
-        if (isClosing) return
-        await clock.sleep(BATCH_MS, over.signal)
+        if (closing.signal.aborted) return
+        await clock.sleep(BATCH_MS, company)
         continue
       }
       const lines = nextBatch(pending)
@@ -55,7 +57,7 @@ export function openLogSender(
         pendingChars -= lengthOf(lines)
         sent += lines.length
       }
-      await clock.sleep(isSent ? (isClosing ? 0 : BATCH_MS) : RETRY_MS, over.signal)
+      await (isSent ? clock.sleep(BATCH_MS, company) : clock.sleep(RETRY_MS, over.signal))
     }
   }
   const sending = sendAll()
@@ -73,7 +75,7 @@ export function openLogSender(
     close: async () => {
       const text = `(${dropped} lines were dropped here)`
       if (dropped > 0) pending.push({ at: clock.now(), stream: 'stderr', text })
-      isClosing = true
+      closing.abort()
       await Promise.race([sending, clock.sleep(CLOSE_MS, over.signal)])
       over.abort()
     },

@@ -1,4 +1,4 @@
-import type { ContainerGoal, DesiredContainer, StopOrder } from '#shared/domain/container.ts'
+import { type ContainerGoal, DEFAULT_STOP, type DesiredContainer, type StopOrder } from '#shared/domain/container.ts'
 import type { ContainerAction, ContainerPlan } from './actions.ts'
 import { type ContainerFacts, type Failure, isStale } from './facts.ts'
 import { attemptsAfter, restartDelayMs, restarts } from './restart.ts'
@@ -6,8 +6,6 @@ import { type RunEnd, runEnd } from './run-end.ts'
 
 type Begin = (attempts: number, count: number) => ContainerPlan
 
-/** For an earlier run of whose end nothing was said: Docker's default. */
-const DEFAULT_STOP: StopOrder = { timeoutMs: 10_000 }
 const CONVERGED: ContainerPlan = { actions: [] }
 const act = (...actions: ContainerAction[]): ContainerPlan => ({ actions })
 

@@ -1,7 +1,7 @@
 import { SlipwayError } from '#shared/errors.ts'
 import { runAny } from '../host/run.ts'
 import { runStreamed } from '../host/run-streamed.ts'
-import { type GitCredentials, masked } from './git-credentials.ts'
+import { type GitCredentials, masked, NO_CREDENTIALS } from './git-credentials.ts'
 import { type Sandbox, sandboxed } from './sandbox.ts'
 
 const COMMAND_MS = 30 * 60_000
@@ -40,7 +40,7 @@ export async function git(work: Sandbox, credentials: GitCredentials, args: read
 
 /** What git prints, as it comes. Errors as `git`. */
 export async function* gitStream(work: Sandbox, args: readonly string[]): AsyncGenerator<Uint8Array> {
-  const { program, args: all, env } = sandboxed(work, 'git', args, environment({ env: {}, config: [], hidden: [] }))
+  const { program, args: all, env } = sandboxed(work, 'git', args, environment(NO_CREDENTIALS))
   try {
     yield* runStreamed(program, all, { env, timeoutMs: COMMAND_MS, signal: work.signal })
   } catch (error) {
