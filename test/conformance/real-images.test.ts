@@ -22,7 +22,8 @@ afterAll(async () => {
   expect(await slipway?.remove()).toEqual([])
 })
 
-test.each(REAL_IMAGES)('$name', { timeout: 600_000 }, async image => {
+// Side by side: most of their time is waiting for packages.
+test.concurrent.each(REAL_IMAGES)('$name', { timeout: 600_000 }, async image => {
   const { api } = slipway
   const tags = [`real/${image.name}:1`]
   const body = { ...image.request, ...(await uploadContexts(slipway, image)), tags }
