@@ -117,6 +117,7 @@ const builder = await openBuilder({
   folder: join(dataFolder, 'builds'),
   random: bytes => crypto.getRandomValues(bytes),
   network: () => desired.state()?.network,
+  identity: { id: environment.SLIPWAY_URL, version: VERSION },
   entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
   unseal: async sealed => buildSecretsSchema.parse(JSON.parse(await unseal(sealed, sealKeys.privateKey))),
 })

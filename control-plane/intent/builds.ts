@@ -29,16 +29,16 @@ import { openSecrets, requireSecrets } from './secrets.ts'
 /** Errors: `context.not-found`, `context.not-uploaded`, `secret.not-found`, and those of `placeBuild`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
   const { dockerfile, target, args, noCache, labels, annotations, allow, secrets, ssh } = asked
-  const { compression, compressionLevel, forceCompression } = asked
+  const { compression, compressionLevel, forceCompression, provenance, sbom } = asked
   return placeBuild(ports, asked, creation, async (tags, host) => {
     const source = await sourceOf(ports, asked)
     const contexts = await namedContexts(ports, asked.contexts)
     const plain = { source, dockerfile, target, args, noCache, labels, annotations, contexts, allow, tags }
-    const packing = { compression, compressionLevel, forceCompression }
+    const exported = { compression, compressionLevel, forceCompression, provenance, sbom }
     return {
       kind: 'dockerfile',
       ...plain,
-      ...packing,
+      ...exported,
       sealed: await sealedSecrets(ports, await host(), { secrets, ssh }),
     }
   })
@@ -215,6 +215,7 @@ export function viewBuild({ build, host }: BuildOnHost): BuildView {
     trigger: build.trigger ?? undefined,
     imageDigest: build.imageDigest ?? undefined,
     warnings: build.observedWarnings ?? undefined,
+    attestations: build.observedAttestations ?? undefined,
     error: build.observedError ?? undefined,
     createdAt: iso(build.createdAt),
     startedAt: build.observedStartedAt ? iso(build.observedStartedAt) : undefined,

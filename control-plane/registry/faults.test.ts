@@ -133,6 +133,7 @@ async function publish(ports: Ports): Promise<void> {
     buildId,
     tags: [],
     layerSizes: [],
+    attestations: [],
     manifest: image.manifest,
     config: image.config,
   })

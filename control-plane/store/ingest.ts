@@ -78,6 +78,7 @@ export function recordBuilds(db: Database, hostId: HostId, seen: Report['builds'
       observedFinishedAt: observed('finishedAt'),
       observedError: sql`seen.value -> '$.observed.error'`,
       observedWarnings: sql`seen.value -> '$.observed.warnings'`,
+      observedAttestations: sql`seen.value -> '$.observed.attestations'`,
       // Nobody needs what was sealed for the host once the build has ended.
       spec: sql`case when ${observed('state')} = 'running' then ${builds.spec} else json_remove(${builds.spec}, '$.sealed') end`,
       imageDigest: sql`coalesce(${observed('imageDigest')}, ${builds.imageDigest})`,

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import type { Digest } from '#shared/digest.ts'
+import type { Attestation } from '#shared/domain/attestation.ts'
 import type { BuildSpec, BuildState, BuildTrigger, BuildWarning } from '#shared/domain/build.ts'
 import type { ContainerGoal, ContainerSpec, ObservedState, SignalOrder } from '#shared/domain/container.ts'
 import type { CommitStatusTarget, HookSpec } from '#shared/domain/hook.ts'
@@ -120,6 +121,7 @@ export const builds = sqliteTable(
     observedCommit: text(),
     imageDigest: text().$type<Digest>(),
     observedWarnings: text({ mode: 'json' }).$type<BuildWarning[]>(),
+    observedAttestations: text({ mode: 'json' }).$type<Attestation[]>(),
     logLines: integer().notNull().default(0),
     /** What a newer push makes stale: a hook's id and a ref. */
     line: text(),

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
+import { attestationFields, attestationSchema } from './attestation.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
 import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
 import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
@@ -95,6 +96,7 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     allow: z.array(z.enum(ENTITLEMENTS)).default([]),
     ...compressionFields,
     ...forceField,
+    ...attestationFields,
     /** `BuildSecrets`, sealed for the host (`shared/seal.ts`). Gone once the build has ended. */
     sealed: z.string().optional(),
   }),
@@ -133,6 +135,7 @@ export const observedBuildSchema = z.discriminatedUnion('state', [
   z.object({
     ...{ state: z.literal('succeeded'), ...ended, imageDigest: digestSchema },
     warnings: z.array(buildWarningSchema).optional(),
+    attestations: z.array(attestationSchema).max(8).optional(),
   }),
   z.object({
     ...{ state: z.literal('failed'), ...ended, error: faultSchema },

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { attestationFields } from './attestation.ts'
 import { ENTITLEMENTS, gitSourceSchema } from './build.ts'
 import { compressionFields, forceField } from './layer-compression.ts'
 import { secretNameSchema } from './secret.ts'
@@ -45,6 +46,7 @@ export const hookSpecSchema = z.object({
     allow: z.array(z.enum(ENTITLEMENTS)),
     ...compressionFields,
     ...forceField,
+    ...attestationFields,
     secrets: secretNames,
     ssh: secretNames,
     host: z.string().optional(),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { attestationFields, attestationSchema } from '../domain/attestation.ts'
 import {
   buildKindSchema,
   buildStateSchema,
@@ -85,6 +86,7 @@ export const dockerfileOptions = {
     .meta({ description: 'What RUN --network=host and --security=insecure need besides the consent of the host' }),
   ...compressionFields,
   ...forceField,
+  ...attestationFields,
   host: z.string().optional(),
 }
 
@@ -137,6 +139,10 @@ export const buildSchema = z.object({
     .array(buildWarningSchema)
     .optional()
     .meta({ description: 'Advice about the Dockerfile, once the build has ended' }),
+  attestations: z
+    .array(attestationSchema)
+    .optional()
+    .meta({ description: 'What was published beside the image: manifests that refer to it' }),
   error: faultSchema.optional(),
   createdAt: z.iso.datetime(),
   startedAt: z.iso.datetime().optional(),

@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import type { Digest } from '#shared/digest.ts'
 import {
   type BuildSecrets,
   type BuildWarning,
@@ -18,6 +17,7 @@ import { removeTree } from '../host/remove-tree.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
 import { sentenceOf } from './advice.ts'
+import { attest } from './attest.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
@@ -26,8 +26,9 @@ import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
+import { openMaterials } from './materials.ts'
 import { once } from './once.ts'
-import { publishDraft } from './publish.ts'
+import { type Published, type PublishOptions, publishDraft } from './publish.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
 import { openTurns } from './turns.ts'
 
@@ -42,6 +43,8 @@ export interface BuilderOptions {
   unseal(sealed: string): Promise<BuildSecrets>
   /** What RUN steps may ask for on this host (`network.host`, `security.insecure`). */
   entitlements: ReadonlySet<string>
+  /** Who builds, for provenance: an address that says whom to trust, and the agent's version. */
+  identity: { id: string; version: string }
   /** The host's network, as desired state has it. */
   network(): HostNetwork | undefined
 }
@@ -77,19 +80,27 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const buildIn = async (
     wanted: DesiredBuild,
     buildLog: BuildLog,
-    told: { warnings: BuildWarning[]; commitIs(commit: string): void },
+    told: Told,
     signal: AbortSignal,
-  ): Promise<Digest> => {
+  ): Promise<Published> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
-    const { random, api } = options
-    const ofBuild = { log: buildLog, secret: secretsOf(wanted.id, api), commitIs: told.commitIs }
+    const { random, api, identity } = options
+    const { id, spec } = wanted
+    const materials = openMaterials(spec.kind === 'dockerfile' && spec.provenance !== false)
+    const commitIs = (commit: string) => {
+      told.commit = commit
+    }
+    const ofBuild = { log: buildLog, secret: secretsOf(id, api), commitIs, materials }
     const shared = { ports, cache, cacheMounts, endpoints, owned, held, signal, random, folder: own, ...ofBuild }
     const draft = await draftOf(wanted, shared, { ...options, warn: warner(buildLog, told.warnings) })
     buildLog.write('step', 'exporting the image')
-    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, signal })
+    const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
+    const attested: PublishOptions['attest'] =
+      spec.kind === 'dockerfile' ? image => attest(image, { spec, draft, work: shared, api, pushes, facts }) : undefined
+    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, attest: attested, signal })
   }
 
   return {
@@ -101,15 +112,15 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     build: async (wanted, signal) => {
       const startedAt = ports.clock.now()
       const buildLog = openBuildLog(wanted.id, options.api, ports.clock)
-      const warnings: BuildWarning[] = []
+      const told: Told = { warnings: [], commit: undefined, startedAt }
       using _ = running.begin()
-      let commit: string | undefined
-      const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit })
+      const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit: told.commit })
+      const { warnings } = told
       try {
         ports.requireRoom()
-        const imageDigest = await buildIn(wanted, buildLog, { warnings, commitIs: found => (commit = found) }, signal)
+        const { imageDigest, attestations } = await buildIn(wanted, buildLog, told, signal)
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', ...ended(), imageDigest, warnings }
+        return { state: 'succeeded', ...ended(), imageDigest, warnings, attestations }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
@@ -121,6 +132,13 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       }
     },
   }
+}
+
+/** What is known of a build while it runs. */
+interface Told {
+  warnings: BuildWarning[]
+  commit: string | undefined
+  startedAt: number
 }
 
 async function opened(sealed: string, { unseal }: BuilderOptions): Promise<BuildSecrets> {

@@ -1,3 +1,4 @@
+import { createHash, type Hash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { addAbortSignal } from 'node:stream'
@@ -14,16 +15,29 @@ import { once } from './once.ts'
 
 type Api = Pick<ControlPlane, 'downloadContext'>
 
-/** An uploaded context as a folder of the build's own. */
+/** An uploaded context as a folder of the build's own; `name` is what provenance calls it. */
 export async function unpackContext(
   id: ContextId,
   folder: string,
-  { signal }: Pick<SharedWork, 'signal'>,
+  { signal, materials }: Pick<SharedWork, 'signal' | 'materials'>,
   api: Api,
+  name: string,
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
   const upload = await untilAborted(api.downloadContext(id), signal)
-  await extractContext(addAbortSignal(signal, upload), folder, CONTEXT_LIMITS)
+  const bytes = addAbortSignal(signal, upload)
+  if (!materials.isAsked) return extractContext(bytes, folder, CONTEXT_LIMITS)
+  const hash = createHash('sha256')
+  await extractContext(hashed(bytes, hash), folder, CONTEXT_LIMITS)
+  materials.add({ name, digest: { sha256: hash.digest('hex') } })
+}
+
+/** Read to its end by whoever unpacks it. */
+async function* hashed(bytes: AsyncIterable<Uint8Array>, hash: Hash): AsyncGenerator<Uint8Array> {
+  for await (const chunk of bytes) {
+    hash.update(chunk)
+    yield chunk
+  }
 }
 
 /** The context that instructions see, with what left files out of it. */
@@ -41,7 +55,7 @@ export function namedContexts(contexts: BuildSpecOf<'dockerfile'>['contexts'], w
     const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined
     if (found?.kind !== 'files') return undefined
     const path = join(work.folder, 'contexts', found.contextId)
-    await unpackContext(found.contextId, path, work, api)
+    await unpackContext(found.contextId, path, work, api, `context:${name}`)
     const ignore = await applyIgnoreFile(path, 'Dockerfile', work.signal)
     return { ...mainContext(path, ignore), name: `the context ${name}` }
   })

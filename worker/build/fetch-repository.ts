@@ -10,6 +10,7 @@ import type { BuildWork } from './build-work.ts'
 import { latin1 } from './byte-paths.ts'
 import type { CopySource } from './copy-sources.ts'
 import { failed, shown } from './fetch-file.ts'
+import { commitDigest } from './provenance.ts'
 import { ownFolder } from './source-folders.ts'
 
 const FETCH_MS = 30 * 60_000
@@ -59,6 +60,7 @@ export async function fetchRepository(
   if (checksum !== undefined && commit !== checksum) {
     throw failed(`${shown(remote)} at ${ref} is commit ${commit}, and not the ${checksum} that was asked for`)
   }
+  work.materials.add({ uri: `${shown(remote)}#${ref}`, digest: commitDigest(commit) })
   if (!keepsGit) await run('find', [clone, '-name', '.git', '-prune', '-exec', 'rm', '-rf', '{}', '+'])
   const path = resolveInRootSync(clone, folder)
   if (!lstatSync(path, { throwIfNoEntry: false })?.isDirectory())

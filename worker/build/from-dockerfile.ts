@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BuildSpecOf, BuildWarning } from '#shared/domain/build.ts'
@@ -33,7 +34,9 @@ export async function fromDockerfile(
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
   await takeSource(spec.source, context, shared, api)
-  const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
+  const text = await readDockerfile(context, spec.dockerfile)
+  noteRecipe(shared, spec.dockerfile, text)
+  const dockerfile = parseDockerfile(text, spec.dockerfile)
   const main = mainContext(context, await applyIgnoreFile(context, spec.dockerfile, signal))
   const platform = new Map([...platformArgs(ports.architecture), ['TARGETSTAGE', spec.target ?? 'default'] as const])
   const globals = globalArgs(dockerfile, spec.args, platform)
@@ -52,6 +55,12 @@ export async function fromDockerfile(
   const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, advice })
   const built = await draftFor(targetStage(stages, spec.target))
   return withEpoch(labelled(built, spec.labels), epoch)
+}
+
+function noteRecipe({ materials, secrets }: SharedWork & Pick<BuildWork, 'secrets'>, path: string, text: string) {
+  const sha256 = createHash('sha256').update(text).digest('hex')
+  const ids = { secrets: Object.keys(secrets.secrets), ssh: Object.keys(secrets.ssh) }
+  materials.recipeIs({ dockerfile: { path, text, sha256 }, ...ids })
 }
 
 /** Labels of the request win over those of the Dockerfile. */

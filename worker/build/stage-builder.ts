@@ -62,7 +62,10 @@ async function buildFileStep(
   said: string,
   label: string,
 ): Promise<Draft> {
-  if (step.kind === 'run') refuseForbidden(work, step)
+  if (step.kind === 'run') {
+    refuseForbidden(work, step)
+    if (step.network !== 'none') work.materials.reachedOut()
+  }
   const given = step.kind === 'copy' ? await givenSources(work, step) : []
   const linked = step.kind === 'copy' && step.isLinked ? await linkedTo(work, draft, step) : undefined
   const content = await contentOf(work, step, given)

@@ -8,23 +8,27 @@ import { CONTEXT_LIMITS } from './build-context.ts'
 import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
 import { unpackContext } from './dockerfile-sources.ts'
+import { shown } from './fetch-file.ts'
+import { CONTEXT, commitDigest } from './provenance.ts'
 
 /** Brings the files of a build into an empty folder. Errors: those of an upload's unpacking, and `source.…`. */
 export async function takeSource(
   source: BuildSource,
   into: string,
-  work: Pick<SharedWork, 'ports' | 'signal' | 'log' | 'folder' | 'secret' | 'commitIs'>,
+  work: Pick<SharedWork, 'ports' | 'signal' | 'log' | 'folder' | 'secret' | 'commitIs' | 'materials'>,
   api: Pick<ControlPlane, 'downloadContext'>,
 ): Promise<void> {
   const { signal, log, folder } = work
   const limits = CONTEXT_LIMITS
   switch (source.kind) {
     case 'context':
-      return unpackContext(source.contextId, into, work, api)
+      return unpackContext(source.contextId, into, work, api, CONTEXT)
     case 'url': {
       const { origin, pathname } = new URL(source.url) // A query may have a token in it.
       log.write('step', `fetching ${origin}${pathname}`)
-      return fetchTar(source.url, source.sha256, { file: join(folder, 'source.tar'), into, limits, signal })
+      const place = { file: join(folder, 'source.tar'), into, limits, signal }
+      const sha256 = await fetchTar(source.url, source.sha256, place)
+      return work.materials.add({ name: CONTEXT, uri: `${origin}${pathname}`, digest: { sha256 } })
     }
     case 'git': {
       log.write('step', `fetching ${source.url}`)
@@ -33,7 +37,10 @@ export async function takeSource(
         ...{ folder: join(folder, 'git'), into, secret, limits, signal },
         requireRoom: work.ports.requireRoom,
         onStep: text => log.write('step', text),
-        onCommit: work.commitIs,
+        onCommit: commit => {
+          work.commitIs(commit)
+          work.materials.add({ name: CONTEXT, uri: shown(source.url), digest: commitDigest(commit) })
+        },
       })
     }
     default:
