@@ -31,6 +31,9 @@ const AGENT_BODY_LIMIT = 16 * 1024 * 1024
 /** GitHub sends no more. */
 const DELIVERY_BODY_LIMIT = 25 * 1024 * 1024
 
+/** Names that hold slashes are one segment of the path. */
+const NAMED_IN_PATH = /^\/v1\/(?:images|repositories)\/[^/]+\/./
+
 export interface AppOptions {
   /** The world of one request: a process's own on Node, made for the request on workerd. */
   portsFor(c: Context): Ports | Promise<Ports>
@@ -88,7 +91,8 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     info: {
       title: 'Slipway',
       version: 'v1',
-      description: 'Builds container images and runs them on a fleet of hosts.',
+      description:
+        'Builds container images and runs them on a fleet of hosts. The OCI registry at `/v2/` (distribution-spec 1.1) is not listed here: docs/registry.md.',
     },
     security: [{ token: [] }],
   })
@@ -100,7 +104,11 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
         facts: { allowed },
       })
     }
-    throw new SlipwayError('request.not-found', `There is no ${c.req.method} ${c.req.path}. /docs lists what there is.`)
+    const advice = NAMED_IN_PATH.test(c.req.path) ? ' Write a slash within a name as %2F.' : ''
+    throw new SlipwayError(
+      'request.not-found',
+      `There is no ${c.req.method} ${c.req.path}.${advice} /docs lists what there is.`,
+    )
   })
   app.onError((error, c) => {
     const requestId = c.get('requestId')

@@ -5,15 +5,15 @@ import { join } from 'node:path'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
-import { connect } from 'nats'
+import { connect, headers } from 'nats'
 import { pino } from 'pino'
 import writeFileAtomic from 'write-file-atomic'
 import { z } from 'zod'
+import { durationMs, durationSchema } from '#shared/domain/duration.ts'
 import { defaultUpstreams, readUpstreams, type Upstream } from '#shared/domain/upstream.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
-import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
 import { FileStream } from './adapters/file-stream.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
@@ -26,9 +26,10 @@ import { openSqlite } from './adapters/sqlite.ts'
 import { endStalledClients } from './adapters/stalled-clients.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
+import { readBuildPolicy } from './intent/build-limits.ts'
 import { isToken, newToken } from './intent/principal.ts'
 import { openSecretBox } from './intent/secret-box.ts'
-import { sweep } from './intent/sweep.ts'
+import { ensureBuildQueue, sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
 import type { Ports } from './ports.ts'
 import { openShare } from './registry/share.ts'
@@ -51,6 +52,8 @@ const environment = z
     SLIPWAY_ADDRESS_POOL: addressPoolSchema.default('10.86.0.0/16'),
     SLIPWAY_REGISTRY_GRACE: durationSchema.default('24h'),
     SLIPWAY_TOKEN_FILE: z.string().optional(),
+    /** Default and highest limits of builds, as JSON (docs/builds.md). */
+    SLIPWAY_BUILD_LIMITS: z.string().optional(),
     /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
     SLIPWAY_UPSTREAMS_FILE: z.string().optional(),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -80,7 +83,7 @@ const random = (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes)
 const ports: Ports = {
   db: openDatabase(sqlite),
   blobs,
-  bus: natsTcpBus(connect, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
+  bus: natsTcpBus({ connect, headers }, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
   clock: systemClock,
   random,
   config: {
@@ -88,6 +91,7 @@ const ports: Ports = {
     addressPool: environment.SLIPWAY_ADDRESS_POOL,
     registryGraceMs: durationMs(environment.SLIPWAY_REGISTRY_GRACE),
     registrySteps: REGISTRY_STEPS,
+    builds: readBuildPolicy(environment.SLIPWAY_BUILD_LIMITS),
   },
   upstreams: httpUpstreams(configuredUpstreams(environment.SLIPWAY_UPSTREAMS_FILE), systemClock),
   secrets: openSecretBox(new Uint8Array(await readSecret(join(data, 'secrets.key'))), random),
@@ -97,6 +101,7 @@ const ports: Ports = {
   note: (what, facts) => log.warn(facts, what),
 }
 await keepFirstToken()
+void ensureBuildQueue(ports)
 
 /** What only this main serves: blobs out of the folder, and the files of `/docs`. */
 const local = new Hono()

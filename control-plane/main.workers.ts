@@ -1,14 +1,15 @@
-import { connect } from 'nats.ws'
+import { connect, headers } from 'nats.ws'
 import { z } from 'zod'
+import { durationMs, durationSchema } from '#shared/domain/duration.ts'
 import { defaultUpstreams, readUpstreams } from '#shared/domain/upstream.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsWsBus } from '#shared/ports/nats-ws.ts'
-import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
 import { httpForgeApi } from './adapters/http-forge-api.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { s3Blobs } from './adapters/s3-blobs.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
+import { readBuildPolicy } from './intent/build-limits.ts'
 import { openSecretBox, readSecretsKey } from './intent/secret-box.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
@@ -45,6 +46,8 @@ const environmentSchema = z.object({
   NATS_CREDENTIALS: z.string().optional(),
   /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
   UPSTREAMS: z.string().optional(),
+  /** Default and highest limits of builds, as JSON (docs/builds.md). */
+  BUILD_LIMITS: z.string().optional(),
   /** 32 random bytes, base64: what secrets are encrypted with. Without it they are refused. */
   SECRETS_KEY: z.string().transform(readSecretsKey).optional(),
   /** An operator's token to begin with: taken in when the store has none yet. */
@@ -95,7 +98,7 @@ function openPorts(bindings: Bindings, environment: Environment, execution: Exec
       accessKeyId: environment.S3_ACCESS_KEY_ID,
       secretAccessKey: environment.S3_SECRET_ACCESS_KEY,
     }),
-    bus: natsWsBus(connect, { url: environment.NATS_URL, user, password }),
+    bus: natsWsBus({ connect, headers }, { url: environment.NATS_URL, user, password }),
     clock: systemClock,
     random,
     config: {
@@ -103,6 +106,7 @@ function openPorts(bindings: Bindings, environment: Environment, execution: Exec
       addressPool: environment.ADDRESS_POOL,
       registryGraceMs: durationMs(environment.REGISTRY_GRACE),
       registrySteps: REGISTRY_STEPS,
+      builds: readBuildPolicy(environment.BUILD_LIMITS),
     },
     upstreams: httpUpstreams(
       environment.UPSTREAMS ? readUpstreams(environment.UPSTREAMS) : defaultUpstreams(),

@@ -4,6 +4,7 @@ import type { Clock } from '#shared/ports/clock.ts'
 import type { ForgeApi } from '#shared/ports/forge-api.ts'
 import type { MessageBus } from '#shared/ports/message-bus.ts'
 import type { Upstreams } from '#shared/ports/upstreams.ts'
+import type { BuildPolicy } from './intent/build-limits.ts'
 import type { SecretBox } from './intent/secret-box.ts'
 import type { Share } from './registry/share.ts'
 import type { Database } from './store/database.ts'
@@ -35,4 +36,5 @@ export interface Config {
   registryGraceMs: number
   /** Slices of the registry that one request goes through, a few statements each: an edge function may ask only so often. */
   registrySteps: number
+  builds: BuildPolicy
 }

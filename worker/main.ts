@@ -2,16 +2,16 @@ import { existsSync, readFileSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { availableParallelism, hostname, release, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { connect } from 'nats'
+import { connect, headers } from 'nats'
 import { pino } from 'pino'
 import { z } from 'zod'
-import { buildSecretsSchema } from '#shared/domain/build.ts'
-import type { HostFacts } from '#shared/domain/host.ts'
+import { durationMs, durationSchema } from '#shared/domain/duration.ts'
+import { BUILDS_AT_ONCE, type HostFacts, labelsSchema } from '#shared/domain/host.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
-import { durationMs, durationSchema } from '#shared/protocol/duration.ts'
-import { unseal } from '#shared/seal.ts'
+import { AGENT_INBOXES } from '#shared/protocol/bus.ts'
+import { takeBuilds } from './agent/build-taker.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
 import { createDiskKeeper } from './agent/disk-keeper.ts'
@@ -28,8 +28,8 @@ import { openContainerStream } from './execute/container-streams.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { cgroupVersion } from './host/cgroup.ts'
 import { openDiskReserve } from './host/disk-reserve.ts'
-import { openSealKeys } from './host/seal-keys.ts'
 import { openHost } from './main.host.ts'
+import { observeContainer } from './observe/container-facts.ts'
 
 /** The agent of one host: root, outbound connections only. Containers outlive it. */
 
@@ -56,6 +56,12 @@ const environment = z
     SLIPWAY_DISK_MIN_AGE: durationSchema.default('10m'),
     /** What RUN may ask for where its build allows it, too: `network.host`, `security.insecure`, with commas. */
     SLIPWAY_BUILDS_MAY: z.string().default(''),
+    /** Of one build, side by side. Steps wait for networks, too: four even where there are fewer CPUs. */
+    SLIPWAY_BUILD_STEPS: z.coerce.number().int().min(1).max(1000).default(Math.max(4, availableParallelism())),
+    /** Builds that run at the same time; 0: none, not even those that name this host. */
+    SLIPWAY_BUILDS_AT_ONCE: z.coerce.number().int().min(0).max(14).default(BUILDS_AT_ONCE),
+    /** What builds may ask for: `zone=eu,disk=nvme`. */
+    SLIPWAY_LABELS: z.string().default('').transform(readLabels).pipe(labelsSchema),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -82,7 +88,10 @@ const api = httpControlPlane(environment.SLIPWAY_URL, readFileSync(environment.S
 const [user, password] = environment.SLIPWAY_NATS_CREDENTIALS
   ? readFileSync(environment.SLIPWAY_NATS_CREDENTIALS, 'utf8').trim().split(':')
   : []
-const bus = natsTcpBus(connect, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-agent' })
+const bus = natsTcpBus(
+  { connect, headers },
+  { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-agent', inboxPrefix: AGENT_INBOXES },
+)
 const host = await openHost(
   {
     instance: environment.SLIPWAY_INSTANCE,
@@ -97,7 +106,6 @@ const host = await openHost(
 ).catch(giveUpWithoutStorage)
 const stopping = new AbortController()
 const { signal } = stopping
-const sealKeys = await openSealKeys(join(dataFolder, 'seal-keys.json'))
 const desired = await openDesiredCopy(join(dataFolder, 'desired.json'))
 const reporter = createReporter({
   api,
@@ -118,14 +126,17 @@ const builder = await openBuilder({
   random: bytes => crypto.getRandomValues(bytes),
   network: () => desired.state()?.network,
   identity: { id: environment.SLIPWAY_URL, version: VERSION },
+  stepsAtOnce: environment.SLIPWAY_BUILD_STEPS,
   entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
-  unseal: async sealed => buildSecretsSchema.parse(JSON.parse(await unseal(sealed, sealKeys.privateKey))),
 })
 const reconciler = createReconciler({
   ...{ ports: host, desired, reporter, log, builds: builder, random: Math.random },
 })
 const ensureNetwork = createHostNetwork({ driver: host.network, network: () => desired.state()?.network, log })
-const builds = createBuildRunner({ desired, reporter, build: builder.build, now: systemClock.now, signal })
+const builds = createBuildRunner({
+  ...{ desired, reporter, api, build: builder.build, now: systemClock.now, signal },
+  atOnce: environment.SLIPWAY_BUILDS_AT_ONCE,
+})
 const disk = createDiskKeeper({
   ports: {
     ...{ images: host.images, snapshots: host.snapshots, containersFolder: host.containersFolder, dataFolder },
@@ -133,6 +144,7 @@ const disk = createDiskKeeper({
     removeCachedStep: async (key: string) => {
       if (!(await builder.cacheMounts.remove(key))) await builder.cache.remove(key)
     },
+    expireContainer: id => api.expireContainer(id).catch(error => log.warn({ err: error, id }, 'it was not given up')),
   },
   reserve: openDiskReserve(dataFolder),
   marks: {
@@ -142,6 +154,7 @@ const disk = createDiskKeeper({
   ...{ clock: systemClock, log, report: reporter.usage },
   wanted: () => desired.state()?.containers ?? [],
   isLive: id => hasProcess(host, id),
+  observe: want => observeContainer(host, want, builder.holds(want.id) || host.holds.isHeld(want.id)),
   sweepCache: olderThan => sweepCache(join(dataFolder, 'builds/cache'), olderThan),
   busySince: () => earliest(builder.busySince(), host.images.pullingSince()),
 })
@@ -165,6 +178,7 @@ const loops = [
     },
   }),
   streams(),
+  takeBuilds({ ...{ bus, clock: systemClock, log, builds, signal }, isReady: canBuild }),
 ]
 sayLayerSizes().catch(error => log.warn({ err: error }, 'the images of this host could not be listed'))
 log.info({ instance: environment.SLIPWAY_INSTANCE, api: environment.SLIPWAY_URL }, 'ready')
@@ -203,6 +217,28 @@ async function streams(): Promise<void> {
   }
 }
 
+/** A full disk is no place for a build. */
+function canBuild(): boolean {
+  if (!desired.state()) return false
+  try {
+    host.requireRoom()
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** `key=value,…`; what is no label is refused with the rest of the environment. */
+function readLabels(text: string): Record<string, string> {
+  const pairs = text.split(',').filter(pair => pair.trim() !== '')
+  return Object.fromEntries(
+    pairs.map(pair => {
+      const [key = '', ...value] = pair.split('=')
+      return [key.trim(), value.join('=').trim()]
+    }),
+  )
+}
+
 function earliest(...times: (number | undefined)[]): number | undefined {
   const known = times.filter(time => time !== undefined)
   return known.length > 0 ? Math.min(...known) : undefined
@@ -224,7 +260,8 @@ async function hostFacts(): Promise<HostFacts> {
     storage: host.storage,
     runtime: host.runtime.name,
     cgroup: cgroupVersion(),
-    sealKey: sealKeys.publicKey,
+    labels: environment.SLIPWAY_LABELS,
+    buildsAtOnce: environment.SLIPWAY_BUILDS_AT_ONCE,
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ObservedContainer } from '#shared/domain/container.ts'
 import type { HostId } from '#shared/domain/ids.ts'
 import type { Report } from '#shared/protocol/agent.ts'
-import { ringChanged, ringEvents } from '../notify/doorbell.ts'
+import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
 import { retellStatuses } from '../store/commit-statuses.ts'
 import { insertEvents, type NewEvent } from '../store/events.ts'
@@ -15,6 +15,7 @@ import {
   recordHost,
   recordSizes,
 } from '../store/ingest.ts'
+import { builtUpdates } from './built-updates.ts'
 import { containerTransitions } from './transitions.ts'
 
 /**
@@ -59,6 +60,8 @@ export async function ingestReport(ports: Ports, hostId: HostId, said: Report): 
     if (open.get(id) !== observed.state)
       events.push({ at: now, type: `build.${observed.state}`, subjectId: id, data: {} })
   }
+  const updates = await builtUpdates(ports, host, knownBuilds, freshBuilds, now)
+  events.push(...updates.events)
   const freshIds = freshBuilds.map(({ id }) => id)
   const gone = fresh.filter(({ status }) => status.state === 'absent').map(({ id }) => id)
   await db.batch([
@@ -66,11 +69,13 @@ export async function ingestReport(ports: Ports, hostId: HostId, said: Report): 
     ...(report.usage ? [recordSizes(db, hostId, report.usage.containers)] : []),
     ...(fresh.length > 0 ? [recordContainers(db, hostId, fresh)] : []),
     ...(gone.length > 0 ? forgetContainers(db, hostId, gone) : []),
+    ...updates.statements,
     ...(freshBuilds.length > 0 ? [recordBuilds(db, hostId, freshBuilds), retellStatuses(db, freshIds, now)] : []),
     ...(events.length > 0 ? [insertEvents(db, events)] : []),
   ])
   await Promise.all([
-    ringChanged(ports, 'container', changed),
+    ...[...updates.hosts].map(id => ringHost(ports, id)),
+    ringChanged(ports, 'container', [...changed, ...updates.containers]),
     ringChanged(ports, 'build', freshIds),
     events.length > 0 ? ringEvents(ports) : undefined,
   ])

@@ -11,8 +11,12 @@ export interface Transition {
  */
 export function containerTransitions(before: ObservedState | null, seen: ObservedContainer): Transition[] {
   const { status } = seen
+  const failureOf = (state: ObservedState | null) => (state?.state === 'running' ? state.error?.code : undefined)
   const isSameRun = before !== null && 'run' in before && 'run' in status && before.run === status.run
-  if (before?.state === status.state && (isSameRun || !('run' in status))) return []
+  const code = failureOf(status)
+  const isDelayed = code !== undefined && code !== failureOf(before)
+  const delayed: Transition[] = isDelayed ? [{ type: 'container.delayed', data: { code } }] : []
+  if (before?.state === status.state && (isSameRun || !('run' in status))) return delayed
   const began: Transition[] = isSameRun ? [] : [{ type: 'container.start', data: {} }]
   switch (status.state) {
     case 'running':

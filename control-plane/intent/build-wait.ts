@@ -4,15 +4,15 @@ import type { BuildLogLine } from '#shared/protocol/agent.ts'
 import type { BuildView } from '#shared/protocol/builds.ts'
 import type { Ports } from '../ports.ts'
 import { buildLogFrom, listBuilds } from '../store/builds.ts'
-import { isFinished, requireBuild, viewBuild } from './builds.ts'
+import { inspectBuild, isFinished, requireBuild, viewBuilds } from './build-view.ts'
 import { decodeCursor, page, timePositionSchema } from './page-position.ts'
 import { waitFor } from './wait.ts'
 
 /** The build once it has ended, however it did. Errors: `request.timeout`. */
 export function awaitBuild(ports: Ports, id: BuildId, timeoutMs: number): Promise<BuildView> {
   const look = async () => {
-    const view = viewBuild(await requireBuild(ports, id))
-    return isFinished(view.state) ? { done: view } : { now: view.state }
+    const view = await inspectBuild(ports, id)
+    return isFinished(view.state) ? { done: view } : { now: view.state, why: view.waiting }
   }
   return waitFor<BuildView>(ports, { kind: 'build', id, timeoutMs, look })
 }
@@ -36,12 +36,18 @@ export async function readBuildLog(ports: Ports, id: string, from: number): Prom
   return { lines, from, state: build.state, isEnd: isFinished(build.state) && from + lines.length >= build.logLines }
 }
 
-export function listBuildPage(ports: Ports, limit: number, cursor: string | undefined, state: BuildState | undefined) {
+export async function listBuildPage(
+  ports: Ports,
+  limit: number,
+  cursor: string | undefined,
+  state: BuildState | undefined,
+) {
   const after = decodeCursor(cursor, { createdAt: -1, id: '' }, timePositionSchema)
-  return page(
+  const found = await page(
     limit,
     count => listBuilds(ports.db, after, count, state),
-    viewBuild,
+    row => row,
     ({ build }) => ({ createdAt: build.createdAt, id: build.id }),
   )
+  return { ...found, items: await viewBuilds(ports, found.items) }
 }

@@ -1,16 +1,17 @@
 import type { Digest } from '#shared/digest.ts'
 import { type ContainerSpec, containerSpecSchema, type RestartPolicy } from '#shared/domain/container.ts'
+import { durationMs } from '#shared/domain/duration.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
 import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
+import { bytesOf } from '#shared/domain/size.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import type { CreateContainer } from '#shared/protocol/containers.ts'
+import type { CreateContainer, UpdateContainer } from '#shared/protocol/containers.ts'
 
-const UNITS: Record<string, number> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
 const MEMORY_MINIMUM = 6 * 1024 ** 2
 const MEMORY_MAXIMUM = 1024 ** 5
 
-/** What was asked for, against the image it names, as a spec that never changes again. Pure. */
+/** What was asked for, against the image it names, as a spec. Pure. */
 export function containerSpec(asked: CreateContainer, image: { digest: Digest; config: ImageConfig }): ContainerSpec {
   const defaults = image.config.config
   const isCommandKnown = [
@@ -37,7 +38,26 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     restart: restartPolicy(asked.restart ?? 'no'),
     resources: { memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
     isReadOnly: asked.readOnly ?? false,
+    keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
   } satisfies ContainerSpec)
+}
+
+/** The spec after an update: what was asked for in place of what was there, the next revision. Ports stay. Undefined: it is that already. Pure. */
+export function updatedSpec(
+  current: ContainerSpec,
+  asked: UpdateContainer,
+  image: { digest: Digest; config: ImageConfig },
+): ContainerSpec | undefined {
+  const { restart, resources, isReadOnly, ports, imageDigest: _digest, revision = 0, ...same } = current
+  const before: CreateContainer = {
+    ...{ ...same, restart: formatRestartPolicy(restart), readOnly: isReadOnly },
+    ...{ memory: resources.memoryBytes, cpus: resources.cpus, pidsLimit: resources.pids },
+  }
+  const merged = { ...before, ...asked, image: asked.image ?? current.image }
+  const next = containerSpecSchema.parse({ ...containerSpec(merged, image), ports, revision })
+  // Whoever is not sure that an update was heard asks again.
+  const isSame = JSON.stringify(next) === JSON.stringify(containerSpecSchema.parse({ ...current, revision }))
+  return isSame ? undefined : { ...next, revision: revision + 1 }
 }
 
 function publishedPorts(texts: readonly string[]): PublishedPort[] {
@@ -65,8 +85,7 @@ export function formatRestartPolicy(policy: RestartPolicy): string {
 
 function memoryBytes(size: string | number | undefined): number | undefined {
   if (size === undefined) return undefined
-  const [, amount, unit = ''] = /^([\d.]+)([bkmg]?)$/i.exec(String(size)) ?? []
-  const bytes = Math.floor(Number(amount) * (UNITS[unit.toLowerCase()] ?? Number.NaN))
+  const bytes = bytesOf(size)
   if (bytes >= MEMORY_MINIMUM && bytes <= MEMORY_MAXIMUM) return bytes
   throw new SlipwayError('request.invalid', 'memory must be from 6m to 1048576g: a smaller container cannot start.')
 }

@@ -1,4 +1,5 @@
 import type { ObservedState } from '#shared/domain/container.ts'
+import { formatDuration } from '#shared/domain/duration.ts'
 import { formatPublishedPort } from '#shared/domain/port.ts'
 import type { ContainerView } from '#shared/protocol/containers.ts'
 import type { Ports } from '../ports.ts'
@@ -24,6 +25,7 @@ export function viewContainer(
     desired: goal.kind,
     ...timesAndEnd(observed),
     restarts: container.observedRestarts,
+    revision: spec.revision ?? 0,
     createdAt: iso(container.createdAt),
     address: endpointOf(ports.config.addressPool, host.subnetIndex, container.addressIndex).address,
     ports: spec.ports.map(formatPublishedPort),
@@ -39,6 +41,7 @@ export function viewContainer(
     cpus: spec.resources.cpus,
     pidsLimit: spec.resources.pids,
     readOnly: spec.isReadOnly,
+    keepFor: spec.keepForMs === undefined ? undefined : formatDuration(spec.keepForMs),
     size: sizeOf(container),
   }
 }

@@ -104,7 +104,6 @@ export async function candidates(ports: Ports) {
     architecture: host.observedFacts?.architecture,
     lastSeenAt: host.observedAt ?? undefined,
     hasRoom: hasRoom(host.observedFacts),
-    sealKey: host.observedFacts?.sealKey,
     load,
   }))
 }
@@ -199,6 +198,18 @@ async function clash(ports: Ports, row: Omit<NewContainer, 'addressIndex'>, viol
     )
   }
   return undefined
+}
+
+/**
+ * Removes a container of this host that has ended and been kept for its time. Errors: `container.not-found`,
+ * `container.kept` when that is not so (any more).
+ */
+export async function expireContainer(ports: Ports, hostId: HostId, id: ContainerId): Promise<void> {
+  const found = await findContainerById(ports.db, id)
+  if (found?.container.hostId !== hostId) {
+    throw new SlipwayError('container.not-found', `This host has no container ${id}.`)
+  }
+  await orderContainer(ports, id, { kind: 'expire', now: ports.clock.now() })
 }
 
 /** Changes what a container should be. Someone else's change at the same moment makes us look and decide again. */

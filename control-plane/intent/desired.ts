@@ -1,8 +1,9 @@
+import type { DesiredBuild } from '#shared/domain/build.ts'
 import type { HostId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { DesiredState } from '#shared/protocol/agent.ts'
 import type { Ports } from '../ports.ts'
-import { changedBuilds } from '../store/builds.ts'
+import { type BuildRow, changedBuilds, openBuildsOf } from '../store/builds.ts'
 import { changedContainers } from '../store/containers.ts'
 import { findHost } from '../store/hosts.ts'
 import { endpointOf, hostSubnet } from './addresses.ts'
@@ -24,9 +25,10 @@ export async function desiredState(
   const from = isFull ? -1 : since
   const pool = ports.config.addressPool
   // Read after the generation: rows newer than it come again with the next delta, which does no harm.
-  const [containers, builds] = await Promise.all([
+  const [containers, builds, openBuilds] = await Promise.all([
     changedContainers(ports.db, hostId, from),
     changedBuilds(ports.db, hostId, from),
+    openBuildsOf(ports.db, hostId),
   ])
   return {
     hostId,
@@ -42,6 +44,12 @@ export async function desiredState(
       signal: signal ?? undefined,
       endpoint: endpointOf(pool, host.subnetIndex, addressIndex),
     })),
-    builds: builds.map(({ id, generation, goal, spec }) => ({ id, generation, goal, spec })),
+    builds: builds.map(desiredBuild),
+    openBuilds,
   }
+}
+
+/** A build as its host is told it. */
+export function desiredBuild({ id, generation, goal, spec, limits }: BuildRow): DesiredBuild {
+  return { id, generation, goal, spec, limits }
 }

@@ -1,12 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import type { ContainerGoal, ObservedState } from '#shared/domain/container.ts'
+import { digestFromHex } from '#shared/digest.ts'
+import type { ContainerGoal, ContainerSpec, ObservedState } from '#shared/domain/container.ts'
 import { nextGoal, type Order } from './goals.ts'
 
+const spec: ContainerSpec = {
+  ...{ image: 'busybox', imageDigest: digestFromHex('0'.repeat(64)), env: [], labels: {}, ports: [] },
+  ...{ restart: { kind: 'no' }, resources: {}, isReadOnly: false },
+}
 const live: ObservedState = { state: 'running', run: 1, pid: 1, startedAt: 0 }
 const ended: ObservedState = { state: 'exited', run: 1, exitCode: 0, finishedAt: 1 }
 const running: ContainerGoal = { kind: 'running', run: 1 }
 const order = (goal: ContainerGoal, observed: ObservedState | null, what: Order) =>
-  nextGoal({ name: 'c', goal, observed, signal: null }, what)
+  nextGoal({ name: 'c', goal, observed, signal: null, spec }, what)
 const stop: Order = { kind: 'stop', signal: undefined, timeoutMs: 1000 }
 
 describe('orders', () => {
@@ -49,7 +54,7 @@ describe('orders', () => {
   test('a signal is delivered once more each time, over stops and starts too', () => {
     expect(order(running, live, { kind: 'kill', signal: 'SIGHUP' })?.signal).toEqual({ seq: 1, signal: 'SIGHUP' })
     const seqAfter = (goal: ContainerGoal, observed: ObservedState, what: Order) =>
-      nextGoal({ name: 'c', goal, observed, signal: { seq: 4, signal: 'SIGHUP' } }, what)?.signal?.seq
+      nextGoal({ name: 'c', goal, observed, signal: { seq: 4, signal: 'SIGHUP' }, spec }, what)?.signal?.seq
     expect(seqAfter(running, live, stop)).toBe(4)
     expect(seqAfter({ kind: 'stopped', run: 1, timeoutMs: 0 }, ended, { kind: 'start' })).toBe(4)
   })
@@ -63,6 +68,42 @@ describe('orders', () => {
     ['container.removing', { kind: 'removed', isForced: true }, live, { kind: 'start' }],
   ])('%s', (code, goal, observed, what) => {
     expect(() => order(goal, observed, what)).toThrow(expect.objectContaining({ code }))
+  })
+
+  const kept: ContainerSpec = { ...spec, keepForMs: 1000 }
+  test.each<[string, ContainerSpec, ContainerGoal, ObservedState | null, number]>([
+    ['that has no such time', spec, running, ended, 1e12],
+    ['before its time', kept, running, ended, 1000],
+    ['that runs', kept, running, live, 1e12],
+    ['that was started again', kept, { kind: 'running', run: 2 }, ended, 1e12],
+    ['that waits for its policy', kept, running, { ...ended, state: 'restarting', retryAt: 2 }, 1e12],
+    ['that never ran', kept, { kind: 'created' }, { state: 'created' }, 1e12],
+    ['that nobody saw', kept, running, null, 1e12],
+  ])('a container %s does not expire', (_, ofSpec, goal, observed, now) => {
+    const current = { name: 'c', goal, observed, signal: null, spec: ofSpec }
+    expect(() => nextGoal(current, { kind: 'expire', now })).toThrow(
+      expect.objectContaining({ code: 'container.kept' }),
+    )
+  })
+
+  test('a container that was kept for its time expires, once', () => {
+    const current = { name: 'c', observed: ended, signal: null, spec: kept }
+    const expired = nextGoal({ ...current, goal: running }, { kind: 'expire', now: 1001 })?.goal
+    expect(expired).toEqual({ kind: 'removed', isForced: false })
+    expect(expired && nextGoal({ ...current, goal: expired }, { kind: 'expire', now: 1001 })).toBeUndefined()
+  })
+
+  test('an update begins another run of what is asked to run, and leaves down what is down', () => {
+    const update: Order = { kind: 'update', end: { timeoutMs: 500 } }
+    const next = { kind: 'running', run: 2, endPrevious: { timeoutMs: 500 } }
+    expect(order(running, live, update)?.goal).toEqual(next)
+    expect(order(running, ended, update)?.goal).toEqual(next)
+    expect(order({ kind: 'paused', run: 1 }, live, update)?.goal).toEqual({ kind: 'paused', run: 2 })
+    expect(order(stopping, live, update)?.goal).toEqual(stopping)
+    expect(order({ kind: 'created' }, null, update)?.goal).toEqual({ kind: 'created' })
+    expect(() => order({ kind: 'removed', isForced: true }, live, update)).toThrow(
+      expect.objectContaining({ code: 'container.removing' }),
+    )
   })
 
   test('what runs is removed by force, what has ended without', () => {

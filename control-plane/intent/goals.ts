@@ -1,7 +1,14 @@
-import type { ContainerGoal, ObservedState, SignalOrder, StopOrder } from '#shared/domain/container.ts'
+import {
+  type ContainerGoal,
+  type ContainerSpec,
+  expiresAt,
+  type ObservedState,
+  type SignalOrder,
+  type StopOrder,
+} from '#shared/domain/container.ts'
 import { SlipwayError, unreachable } from '#shared/errors.ts'
 
-/** What a person asks of a container that exists. */
+/** What is asked of a container that exists. */
 export type Order =
   | { kind: 'start' }
   | { kind: 'stop'; signal: string | undefined; timeoutMs: number }
@@ -9,6 +16,10 @@ export type Order =
   | { kind: 'pause' }
   | { kind: 'unpause' }
   | { kind: 'remove'; isForced: boolean }
+  /** Of its host, for room: only what has ended and been kept for its time. */
+  | { kind: 'expire'; now: number }
+  /** To another spec; `end` is how the run before ends. */
+  | { kind: 'update'; end: StopOrder }
 
 export interface Wanted {
   goal: ContainerGoal
@@ -17,13 +28,14 @@ export interface Wanted {
 
 export interface Current extends Wanted {
   name: string
+  spec: ContainerSpec
   observed: ObservedState | null
 }
 
 /** The goal after an order, or undefined when the container is to be that already. Pure; throws why an order is refused. */
 export function nextGoal(current: Current, order: Order): Wanted | undefined {
   if (current.goal.kind === 'removed') {
-    if (order.kind === 'remove') return undefined
+    if (order.kind === 'remove' || order.kind === 'expire') return undefined
     throw new SlipwayError('container.removing', `Container ${current.name} is being removed.`)
   }
   switch (order.kind) {
@@ -39,6 +51,10 @@ export function nextGoal(current: Current, order: Order): Wanted | undefined {
       return unpause(current)
     case 'remove':
       return remove(current, order.isForced)
+    case 'expire':
+      return expire(current, order.now)
+    case 'update':
+      return update(current, order.end)
     default:
       return unreachable(order)
   }
@@ -126,6 +142,21 @@ function remove(current: Current, isForced: boolean): Wanted {
     )
   }
   return { goal: { kind: 'removed', isForced }, signal: current.signal }
+}
+
+function expire(current: Current, now: number): Wanted {
+  const at = expiresAt(current.spec, current.goal, current.observed)
+  if (at === undefined || at > now) {
+    throw new SlipwayError('container.kept', `Container ${current.name} has not ended, or is kept for longer.`)
+  }
+  return { goal: { kind: 'removed', isForced: false }, signal: current.signal }
+}
+
+/** What is asked to run begins another run, even where the one before has ended by itself; what stays down stays so. */
+function update({ goal, signal }: Current, end: StopOrder): Wanted {
+  if (goal.kind === 'running')
+    return { goal: { kind: 'running', run: goal.run + 1, endPrevious: stopOrderOf(end) }, signal }
+  return { goal: goal.kind === 'paused' ? { ...goal, run: goal.run + 1 } : goal, signal }
 }
 
 function refuseUnlessLive(current: Current): void {

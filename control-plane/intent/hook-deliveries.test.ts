@@ -8,6 +8,7 @@ import { createApp } from '../app.ts'
 import { ingestReport } from '../ingest/report.ts'
 import type { Ports } from '../ports.ts'
 import { insertHost } from '../store/hosts.ts'
+import { claimFor } from './build-claims.ts'
 import { tellForges } from './commit-statuses.ts'
 import { newToken } from './principal.ts'
 import { sweep } from './sweep.ts'
@@ -68,8 +69,9 @@ const FACTS = {
   ...{ diskBytes: 1e12, diskFreeBytes: 9e11, agentVersion: '0', snapshotter: 'erofs', runtime: 'crun', cgroup: 'v2' },
 } as unknown as Report['facts']
 
-function report(builds: Report['builds']): Promise<void> {
-  return ingestReport(ports, HOST, { generation: 0, facts: FACTS, containers: [], builds })
+async function report(builds: Report['builds']): Promise<void> {
+  for (const { id } of builds) await claimFor(ports, HOST, id)
+  await ingestReport(ports, HOST, { generation: 0, facts: FACTS, containers: [], builds })
 }
 
 async function makeHook(more: object = {}) {
@@ -194,6 +196,7 @@ describe('a delivery', () => {
       return deliver(hook, payload({ ref, after: id, head_commit: { id } }))
     }
     const first = await push('refs/heads/main', '1')
+    await claimFor(ports, HOST, first.body.build as BuildId)
     await push('refs/heads/other', '2')
     const generation = async () =>
       (await world.rows<{ generation: number }>('select generation from hosts'))[0]?.generation ?? 0
@@ -205,7 +208,8 @@ describe('a delivery', () => {
     expect(goals.map(({ goal }) => goal)).toEqual(['canceled', 'built', 'built'])
     expect(goals[0]).toMatchObject({ id: first.body.build })
     expect(goals[0]?.generation).toBeGreaterThan(before)
-    expect(goals[2]).toMatchObject({ id: second.body.build, generation: await generation() })
+    expect(goals[2]).toMatchObject({ id: second.body.build, generation: 0 })
+    expect(await generation()).toBe(goals[0]?.generation)
   })
 })
 

@@ -8,12 +8,13 @@ import { imageTags } from '../forges/image-tags.ts'
 import { whyIgnored } from '../forges/push-filter.ts'
 import { readEvent } from '../forges/read-event.ts'
 import { type Delivery, deliveryId, requireSignature } from '../forges/signature.ts'
-import { ringHost } from '../notify/doorbell.ts'
+import { ringChanged, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
-import { insertCommitStatus } from '../store/commit-statuses.ts'
-import { cancelLine, findDelivered, type HookRow, hostsOfLine, insertDeliveries } from '../store/hooks.ts'
+import { insertCommitStatus, retellStatuses } from '../store/commit-statuses.ts'
+import { cancelLine, findDelivered, type HookRow, insertDeliveries, staleOfLine } from '../store/hooks.ts'
 import { uniqueViolation } from '../store/violations.ts'
-import { insertPlaced, sealedSecrets } from './builds.ts'
+import { sealSecrets } from './build-secrets.ts'
+import { insertQueued } from './builds.ts'
 import { sealedFor } from './hooks.ts'
 
 /** A push of which the commit is known. */
@@ -86,27 +87,40 @@ async function insertBuildOf(
 ): Promise<void> {
   const { db, clock } = ports
   const { build, git } = hookSpecSchema.parse(hook.spec)
-  const { host, tags: _templates, secrets, ssh, ...how } = build
+  const { host, tags: _templates, secrets, ssh, constraints, platform, cpus, memory, disk, timeout, ...how } = build
+  const needs = { constraints, platform, cpus, memory, disk, timeout }
   const line = `${hook.id} ${push.ref}`
-  const stale = await hostsOfLine(db, line)
+  const stale = await staleOfLine(db, line)
+  const now = clock.now()
   const trigger = { hook: hook.name, ref: push.ref, commit: push.commit }
   const target = statusTarget(hook, push)
-  await insertPlaced(
+  const sealedSecrets = await sealSecrets(ports, id, { secrets, ssh })
+  await insertQueued(
     ports,
     id,
-    { tags, host, line, trigger },
-    async (whole, chosen) => {
-      const sealed = await sealedSecrets(ports, await chosen(), { secrets, ssh })
+    { tags, host, needs, sealedSecrets, line, trigger },
+    async whole => {
       const source = { kind: 'git', ...git, ref: push.commit } as const
-      return { kind: 'dockerfile', source, ...how, contexts: {}, sealed, tags: whole }
+      return { kind: 'dockerfile', source, ...how, contexts: {}, hasSecrets: sealedSecrets !== null, tags: whole }
     },
     [
-      insertDeliveries(db, hook.id, keys, id, clock.now()),
-      ...cancelLine(db, line),
-      ...(target ? [insertCommitStatus(db, id, target, clock.now())] : []),
+      insertDeliveries(db, hook.id, keys, id, now),
+      ...cancelLine(db, line, now),
+      retellStatuses(
+        db,
+        stale.map(build => build.id),
+        now,
+      ),
+      ...(target ? [insertCommitStatus(db, id, target, now)] : []),
     ],
   )
-  await Promise.all(stale.map(hostId => ringHost(ports, hostId)))
+  await ringStale(ports, stale)
+}
+
+async function ringStale(ports: Ports, stale: Awaited<ReturnType<typeof staleOfLine>>): Promise<void> {
+  const hosts = new Set(stale.flatMap(({ hostId }) => (hostId === null ? [] : [hostId])))
+  const ids = stale.map(({ id }) => id)
+  await Promise.all([...[...hosts].map(hostId => ringHost(ports, hostId)), ringChanged(ports, 'build', ids)])
 }
 
 function statusTarget({ name, spec }: HookRow, { repository, commit }: BuiltPush): CommitStatusTarget | undefined {

@@ -69,7 +69,7 @@ export async function requireHost(ports: Ports, idOrName: string): Promise<HostR
 
 /**
  * Errors: `host.not-found`, `host.in-use` while containers are placed on it or builds of it have not ended. By force a
- * host that is not ready goes with all of those: a lost machine says nothing any more.
+ * host that is not ready goes with all of those, but for builds that another may do: a lost machine says nothing any more.
  */
 export async function removeHost(ports: Ports, idOrName: string, isForced: boolean): Promise<void> {
   const host = await requireHost(ports, idOrName)
@@ -108,7 +108,7 @@ export function viewHost(ports: Ports, host: HostRow): HostView {
     createdAt: iso(host.createdAt),
     lastSeenAt: host.observedAt ? iso(host.observedAt) : undefined,
     facts: host.observedFacts ?? undefined,
-    disk: host.observedDisk ?? undefined,
+    disk: host.observedDisk ? { ...host.observedDisk, measuredAt: iso(host.observedDisk.measuredAt) } : undefined,
   }
 }
 

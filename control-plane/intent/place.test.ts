@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { HOST_SILENT_MS } from '#shared/domain/host.ts'
 import { endpointOf, freeAddress, hostSubnet, poolSize } from './addresses.ts'
-import { type Candidate, chooseHost, HOST_SILENT_MS } from './place.ts'
+import { type Candidate, chooseHost } from './place.ts'
 
 const host = (name: string, changes: Partial<Candidate> = {}): Candidate => ({
   ...{ id: `id-${name}`, name, architecture: 'amd64', lastSeenAt: 1000, hasRoom: true, load: 0 },

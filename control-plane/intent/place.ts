@@ -1,7 +1,5 @@
+import { HOST_SILENT_MS } from '#shared/domain/host.ts'
 import { SlipwayError } from '#shared/errors.ts'
-
-/** A host that has not been heard of for this long reads `unknown` and gets nothing new. */
-export const HOST_SILENT_MS = 30_000
 
 export interface Candidate {
   id: string
@@ -16,7 +14,7 @@ export interface Candidate {
 export interface Placement {
   /** Id or name; left out: any. */
   host: string | undefined
-  /** Undefined when it does not matter, as for a build. */
+  /** Undefined when it does not matter. */
   architecture: string | undefined
   now: number
 }

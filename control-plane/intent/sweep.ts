@@ -1,3 +1,4 @@
+import { BUILD_QUEUE } from '#shared/protocol/bus.ts'
 import type { Ports } from '../ports.ts'
 import { collectSlices } from '../registry/garbage.ts'
 import { sweepObjects } from '../registry/sweep-objects.ts'
@@ -6,6 +7,7 @@ import { deleteEventsUpTo, lastEventSeq } from '../store/events.ts'
 import { deleteDeliveriesBefore } from '../store/hooks.ts'
 import { deleteIdempotencyKeysBefore } from '../store/idempotency.ts'
 import { deleteOldBuilds } from '../store/sweep.ts'
+import { endStrandedBuilds } from './build-claims.ts'
 import { tellForges } from './commit-statuses.ts'
 import { contextKey } from './contexts.ts'
 
@@ -25,10 +27,23 @@ const STEPS_PER_RUN = 4
  * What fails does not keep the rest from being done: the failures are thrown together at the end.
  */
 export async function sweep(ports: Ports): Promise<void> {
-  const parts = [sweepRecords, sweepContexts, sweepUploads, sweepGarbage, tellForges]
+  const parts = [
+    sweepRecords,
+    sweepContexts,
+    sweepUploads,
+    sweepGarbage,
+    endStrandedBuilds,
+    ensureBuildQueue,
+    tellForges,
+  ]
   const failures: unknown[] = []
   for (const part of parts) await part(ports).catch(error => failures.push(error))
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} parts of the sweep failed`)
+}
+
+/** Where the bus lost it, or never had it; a bus that is away is none of the sweep's failures. */
+export function ensureBuildQueue({ bus }: Ports): Promise<void> {
+  return bus.ensureQueue(BUILD_QUEUE).catch(() => {})
 }
 
 async function sweepRecords({ db, clock }: Ports): Promise<void> {

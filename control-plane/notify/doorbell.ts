@@ -1,8 +1,13 @@
-import type { HostId } from '#shared/domain/ids.ts'
+import type { BuildId, HostId } from '#shared/domain/ids.ts'
 import { SUBJECTS } from '#shared/protocol/bus.ts'
 import type { Ports } from '../ports.ts'
 
 /** Rings are best effort: whoever misses one polls. A bus that is down never fails or delays a request. */
+
+/** Says to one agent that a build waits; repeats are one message. */
+export function ringBuildQueue(ports: Ports, id: BuildId): Promise<void> {
+  return ring(ports, SUBJECTS.queuedBuilds, id, id)
+}
 
 /** Says no more than "read again": what changed is read from the API. */
 export function ringHost(ports: Ports, id: HostId): Promise<void> {
@@ -21,9 +26,9 @@ export function ringEvents(ports: Ports): Promise<void> {
   return ring(ports, SUBJECTS.events, '')
 }
 
-async function ring(ports: Ports, subject: string, text: string): Promise<void> {
+async function ring(ports: Ports, subject: string, text: string, messageId?: string): Promise<void> {
   try {
-    await ports.bus.publish(subject, new TextEncoder().encode(text))
+    await ports.bus.publish(subject, new TextEncoder().encode(text), messageId)
   } catch {
     // Not heard: the agent's next poll or the reader's next look finds it.
   }

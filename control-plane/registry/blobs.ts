@@ -128,7 +128,7 @@ export async function removeBlob(ports: Ports, repository: Repository, digest: D
   if (await findLinkedBlob(ports.db, repository, digest)) {
     throw new SlipwayError(
       'blob.in-use',
-      `A manifest of ${repository} names blob ${digest}: delete that first, or leave blobs to garbage collection.`,
+      `A manifest of ${repository} names blob ${digest}: delete the manifest first, or leave blobs to garbage collection.`,
     )
   }
   throw new SlipwayError('blob.not-found', `Repository ${repository} has no blob ${digest}.`)

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
 import { digestOf } from '#shared/digest.ts'
-import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
 import type { Garbage } from '#shared/protocol/garbage.ts'
 import {
@@ -13,8 +12,7 @@ import {
   streamOf,
 } from '#test/support/images.ts'
 import { HOUR_MS, type Hook, openRegistryWorld, type RegistryWorld } from '#test/support/registry-world.ts'
-import { insertContainer } from '../store/containers.ts'
-import { insertHost } from '../store/hosts.ts'
+import { runContainer } from '#test/support/running-container.ts'
 import { mountBlob, requireBlob } from './blobs.ts'
 import { collectGarbage, collectSlices } from './garbage.ts'
 import { removeManifest } from './manifests.ts'
@@ -27,11 +25,7 @@ const team = parseRepository('team/app')
 
 async function runs(world: RegistryWorld, reference: string): Promise<void> {
   const { digest } = await findImage(world.ports, reference, [])
-  const hostId = 'aaaaaaaaaaaaaaaa' as HostId
-  await insertHost(world.ports.db, { id: hostId, name: 'one', createdAt: 1 }).onConflictDoNothing()
-  const spec = { image: reference, imageDigest: digest } as Parameters<typeof insertContainer>[1]['spec']
-  const row = { id: 'bbbbbbbbbbbbbbbb' as ContainerId, name: 'web', hostId, spec, addressIndex: 2, createdAt: 1 }
-  await insertContainer(world.ports.db, { ...row, goal: { kind: 'created' } })
+  await runContainer(world, reference, digest)
 }
 
 /** After the grace, everything collected and the objects gone as well. */

@@ -6,7 +6,7 @@ import type { ImageSummary, ImageView } from '#shared/protocol/images.ts'
 import type { Ports } from '../ports.ts'
 import { deleteTagsOf, forgetImage, type ImagePosition, listImages } from '../store/images.ts'
 import { containersOfImage, copyIntoRepository, type ManifestRow } from '../store/manifests.ts'
-import { deleteTag, setTag, type TagRow, tagsOf } from '../store/tags.ts'
+import { deleteTag, setTag, type TagRow, tagsOf, tagsOfImages } from '../store/tags.ts'
 import { type ImageSizes, sizesOfImages } from '../store/usage.ts'
 import { findByReference, findImage, readImage } from './resolve.ts'
 import { refuseUpstreamName } from './upstream-names.ts'
@@ -14,14 +14,14 @@ import { refuseUpstreamName } from './upstream-names.ts'
 export async function imagePage(ports: Ports, after: ImagePosition, limit: number, repository: string | undefined) {
   const rows = await listImages(ports.db, after, limit, repository)
   const digests = rows.map(({ digest }) => digest)
-  const [tags, sizes] = await Promise.all([tagsOf(ports.db, digests), sizesOfImages(ports.db, digests)])
+  const [tags, sizes] = await Promise.all([tagsOfImages(ports.db, digests), sizesOfImages(ports.db, digests)])
   return rows.map(row => ({ row, view: summary(row, tags, sizes) }))
 }
 
 export async function inspectImage(ports: Ports, reference: string): Promise<ImageView> {
   const row = await findImage(ports, reference, [])
   const { manifest, config } = await readImage(ports, row)
-  const [tags, sizes] = await Promise.all([tagsOf(ports.db, [row.digest]), sizesOfImages(ports.db, [row.digest])])
+  const [tags, sizes] = await Promise.all([tagsOfImages(ports.db, [row.digest]), sizesOfImages(ports.db, [row.digest])])
   return {
     ...summary(row, tags, sizes),
     config: config.config ?? {},

@@ -73,7 +73,8 @@ export function readManifest(bytes: Uint8Array, contentType: string | undefined)
   const mediaType = named ?? (typeof own === 'string' ? own : undefined)
   if (!mediaType) throw invalid('it has no media type: send it as Content-Type')
   if (!MEDIA_TYPE.test(mediaType)) throw invalid(`${JSON.stringify(mediaType.slice(0, 255))} is no media type`)
-  if (typeof own === 'string' && own !== mediaType) throw invalid(`it says mediaType ${own}, Content-Type ${mediaType}`)
+  if (typeof own === 'string' && own !== mediaType)
+    throw invalid(`its mediaType is ${own}, but it was sent as ${mediaType}: send Content-Type: ${own}`)
   if (mediaType.includes(SCHEMA_1)) throw invalid('Docker schema 1 is no longer taken: push it with a newer client')
   return { ...factsOf(mediaType, value), named: namedIn(value) }
 }

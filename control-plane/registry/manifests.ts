@@ -1,12 +1,14 @@
 import { type Digest, digestOf, isDigest, parseDigest } from '#shared/digest.ts'
 import { newId, type UploadId } from '#shared/domain/ids.ts'
 import { isTag, type Repository } from '#shared/domain/repository.ts'
+import { mirroredName } from '#shared/domain/upstream.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Ports } from '../ports.ts'
 import { findBlobs, findLinkedBlobs } from '../store/blobs.ts'
 import {
   findManifestIn,
   findTagged,
+  indexNaming,
   insertManifest,
   type ManifestRow,
   missingIn,
@@ -21,6 +23,7 @@ import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { touchEveryMs } from './grace.ts'
 import { KNOWN_TYPES, type ManifestFacts, readManifest } from './manifest-document.ts'
 import { type RunnableImage, runnableImage } from './runnable-image.ts'
+import { sourceOf } from './upstream-names.ts'
 
 /** distribution-spec 1.1, "Pushing Manifests": registries should take 4 MiB at least. */
 export const MANIFEST_LIMIT = 4 * 1024 * 1024
@@ -46,7 +49,9 @@ export async function keepManifest(ports: Ports, { digest, touchedAt }: Manifest
 
 export async function requireRepository(ports: Ports, repository: Repository): Promise<void> {
   if (await hasRepository(ports.db, repository)) return
-  throw new SlipwayError('repository.not-found', `There is no repository ${repository}.`)
+  const elsewhere = sourceOf(ports, repository) ? undefined : mirroredName(repository)
+  const why = elsewhere ? `: ${elsewhere.registry} is not configured as an upstream` : ''
+  throw new SlipwayError('repository.not-found', `There is no repository ${repository}${why}.`)
 }
 
 /** The exact bytes that were pushed. */
@@ -195,8 +200,12 @@ export async function removeManifest(ports: Ports, repository: Repository, refer
     ? await removeFromRepository(ports.db, repository, digestParameter(reference))
     : await deleteTag(ports.db, repository, reference, ports.clock.now())
   if (isGone) return
-  if (isDigest(reference) && (await findManifestIn(ports.db, repository, reference))) {
-    throw new SlipwayError('manifest.in-use', `An index of ${repository} names ${reference}: delete that first.`)
+  const index = isDigest(reference) ? await indexNaming(ports.db, repository, reference) : undefined
+  if (index) {
+    throw new SlipwayError(
+      'manifest.in-use',
+      `${reference} is one of the images of the index ${index.digest}: delete that index from ${repository} first.`,
+    )
   }
   await requireRepository(ports, repository)
   throw new SlipwayError('manifest.not-found', `Repository ${repository} has no manifest ${reference}.`)
@@ -207,6 +216,6 @@ export function digestParameter(text: string): Digest {
   if (isDigest(text)) return parseDigest(text)
   throw new SlipwayError(
     'digest.invalid',
-    `${JSON.stringify(text.slice(0, 200))} is no digest of ours: use sha256: and 64 lower-case hex digits.`,
+    `${text ? `${JSON.stringify(text.slice(0, 200))} is no digest that is taken here` : 'The digest is missing'}: use sha256: and 64 lower-case hex digits.`,
   )
 }

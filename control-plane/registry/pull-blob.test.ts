@@ -12,6 +12,7 @@ import { httpForgeApi } from '../adapters/http-forge-api.ts'
 import { httpUpstreams } from '../adapters/http-upstreams.ts'
 import { migrate } from '../adapters/migrate.ts'
 import { openSqlite } from '../adapters/sqlite.ts'
+import { readBuildPolicy } from '../intent/build-limits.ts'
 import { openSecretBox } from '../intent/secret-box.ts'
 import type { Ports } from '../ports.ts'
 import { findBlob } from '../store/blobs.ts'
@@ -51,6 +52,7 @@ beforeEach(async () => {
       publicUrl: 'http://127.0.0.1',
       addressPool: '10.0.0.0/16',
       registryGraceMs: 86_400_000,
+      builds: readBuildPolicy(undefined),
       registrySteps: 10,
     },
     upstreams: httpUpstreams(

@@ -4,8 +4,10 @@ import { digestOf } from '#shared/digest.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
 import { imageText, indexText, pushDocument, pushImageText } from '#test/support/images.ts'
 import { openRegistryWorld } from '#test/support/registry-world.ts'
-import { imagePage, inspectImage } from './images.ts'
+import { runContainer } from '#test/support/running-container.ts'
+import { imagePage, inspectImage, removeImage } from './images.ts'
 import { takeLayerSizes } from './layer-sizes.ts'
+import { removeManifest, requireRepository } from './manifests.ts'
 import { inspectRepository, removeRepository, repositoryPage, tagPage } from './repositories.ts'
 
 const team = parseRepository('team/app')
@@ -58,6 +60,44 @@ test('images say what other images need too', async () => {
   expect(await inspectImage(world.ports, 'team/app:one')).toMatchObject(expected)
   const page = await imagePage(world.ports, { createdAt: -1, digest: '' }, 10, team)
   expect(page.map(({ view }) => view)).toMatchObject([expected])
+})
+
+test('an image bears the tags of indexes, too, which go when no container needs them', async () => {
+  await using world = await openRegistryWorld()
+  const { ports } = world
+  const image = await imageText(['layer'], 'a')
+  await pushImageText(ports, team, image.digest, image)
+  await pushDocument(ports, team, 'multi', await indexText([image], 'index'))
+  const page = await imagePage(ports, { createdAt: -1, digest: '' }, 10, undefined)
+  expect(page.map(({ view }) => view.tags)).toEqual([['team/app:multi']])
+  expect(await inspectImage(ports, 'team/app:multi')).toMatchObject({ tags: ['team/app:multi'], digest: image.digest })
+
+  await runContainer(world, 'team/app:multi', image.digest)
+  await expect(removeImage(ports, 'team/app:multi')).rejects.toMatchObject({ facts: { containers: ['web'] } })
+  await pushDocument(ports, team, 'plain', image.manifest)
+  expect((await inspectImage(ports, `team/app@${image.digest}`)).tags).toEqual(['team/app:plain', 'team/app:multi'])
+  await removeImage(ports, 'team/app:multi') // The container's image has a tag of its own.
+  expect((await inspectImage(ports, 'team/app:plain')).tags).toEqual(['team/app:plain'])
+})
+
+test('an unknown registry is said to be one, and what was pushed here to go by its name alone', async () => {
+  await using world = await openRegistryWorld()
+  const asked = inspectImage(world.ports, 'localhost:7117/team/app:1')
+  await expect(asked).rejects.toThrow('localhost:7117 is not configured as an upstream')
+  await expect(asked).rejects.toThrow('(team/app)')
+  const pulled = requireRepository(world.ports, parseRepository('example.com/team/app'))
+  await expect(pulled).rejects.toThrow('example.com is not configured as an upstream')
+  await expect(requireRepository(world.ports, team)).rejects.toThrow(/no repository team\/app\.$/)
+})
+
+test('a deletion that an index forbids names that index', async () => {
+  await using world = await openRegistryWorld()
+  const image = await imageText(['layer'], 'a')
+  await pushImageText(world.ports, team, image.digest, image)
+  const index = await pushDocument(world.ports, team, 'multi', await indexText([image], 'index'))
+  await expect(removeManifest(world.ports, team, image.digest)).rejects.toThrow(index)
+  await removeManifest(world.ports, team, index)
+  await removeManifest(world.ports, team, image.digest)
 })
 
 test('the unpacked size of an image is known once that of each layer is, and the first word counts', async () => {

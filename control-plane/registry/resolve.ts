@@ -1,6 +1,6 @@
 import { imageConfigSchema, imageManifestSchema } from '#shared/domain/image.ts'
 import { type ImageReference, parseImageReference } from '#shared/domain/reference.ts'
-import { mirroredName } from '#shared/domain/upstream.ts'
+import { type Mirrored, mirroredName } from '#shared/domain/upstream.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import type { Ports } from '../ports.ts'
@@ -25,11 +25,14 @@ export async function findByReference(ports: Ports, reference: string): Promise<
   const repository = await keptName(ports, name)
   const row = digest ? await findManifest(ports.db, digest) : await findTagged(ports.db, repository, tag ?? 'latest')
   if (row && (await keepManifest(ports, row))) return { row, repository, tag: digest ? undefined : (tag ?? 'latest') }
-  throw notFound(reference, sourceOf(ports, repository) === undefined ? mirroredName(name)?.registry : undefined)
+  throw notFound(reference, sourceOf(ports, repository) === undefined ? mirroredName(name) : undefined)
 }
 
-function notFound(reference: string, unknownRegistry: string | undefined): SlipwayError {
-  const advice = unknownRegistry ? `${unknownRegistry} is not configured as an upstream; push` : 'Push'
+/** Who pushed to HOST/team/app runs team/app: here the name has no registry, whatever hosts lead to it. */
+function notFound(reference: string, elsewhere: Mirrored | undefined): SlipwayError {
+  const advice = elsewhere
+    ? `${elsewhere.registry} is not configured as an upstream, and what was pushed here goes by its name alone (${elsewhere.remote}); push`
+    : 'Push'
   return new SlipwayError(
     'image.not-found',
     `There is no image ${reference}. ${advice} or build it first, or see what there is (GET /v1/images).`,

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
-import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
-import { retentionSchema } from '#shared/protocol/retention.ts'
+import { retentionRuleSchema, retentionSchema } from '#shared/protocol/retention.ts'
 import {
   descriptorOf,
   type ImageText,
@@ -11,8 +10,7 @@ import {
   pushImageText,
 } from '#test/support/images.ts'
 import { HOUR_MS, openRegistryWorld, type RegistryWorld } from '#test/support/registry-world.ts'
-import { insertContainer } from '../store/containers.ts'
-import { insertHost } from '../store/hosts.ts'
+import { runContainer } from '#test/support/running-container.ts'
 import { collectGarbage, collectSlices } from './garbage.ts'
 import { requireManifest } from './manifests.ts'
 import { setRetentionRules } from './retention.ts'
@@ -42,13 +40,7 @@ const digestsOf = async (world: RegistryWorld) =>
   )
 const collect = (world: RegistryWorld) => collectGarbage(world.ports, false, undefined)
 
-async function runs(world: RegistryWorld, { digest }: ImageText): Promise<void> {
-  const hostId = 'aaaaaaaaaaaaaaaa' as HostId
-  await insertHost(world.ports.db, { id: hostId, name: 'one', createdAt: 1 })
-  const spec = { image: 'x', imageDigest: digest } as Parameters<typeof insertContainer>[1]['spec']
-  const row = { id: 'bbbbbbbbbbbbbbbb' as ContainerId, name: 'web', hostId, spec, addressIndex: 2, createdAt: 1 }
-  await insertContainer(world.ports.db, { ...row, goal: { kind: 'created' } })
-}
+const runs = (world: RegistryWorld, { digest }: ImageText) => runContainer(world, 'x', digest)
 
 test('the last tags stay, and those whose name matches', async () => {
   await using world = await openRegistryWorld()
@@ -71,6 +63,11 @@ test('fewer tags than that all stay; setting one again makes it the last', async
   await setRetentionRules(world.ports, [{ repositories: '*', keepLast: 1 }])
   await collect(world)
   expect(await tagsOf(world, team)).toEqual(['a'])
+})
+
+test('a pattern may name a registry with its port', () => {
+  const read = (repositories: string) => retentionRuleSchema.safeParse({ repositories }).success
+  expect(['registry.example.com:5000/*', 'team/*', 'Team/*', ''].map(read)).toEqual([true, true, false, false])
 })
 
 test('the first rule that matches decides', async () => {

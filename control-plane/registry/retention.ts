@@ -1,6 +1,6 @@
 import type { Digest } from '#shared/digest.ts'
+import { durationMs } from '#shared/domain/duration.ts'
 import { matches } from '#shared/domain/repository.ts'
-import { durationMs } from '#shared/protocol/duration.ts'
 import type { RetentionRule } from '#shared/protocol/retention.ts'
 import type { Ports } from '../ports.ts'
 import {

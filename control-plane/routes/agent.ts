@@ -1,9 +1,12 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { digestSchema } from '#shared/digest.ts'
+import { type ContainerId, idSchema } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import {
+  agentSecretsSchema,
   appendBuildLogSchema,
-  buildSecretsSchema,
+  claimBuildSchema,
+  claimedBuildSchema,
   desiredStateSchema,
   missingBlobsRequestSchema,
   missingBlobsSchema,
@@ -16,8 +19,11 @@ import {
 } from '#shared/protocol/agent.ts'
 import { ingestBuildLog } from '../ingest/build-log.ts'
 import { ingestReport } from '../ingest/report.ts'
-import { isBuildingContext, secretsForBuild } from '../intent/builds.ts'
+import { claimFor } from '../intent/build-claims.ts'
+import { secretsForBuild } from '../intent/build-secrets.ts'
+import { isBuildingContext } from '../intent/builds.ts'
 import { tellForges } from '../intent/commit-statuses.ts'
+import { expireContainer } from '../intent/containers.ts'
 import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
@@ -88,10 +94,34 @@ const context = createRoute({
   request: { params: z.object({ context: z.string() }) },
   responses: redirect,
 })
+const claim = createRoute({
+  ...{ method: 'post', path: '/v1/agent/builds/claims', tags, summary: 'A build for this host to begin' },
+  request: { body: body(claimBuildSchema) },
+  responses: {
+    200: json(claimedBuildSchema, 'It is its own'),
+    204: { description: 'There is none for it' },
+    ...problems,
+  },
+})
 const secrets = createRoute({
-  ...{ method: 'get', path: '/v1/agent/builds/{build}/secrets', tags, summary: 'The secrets that a build names' },
+  ...{
+    method: 'get',
+    path: '/v1/agent/builds/{build}/secrets',
+    tags,
+    summary: 'The secrets of a build that this host has',
+  },
   request: { params: z.object({ build: z.string() }) },
-  responses: { 200: json(buildSecretsSchema, 'What they hold, by name'), ...problems },
+  responses: { 200: json(agentSecretsSchema, 'What they hold'), ...problems },
+})
+const expire = createRoute({
+  ...{
+    method: 'post',
+    path: '/v1/agent/containers/{container}/expire',
+    tags,
+    summary: 'Give up an ended one for room',
+  },
+  request: { params: z.object({ container: idSchema<ContainerId>() }) },
+  responses: done,
 })
 const log = createRoute({
   ...{ method: 'post', path: '/v1/agent/builds/{build}/log', tags, summary: "Lines of a build's log" },
@@ -154,7 +184,17 @@ export function agentRoutes() {
   })
   routes.openapi(secrets, async c => {
     c.header('Cache-Control', 'no-store')
-    return c.json({ secrets: await secretsForBuild(c.get('ports'), hostOf(c), c.req.valid('param').build) }, 200)
+    return c.json(await secretsForBuild(c.get('ports'), hostOf(c), c.req.valid('param').build), 200)
+  })
+  routes.openapi(claim, async c => {
+    const ports = c.get('ports')
+    const claimed = await claimFor(ports, hostOf(c), c.req.valid('json').build)
+    if (!claimed) return c.body(null, 204)
+    return c.json(claimed, 200)
+  })
+  routes.openapi(expire, async c => {
+    await expireContainer(c.get('ports'), hostOf(c), c.req.valid('param').container)
+    return c.body(null, 204)
   })
   routes.openapi(log, async c => {
     await ingestBuildLog(c.get('ports'), hostOf(c), c.req.valid('param').build, c.req.valid('json'))

@@ -2,10 +2,10 @@ import { createRoute, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { buildStateSchema } from '#shared/domain/build.ts'
 import type { BuildId } from '#shared/domain/ids.ts'
-import type { BuildLogLine } from '#shared/protocol/agent.ts'
 import {
   type BuildView,
   buildSchema,
+  buildStepsSchema,
   buildWaitQuerySchema,
   commitSchema,
   createBuildSchema,
@@ -13,10 +13,14 @@ import {
 } from '#shared/protocol/builds.ts'
 import { SUBJECTS } from '#shared/protocol/bus.ts'
 import { flagSchema, pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
+import { readBuildSteps } from '../intent/build-steps.ts'
+import { inspectBuild, requireBuild } from '../intent/build-view.ts'
 import { awaitBuild, listBuildPage, readBuildLog } from '../intent/build-wait.ts'
-import { createBuild, createCommit, createImport, orderCancel, requireBuild, viewBuild } from '../intent/builds.ts'
+import { createBuild, createCommit, createImport, orderCancel } from '../intent/builds.ts'
+import { tellForges } from '../intent/commit-statuses.ts'
 import type { Created } from '../intent/idempotency.ts'
 import { type AppEnv, body, creationOf, idempotencyHeader, json, markReplay, problems, router } from './environment.ts'
+import { plainLog } from './plain-log.ts'
 import { SSE, SSE_HEARTBEAT, sse, streamTail } from './tail.ts'
 
 const tags = ['builds']
@@ -61,7 +65,7 @@ const cancel = createRoute({
 const logs = createRoute({
   ...{ method: 'get', path: '/v1/builds/{build}/logs', tags, summary: 'The log of a build' },
   description:
-    'Server-sent events for `Accept: text/event-stream` (`line`, then `end`; ids are line numbers, resumable by `Last-Event-ID`); otherwise text, what there is so far or, with `?follow=true`, what comes until the build has ended, for five minutes at most: ask again then.',
+    'Server-sent events for `Accept: text/event-stream` (`line`, then `end`; ids are line numbers, resumable by `Last-Event-ID`); otherwise text, what there is so far or, with `?follow=true`, what comes until the build has ended, for five minutes at most: ask again then. Steps run side by side: a line has the number of its `step`, and a `mark` where it begins or ends it (as text: `#5 [build 2/4] RUN make`, `#5 0.412 output`, `#5 DONE 3.2s`).',
   request: {
     params,
     headers: z.object({ 'last-event-id': z.coerce.number().int().min(0).optional() }),
@@ -74,6 +78,13 @@ const logs = createRoute({
     },
     ...problems,
   },
+})
+
+const steps = createRoute({
+  ...{ method: 'get', path: '/v1/builds/{build}/steps', tags, summary: 'The steps of a build' },
+  description: 'In the order of their beginnings, as the log tells them: while the build runs, and afterwards.',
+  request: { params },
+  responses: { 200: json(buildStepsSchema, 'The steps'), ...problems },
 })
 
 export function buildRoutes() {
@@ -97,19 +108,18 @@ export function buildRoutes() {
     const made = await createImport(c.get('ports'), asked, creationOf(c, asked))
     return c.json(await begun(c, made, c.req.valid('query')), 201)
   })
-  routes.openapi(inspect, async c =>
-    c.json(viewBuild(await requireBuild(c.get('ports'), c.req.valid('param').build)), 200),
-  )
+  routes.openapi(inspect, async c => c.json(await inspectBuild(c.get('ports'), c.req.valid('param').build), 200))
   routes.openapi(cancel, async c => {
     const ports = c.get('ports')
     const { wait, timeout } = c.req.valid('query')
     await orderCancel(ports, c.req.valid('param').build)
+    ports.later(() => tellForges(ports))
     const { build } = await requireBuild(ports, c.req.valid('param').build)
-    return c.json(
-      wait ? await awaitBuild(ports, build.id, timeout * 1000) : viewBuild(await requireBuild(ports, build.id)),
-      200,
-    )
+    return c.json(wait ? await awaitBuild(ports, build.id, timeout * 1000) : await inspectBuild(ports, build.id), 200)
   })
+  routes.openapi(steps, async c =>
+    c.json({ steps: await readBuildSteps(c.get('ports'), c.req.valid('param').build) }, 200),
+  )
   routes.openapi(logs, async c => {
     const ports = c.get('ports')
     const { build } = await requireBuild(ports, c.req.valid('param').build)
@@ -117,6 +127,7 @@ export function buildRoutes() {
     const isFollowing = wantsEvents || c.req.valid('query').follow === true
     const lastSeen = c.req.valid('header')['last-event-id']
     let next = lastSeen === undefined ? 0 : lastSeen + 1
+    const plain = plainLog()
     return streamTail(c, wantsEvents ? SSE : 'text/plain; charset=utf-8', {
       subject: SUBJECTS.changed('build', build.id),
       heartbeat: wantsEvents ? SSE_HEARTBEAT : '',
@@ -126,7 +137,7 @@ export function buildRoutes() {
         const end = wantsEvents && isEnd ? sse(next, 'end', { state }) : ''
         const text = wantsEvents
           ? lines.map((line, at) => sse(from + at, 'line', line)).join('')
-          : lines.map(plain).join('')
+          : lines.map(line => plain(line)).join('')
         return { text: text + end, isEnd: isEnd || (!isFollowing && lines.length === 0) }
       },
     })
@@ -143,9 +154,5 @@ async function begun(
   const ports = c.get('ports')
   markReplay(c, isReplayed)
   c.header('Location', `/v1/builds/${id}`)
-  return wait ? awaitBuild(ports, id, timeout * 1000) : viewBuild(await requireBuild(ports, id))
-}
-
-function plain({ stream, text }: BuildLogLine): string {
-  return `${stream === 'step' ? '' : '  '}${text}\n`
+  return wait ? awaitBuild(ports, id, timeout * 1000) : inspectBuild(ports, id)
 }

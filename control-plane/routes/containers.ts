@@ -7,16 +7,19 @@ import {
   killSchema,
   removeQuerySchema,
   stopSchema,
+  updateContainerSchema,
   type WaitState,
   waitForContainerQuerySchema,
   waitForContainerSchema,
   waitQuerySchema,
 } from '#shared/protocol/containers.ts'
 import { pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
+import { updateContainer } from '../intent/container-updates.ts'
 import { viewContainer } from '../intent/container-view.ts'
 import { awaitContainer } from '../intent/container-wait.ts'
 import { createContainer, listContainerPage, orderContainer, requireContainer } from '../intent/containers.ts'
 import type { Order } from '../intent/goals.ts'
+import type { ContainerOnHost } from '../store/containers.ts'
 import {
   type AppEnv,
   body,
@@ -74,6 +77,13 @@ const unpause = createRoute({
   request: { params, query: waitQuerySchema },
   responses: one,
 })
+const update = createRoute({
+  ...{ method: 'post', path: path('update'), tags, summary: 'Replace the image or other settings, in place' },
+  description:
+    'Id, name, host, address and published ports stay; what is left out stays as it is. The container begins with the files of its image and nothing that it wrote. What is asked to run is stopped once the new image is on its host, and started again; what is down stays down.',
+  request: { params, query: waitQuerySchema, body: body(updateContainerSchema) },
+  responses: one,
+})
 const remove = createRoute({
   ...{ method: 'delete', path: '/v1/containers/{container}', tags, summary: 'Remove a container and what it wrote' },
   request: { params, query: removeQuerySchema },
@@ -124,6 +134,10 @@ export function containerRoutes() {
     const { signal = 'SIGKILL' } = c.req.valid('json') ?? {}
     return changed(c, c.req.valid('param').container, { kind: 'kill', signal }, c.req.valid('query'))
   })
+  routes.openapi(update, async c => {
+    const found = await updateContainer(c.get('ports'), c.req.valid('param').container, c.req.valid('json'))
+    return reached(c, found, c.req.valid('query'))
+  })
   routes.openapi(remove, async c => {
     const { force = false, wait: state, timeout } = c.req.valid('query')
     const ports = c.get('ports')
@@ -147,10 +161,13 @@ export function containerRoutes() {
   return routes
 }
 
-/** The container after an order, once it is in the state that the client waits for. */
+/** The container after an order or an update, once it is in the state that the client waits for. */
 async function changed(c: Context<AppEnv>, idOrName: string, order: Order, { wait: state, timeout }: Waiting) {
+  return reached(c, await orderContainer(c.get('ports'), idOrName, order), { wait: state, timeout })
+}
+
+async function reached(c: Context<AppEnv>, found: ContainerOnHost, { wait: state, timeout }: Waiting) {
   const ports = c.get('ports')
-  const found = await orderContainer(ports, idOrName, order)
   if (!state) return c.json(viewContainer(ports, found), 200)
   const waited: ContainerView | undefined = await awaitContainer(ports, found.container.id, state, timeout * 1000)
   return waited ? c.json(waited, 200) : c.body(null, 204)

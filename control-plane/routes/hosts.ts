@@ -29,7 +29,8 @@ const inspect = createRoute({
 })
 const remove = createRoute({
   ...{ method: 'delete', path: '/v1/hosts/{host}', tags, summary: 'Forget a host that holds no containers' },
-  description: 'With `?force=true` a host that is lost (`unknown`) goes with its containers and builds.',
+  description:
+    'With `?force=true` a host that is lost (`unknown`) goes with its containers and builds; unfinished builds that another may do wait for one again.',
   request: { params, query: z.strictObject({ force: flagSchema.optional() }) },
   responses: { 204: { description: 'It is gone, and its token with it' }, ...problems },
 })

@@ -112,10 +112,12 @@ function decoded(text: string): string {
   }
 }
 
+const PREPOSITION = { pull: 'from', push: 'to', delete: 'from' } as const satisfies Record<Action, string>
+
 function refuseUnlessAllowed(c: Context<AppEnv>, repository: Repository, action: Action): void {
   if (allows(c.get('principal').scopes, repository, action)) return
   throw new SlipwayError(
     'auth.forbidden',
-    `This token may not ${action} in ${repository}: that takes the scope repository:${repository}:${action}.`,
+    `This token may not ${action} ${PREPOSITION[action]} ${repository}: that takes the scope repository:${repository}:${action}.`,
   )
 }

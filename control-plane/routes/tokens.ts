@@ -11,7 +11,12 @@ const list = createRoute({
   responses: { 200: json(pageSchema(tokenSchema), 'A page of tokens, without their secrets'), ...problems },
 })
 const create = createRoute({
-  ...{ method: 'post', path: '/v1/tokens', tags, summary: "Make an operator's token; the answer has it, once" },
+  ...{
+    method: 'post',
+    path: '/v1/tokens',
+    tags,
+    summary: "Make an operator's token, or with scopes one for the registry alone; the answer has it, once",
+  },
   request: { headers: idempotencyHeader, body: body(createTokenSchema) },
   responses: { 201: json(createdTokenSchema, 'The token'), ...problems },
 })

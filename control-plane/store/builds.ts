@@ -9,12 +9,13 @@ import { buildLogs, builds, hosts } from './schema.ts'
 export type BuildRow = typeof builds.$inferSelect
 export interface BuildOnHost {
   build: BuildRow
-  host: typeof hosts.$inferSelect
+  /** Null while it waits for one, and once that was removed. */
+  host: typeof hosts.$inferSelect | null
 }
 
 const isOpen = inArray(builds.state, ['queued', 'running'])
 const joined = (db: Database) =>
-  db.select({ build: builds, host: hosts }).from(builds).innerJoin(hosts, eq(hosts.id, builds.hostId))
+  db.select({ build: builds, host: hosts }).from(builds).leftJoin(hosts, eq(hosts.id, builds.hostId))
 
 export function findBuild(db: Database, id: string): Promise<BuildOnHost | undefined> {
   return joined(db)
@@ -46,20 +47,54 @@ export function changedBuilds(db: Database, hostId: HostId, since: number): Prom
     .where(and(eq(builds.hostId, hostId), gt(builds.generation, since), isOpen))
 }
 
+/** Ids of all unfinished builds of a host. */
+export async function openBuildsOf(db: Database, hostId: HostId): Promise<BuildId[]> {
+  const found = await db
+    .select({ id: builds.id })
+    .from(builds)
+    .where(and(eq(builds.hostId, hostId), isOpen))
+  return found.map(({ id }) => id)
+}
+
 type NewBuild = Pick<BuildRow, 'id' | 'hostId' | 'spec' | 'createdAt'> & {
+  limits?: BuildRow['limits']
+  placement?: BuildRow['placement']
+  sealedSecrets?: string | null
+  lineage?: string | undefined
+  preferredHostId?: HostId | undefined
   line?: string | undefined
   trigger?: BuildTrigger | undefined
 }
 
 export function insertBuild(db: Database, row: NewBuild) {
-  return db.insert(builds).values({ ...row, goal: 'built', generation: generationOf(row.hostId) })
+  const generation = row.hostId === null ? 0 : generationOf(row.hostId)
+  return db.insert(builds).values({ ...row, goal: 'built', generation })
 }
 
-export function cancelBuild(db: Database, row: BuildRow) {
-  return db
-    .update(builds)
-    .set({ goal: 'canceled', generation: generationOf(row.hostId) })
-    .where(and(eq(builds.id, row.id), isOpen))
+/**
+ * What a cancel makes of a build: one that no host has is over at once, the others once their hosts say so. The generation is
+ * the host's, whichever that is at this moment.
+ */
+export const canceled = (now: number) => ({
+  goal: 'canceled' as const,
+  generation: sql`coalesce((select generation from hosts where hosts.id = builds.host_id), 0)`,
+  state: sql`case when builds.host_id is null then 'canceled' else builds.state end`,
+  observedFinishedAt: sql`case when builds.host_id is null then ${now} else builds.observed_finished_at end`,
+  sealedSecrets: sql`case when builds.host_id is null then null else builds.sealed_secrets end`,
+})
+
+export function cancelBuild(db: Database, id: BuildId, now: number) {
+  const own = db.select({ hostId: builds.hostId }).from(builds).where(eq(builds.id, id))
+  return [
+    db
+      .update(hosts)
+      .set({ generation: sql`${hosts.generation} + 1` })
+      .where(inArray(hosts.id, own)),
+    db
+      .update(builds)
+      .set(canceled(now))
+      .where(and(eq(builds.id, id), isOpen)),
+  ] as const
 }
 
 export function setImageOfBuild(db: Database, id: BuildId, imageDigest: BuildRow['imageDigest']) {
@@ -81,15 +116,39 @@ export async function hasBuildOfContext(db: Database, hostId: HostId, contextId:
   return found.length > 0
 }
 
-/** Appends lines at `logLines`; the primary key and the count make a repeat add nothing. */
-export function appendBuildLog(db: Database, id: BuildId, firstLine: number, lines: BuildLogLine[]) {
-  return db.batch([
-    db.insert(buildLogs).values({ buildId: id, firstLine, lines }).onConflictDoNothing(),
+/**
+ * Appends lines of a host at `logLines`, while the build is its own; the primary key and the count make a repeat add nothing.
+ * False: it is another's by now, or has other lines.
+ */
+export async function appendBuildLog(
+  db: Database,
+  hostId: HostId,
+  id: BuildId,
+  firstLine: number,
+  lines: BuildLogLine[],
+): Promise<boolean> {
+  const isDue = sql`builds.id = ${id} and builds.host_id = ${hostId} and builds.log_lines = ${firstLine}`
+  const [, appended] = await db.batch([
+    db
+      .insert(buildLogs)
+      .select(sql`select builds.id, ${firstLine}, ${JSON.stringify(lines)} from builds where ${isDue}`)
+      .onConflictDoNothing(),
     db
       .update(builds)
       .set({ logLines: firstLine + lines.length })
-      .where(and(eq(builds.id, id), eq(builds.logLines, firstLine))),
+      .where(isDue)
+      .returning({ id: builds.id }),
   ])
+  return appended.length > 0
+}
+
+/** Lines that begin or end a step, in their order. Reads the whole log: at most 50,000 lines. */
+export async function stepLines(db: Database, id: BuildId, limit: number): Promise<BuildLogLine[]> {
+  const found = await db.all<{ line: string }>(sql`
+    select json(line.value) as line from ${buildLogs}, json_each(${buildLogs.lines}) as line
+    where ${buildLogs.buildId} = ${id} and line.value ->> 'mark' in ('begin', 'cached', 'done', 'failed', 'canceled')
+    order by ${buildLogs.firstLine}, line.key limit ${limit}`)
+  return found.map(({ line }) => JSON.parse(line))
 }
 
 /** Log chunks that hold lines from `fromLine` on. */

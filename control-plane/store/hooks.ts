@@ -1,5 +1,6 @@
 import { and, asc, eq, gt, inArray, lt, sql } from 'drizzle-orm'
 import type { BuildId, HookId, HostId } from '#shared/domain/ids.ts'
+import { canceled } from './builds.ts'
 import type { Database } from './database.ts'
 import { builds, hookDeliveries, hooks, hosts } from './schema.ts'
 
@@ -55,23 +56,19 @@ export function deleteDeliveriesBefore(db: Database, createdAt: number) {
 const isStale = (line: string) =>
   and(eq(builds.line, line), inArray(builds.state, ['queued', 'running']), eq(builds.goal, 'built'))
 
-/** Hosts with builds of a line that are not over. */
-export async function hostsOfLine(db: Database, line: string): Promise<HostId[]> {
-  const found = await db.selectDistinct({ hostId: builds.hostId }).from(builds).where(isStale(line))
-  return found.map(({ hostId }) => hostId)
+/** Builds of a line that are not over, and the hosts that have them. */
+export function staleOfLine(db: Database, line: string): Promise<{ id: BuildId; hostId: HostId | null }[]> {
+  return db.select({ id: builds.id, hostId: builds.hostId }).from(builds).where(isStale(line))
 }
 
 /** Cancels what a newer push makes stale, whatever hosts it is on; goes into a batch before the new build. */
-export function cancelLine(db: Database, line: string) {
+export function cancelLine(db: Database, line: string, now: number) {
   const stale = db.select({ hostId: builds.hostId }).from(builds).where(isStale(line))
   return [
     db
       .update(hosts)
       .set({ generation: sql`${hosts.generation} + 1` })
       .where(inArray(hosts.id, stale)),
-    db
-      .update(builds)
-      .set({ goal: 'canceled', generation: sql`(select generation from hosts where hosts.id = builds.host_id)` })
-      .where(isStale(line)),
+    db.update(builds).set(canceled(now)).where(isStale(line)),
   ] as const
 }

@@ -27,6 +27,12 @@ export function hostsWithLoad(db: Database): Promise<{ host: HostRow; load: numb
   return db.select({ host: hosts, load }).from(hosts)
 }
 
+/** Every host with how many unfinished builds it has. Costs a row a host. */
+export function hostsWithBuilds(db: Database): Promise<{ host: HostRow; builds: number }[]> {
+  const count = sql<number>`(select count(*) from builds where host_id = hosts.id and state in ('queued', 'running'))`
+  return db.select({ host: hosts, builds: count }).from(hosts)
+}
+
 /** The lowest free position in the address pool is chosen inside the statement; the unique index decides races. */
 export function insertHost(db: Database, host: Pick<HostRow, 'id' | 'name' | 'createdAt'>) {
   const subnetIndex = sql<number>`(select coalesce(min(candidate), 0) from (
@@ -54,6 +60,13 @@ export function forgetHost(db: Database, id: HostId) {
   return db.batch([
     db.delete(publishedPorts).where(eq(publishedPorts.hostId, id)),
     db.delete(containers).where(eq(containers.hostId, id)),
+    // Builds that another may do go back into the queue.
+    db
+      .update(builds)
+      .set({ hostId: null })
+      .where(
+        sql`host_id = ${id} and goal = 'built' and state in ('queued', 'running') and placement ->> 'host' is null`,
+      ),
     db.delete(buildLogs).where(sql`${buildLogs.buildId} in (select id from builds where host_id = ${id})`),
     db.delete(commitStatuses).where(sql`${commitStatuses.buildId} in (select id from builds where host_id = ${id})`),
     db.delete(builds).where(eq(builds.hostId, id)),

@@ -1,5 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm'
 import type { ContainerSize } from '#shared/domain/container.ts'
+import { HOST_SILENT_MS } from '#shared/domain/host.ts'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import type { Report } from '#shared/protocol/agent.ts'
 import type { Database } from './database.ts'
@@ -12,6 +13,8 @@ export function recordHost(db: Database, hostId: HostId, report: Report, at: num
     .update(hosts)
     .set({
       observedAt: at,
+      observedSince: sql`case when coalesce(${hosts.observedAt}, 0) <= ${at - HOST_SILENT_MS} then ${at}
+        else coalesce(${hosts.observedSince}, ${at}) end`,
       observedGeneration: sql`max(${hosts.observedGeneration}, ${report.generation})`, // Reports may come late.
       ...(report.facts ? { observedFacts: report.facts } : {}),
       ...(report.usage ? { observedDisk: report.usage.disk } : {}),
@@ -79,8 +82,8 @@ export function recordBuilds(db: Database, hostId: HostId, seen: Report['builds'
       observedError: sql`seen.value -> '$.observed.error'`,
       observedWarnings: sql`seen.value -> '$.observed.warnings'`,
       observedAttestations: sql`seen.value -> '$.observed.attestations'`,
-      // Nobody needs what was sealed for the host once the build has ended.
-      spec: sql`case when ${observed('state')} = 'running' then ${builds.spec} else json_remove(${builds.spec}, '$.sealed') end`,
+      // Nobody needs them once the build has ended.
+      sealedSecrets: sql`case when ${observed('state')} = 'running' then ${builds.sealedSecrets} end`,
       imageDigest: sql`coalesce(${observed('imageDigest')}, ${builds.imageDigest})`,
       observedCommit: observed('commit'),
     })
@@ -108,7 +111,13 @@ export function containersByIds(db: Database, hostId: HostId, ids: readonly Cont
 
 export function buildsByIds(db: Database, hostId: HostId, ids: readonly string[]) {
   return db
-    .select({ id: builds.id, state: builds.state })
+    .select({
+      id: builds.id,
+      state: builds.state,
+      goal: builds.goal,
+      spec: builds.spec,
+      imageDigest: builds.imageDigest,
+    })
     .from(builds)
     .where(and(eq(builds.hostId, hostId), sql`${builds.id} in (select value from json_each(${JSON.stringify(ids)}))`))
 }

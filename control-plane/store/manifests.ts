@@ -269,10 +269,25 @@ export function containersOfRepository(db: Database, repository: string): Promis
     .limit(10)
 }
 
+/** Containers of an image; of an index those of its images that nothing else has a tag for. Ten at most. */
 export function containersOfImage(db: Database, digest: Digest): Promise<{ name: string }[]> {
+  const onlyNamedHere = sql`select edge.child from manifest_edges edge where edge.parent = ${digest}
+    and not exists (select 1 from tags t where t.digest = edge.child)
+    and not exists (select 1 from manifest_edges up join tags t on t.digest = up.parent
+      where up.child = edge.child and up.parent <> edge.parent)`
   return db
     .select({ name: containers.name })
     .from(containers)
-    .where(sql`${containers.spec} ->> 'imageDigest' = ${digest}`)
+    .where(sql`${containers.spec} ->> 'imageDigest' in (select ${digest} union ${onlyNamedHere})`)
     .limit(10)
+}
+
+/** An index of a repository that names this manifest, if any. */
+export function indexNaming(db: Database, repository: string, digest: Digest): Promise<{ digest: Digest } | undefined> {
+  return db
+    .select({ digest: manifestEdges.parent })
+    .from(manifestEdges)
+    .innerJoin(repositoryManifests, eq(repositoryManifests.digest, manifestEdges.parent))
+    .where(and(eq(manifestEdges.child, digest), eq(repositoryManifests.repository, repository)))
+    .get()
 }

@@ -1,13 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import type { Digest } from '#shared/digest.ts'
-import type { Attestation } from '#shared/domain/attestation.ts'
-import type { BuildSpec, BuildState, BuildTrigger, BuildWarning } from '#shared/domain/build.ts'
 import type { ContainerGoal, ContainerSpec, ObservedState, SignalOrder } from '#shared/domain/container.ts'
-import type { CommitStatusTarget, HookSpec } from '#shared/domain/hook.ts'
 import type { DiskUsage, HostFacts } from '#shared/domain/host.ts'
-import type { BuildId, ContainerId, ContextId, HookId, HostId, TokenId, UploadId } from '#shared/domain/ids.ts'
-import type { Fault } from '#shared/errors.ts'
+import type { ContainerId, ContextId, HostId, TokenId, UploadId } from '#shared/domain/ids.ts'
 import type { WriterState } from '#shared/ports/blob-store.ts'
 import type { RetentionRule } from '#shared/protocol/retention.ts'
 
@@ -47,6 +43,8 @@ export const hosts = sqliteTable(
     generation: integer().notNull().default(0),
     createdAt: integer().notNull(),
     observedGeneration: integer().notNull().default(0),
+    /** Since when it has been heard of without a silence: who was cut off itself cannot say that others are gone. */
+    observedSince: integer(),
     observedFacts: text({ mode: 'json' }).$type<HostFacts>(),
     observedDisk: text({ mode: 'json' }).$type<DiskUsage>(),
     observedAt: integer(),
@@ -104,90 +102,7 @@ export const contexts = sqliteTable('contexts', {
   expiresAt: integer().notNull(),
 })
 
-export const builds = sqliteTable(
-  'builds',
-  {
-    id: text().$type<BuildId>().primaryKey(),
-    hostId: text().$type<HostId>().notNull(),
-    generation: integer().notNull(),
-    spec: text({ mode: 'json' }).$type<BuildSpec>().notNull(),
-    goal: text().$type<'built' | 'canceled'>().notNull(),
-    createdAt: integer().notNull(),
-    state: text().$type<BuildState>().notNull().default('queued'),
-    observedStartedAt: integer(),
-    observedFinishedAt: integer(),
-    observedError: text({ mode: 'json' }).$type<Fault>(),
-    /** Of a git source. */
-    observedCommit: text(),
-    imageDigest: text().$type<Digest>(),
-    observedWarnings: text({ mode: 'json' }).$type<BuildWarning[]>(),
-    observedAttestations: text({ mode: 'json' }).$type<Attestation[]>(),
-    logLines: integer().notNull().default(0),
-    /** What a newer push makes stale: a hook's id and a ref. */
-    line: text(),
-    /** What began it; null: a person. */
-    trigger: text({ mode: 'json' }).$type<BuildTrigger>(),
-  },
-  table => [
-    index('builds_line').on(table.line),
-    index('builds_host_generation').on(table.hostId, table.generation),
-    index('builds_created').on(table.createdAt, table.id),
-  ],
-)
-
-export const hooks = sqliteTable(
-  'hooks',
-  {
-    id: text().$type<HookId>().primaryKey(),
-    name: text().notNull(),
-    spec: text({ mode: 'json' }).$type<HookSpec>().notNull(),
-    /** What deliveries are signed with, sealed for `hook:ID`. */
-    sealedSecret: text().notNull(),
-    createdAt: integer().notNull(),
-  },
-  table => [uniqueIndex('hooks_name').on(table.name)],
-)
-
-/** Deliveries that were taken, each by what tells it from others: it is written in the batch of its build. */
-export const hookDeliveries = sqliteTable(
-  'hook_deliveries',
-  {
-    hookId: text().$type<HookId>().notNull(),
-    key: text().notNull(),
-    buildId: text().$type<BuildId>().notNull(),
-    createdAt: integer().notNull(),
-  },
-  table => [primaryKey({ columns: [table.hookId, table.key] }), index('hook_deliveries_created').on(table.createdAt)],
-)
-
-/** What forges are to be told of builds: only the newest state of each matters. */
-export const commitStatuses = sqliteTable(
-  'commit_statuses',
-  {
-    buildId: text().$type<BuildId>().primaryKey(),
-    target: text({ mode: 'json' }).$type<CommitStatusTarget>().notNull(),
-    state: text().$type<BuildState>().notNull(),
-    tries: integer().notNull().default(0),
-    /** When it is to be told; null: it was, or never will be. */
-    dueAt: integer(),
-    /** Somebody is telling it until then. */
-    claimedUntil: integer().notNull().default(0),
-    /** Why the last try was none. */
-    error: text(),
-  },
-  table => [index('commit_statuses_due').on(table.dueAt)],
-)
-
-/** A build's log in the chunks it arrived in: `[firstLine, firstLine + lines.length)`. */
-export const buildLogs = sqliteTable(
-  'build_logs',
-  {
-    buildId: text().$type<BuildId>().notNull(),
-    firstLine: integer().notNull(),
-    lines: text({ mode: 'json' }).$type<import('#shared/protocol/agent.ts').BuildLogLine[]>().notNull(),
-  },
-  table => [primaryKey({ columns: [table.buildId, table.firstLine] })],
-)
+export * from './build-tables.ts'
 
 /**
  * Bytes that are whole and verified. A digest is stored once, whatever repositories link it; the object behind it has a

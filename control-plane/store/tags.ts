@@ -1,7 +1,7 @@
 import { and, asc, eq, gt, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import type { Database } from './database.ts'
-import { repositoryBlobs, repositoryManifests, tags } from './schema.ts'
+import { manifestEdges, repositoryBlobs, repositoryManifests, tags } from './schema.ts'
 
 export type TagRow = typeof tags.$inferSelect
 
@@ -51,6 +51,22 @@ export function tagsOf(db: Database, digests: readonly Digest[]): Promise<TagRow
     .from(tags)
     .where(sql`${tags.digest} in (select value from json_each(${JSON.stringify(digests)}))`)
     .orderBy(asc(tags.repository), asc(tags.tag))
+}
+
+/** Tags by the images that they lead to, themselves first, then as one platform of an index. */
+export async function tagsOfImages(db: Database, images: readonly Digest[]): Promise<TagRow[]> {
+  const asked = sql`(select value from json_each(${JSON.stringify(images)}))`
+  const { repository, tag, updatedAt } = tags
+  const [own, indexed] = await Promise.all([
+    tagsOf(db, images),
+    db
+      .select({ repository, tag, digest: manifestEdges.child, updatedAt })
+      .from(manifestEdges)
+      .innerJoin(tags, eq(tags.digest, manifestEdges.parent))
+      .where(sql`${manifestEdges.child} in ${asked}`)
+      .orderBy(asc(repository), asc(tag)),
+  ])
+  return [...own, ...indexed]
 }
 
 /** Tags of a repository in the order of their bytes, after one of them. */

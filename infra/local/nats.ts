@@ -1,6 +1,26 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { CONSUMER } from '#shared/ports/nats-queue.ts'
+import { AGENT_INBOXES, BUILD_QUEUE } from '#shared/protocol/bus.ts'
 import { type Layout, pathsOf } from './layout.ts'
+
+const { name: STREAM } = BUILD_QUEUE
+/** The API makes the builds' queue and its consumer, and can do nothing else with streams. */
+const API_OF_STREAMS = [
+  `$JS.API.STREAM.CREATE.${STREAM}`,
+  `$JS.API.STREAM.UPDATE.${STREAM}`,
+  `$JS.API.STREAM.INFO.${STREAM}`,
+  `$JS.API.CONSUMER.CREATE.${STREAM}.>`,
+  `$JS.API.CONSUMER.DURABLE.CREATE.${STREAM}.${CONSUMER}`,
+]
+/** An agent takes messages of that queue. */
+const AGENTS_OF_STREAMS = [
+  `$JS.API.CONSUMER.INFO.${STREAM}.${CONSUMER}`,
+  `$JS.API.CONSUMER.MSG.NEXT.${STREAM}.${CONSUMER}`,
+  `$JS.ACK.${STREAM}.${CONSUMER}.>`,
+]
+const list = (subjects: string[]) => JSON.stringify(subjects)
 
 /**
  * nats-server's configuration: loopback only, one user for the API and one for agents with no more rights than
@@ -12,11 +32,14 @@ export function writeNatsConfig(layout: Layout): string {
   const agent = credentials(paths.natsAgentCredentials, 'agent')
   const config = `listen: "127.0.0.1:${layout.natsPort}"
 max_payload: 1048576
+jetstream { store_dir: ${JSON.stringify(join(layout.dataFolder, 'nats'))}, max_memory_store: 1048576, max_file_store: 67108864 }
 ${webSocket(layout.natsWebSocketPort)}authorization {
   users: [
-    { user: "${api.user}", password: "${api.password}", permissions: { publish: "slipway.>", subscribe: "slipway.>" } }
+    { user: "${api.user}", password: "${api.password}", permissions: {
+      publish: ${list(['slipway.>', ...API_OF_STREAMS])}, subscribe: ["slipway.>", "_INBOX.>"] } }
     { user: "${agent.user}", password: "${agent.password}", permissions: {
-      publish: "slipway.stream.*", subscribe: ["slipway.host.>", "slipway.stream.*.ack"] } }
+      publish: ${list(['slipway.stream.*', ...AGENTS_OF_STREAMS])},
+      subscribe: ["slipway.host.>", "slipway.stream.*.ack", "${AGENT_INBOXES}.>"] } }
   ]
 }
 `

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
 import { attestationFields, attestationSchema } from './attestation.ts'
+import { buildLimitsSchema } from './build-needs.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
 import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
 import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
@@ -94,11 +95,13 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     annotations: z.record(z.string(), z.string()).default({}),
     contexts: z.record(z.string(), namedContextSchema).default({}),
     allow: z.array(z.enum(ENTITLEMENTS)).default([]),
+    /** Whether the host has to ask for `BuildSecrets`. */
+    hasSecrets: z.boolean().default(false),
     ...compressionFields,
     ...forceField,
     ...attestationFields,
-    /** `BuildSecrets`, sealed for the host (`shared/seal.ts`). Gone once the build has ended. */
-    sealed: z.string().optional(),
+    /** Containers, by name or id, that get the image once it is built. */
+    update: z.array(z.string()).default([]),
   }),
   /** The files of a container of the same host, with the configuration that it was started with. */
   z.object({
@@ -111,7 +114,7 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('tar'), tags, contextId, ...told, ...compressionFields }),
 ])
 export type BuildSpec = z.infer<typeof buildSpecSchema>
-/** Secrets that a host needs to build this, by name: what it may ask the values of while it does. */
+/** Kept secrets that the source of a build needs, by name. */
 export function secretsOfBuild(spec: BuildSpec): string[] {
   if (spec.kind !== 'dockerfile' || spec.source.kind !== 'git') return []
   return spec.source.secret === undefined ? [] : [spec.source.secret]
@@ -124,6 +127,7 @@ export const desiredBuildSchema = z.object({
   generation: z.int().min(1),
   goal: z.enum(['built', 'canceled']),
   spec: buildSpecSchema,
+  limits: buildLimitsSchema.default({}),
 })
 export type DesiredBuild = z.infer<typeof desiredBuildSchema>
 
@@ -144,6 +148,15 @@ export const observedBuildSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('canceled'), ...ended }),
 ])
 export type ObservedBuild = z.infer<typeof observedBuildSchema>
+
+/** What became of a container that a build was to update. */
+export const buildUpdateSchema = z.object({
+  /** As the build names it. */
+  container: z.string(),
+  /** Why nothing was ordered. */
+  error: faultSchema.optional(),
+})
+export type BuildUpdate = z.infer<typeof buildUpdateSchema>
 
 /** The push that began a build. */
 export const buildTriggerSchema = z.object({ hook: z.string(), ref: z.string(), commit: z.string() })

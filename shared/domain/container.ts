@@ -32,8 +32,10 @@ export const resourcesSchema = z.object({
 })
 export type Resources = z.infer<typeof resourcesSchema>
 
-/** What a container is, resolved by the API when it is created: the agent asks nobody to run it. Never changes. */
+/** What a container is, resolved by the API when it is created or updated: the agent asks nobody to run it. */
 export const containerSpecSchema = z.object({
+  /** How often it was updated; left out: never. Each update begins with the files of its image and nothing else. */
+  revision: z.int().min(0).optional(),
   image: z.string(),
   imageDigest: digestSchema,
   entrypoint: z.array(z.string()).optional(),
@@ -47,6 +49,8 @@ export const containerSpecSchema = z.object({
   restart: restartPolicySchema,
   resources: resourcesSchema,
   isReadOnly: z.boolean(),
+  /** How long it is kept after its end; later its host may give it up for room. Left out: until it is removed. */
+  keepForMs: z.int().min(0).optional(),
 })
 export type ContainerSpec = z.infer<typeof containerSpecSchema>
 
@@ -98,7 +102,11 @@ const timestampMs = z.int().min(0)
 /** What the agent saw. `absent` is said once nothing of a removed container is left on the host. */
 export const observedStateSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('created'), error: faultSchema.optional() }),
-  z.object({ state: z.literal('running'), run: z.int(), pid: z.int(), startedAt: timestampMs }),
+  /** `error`: why an update of it cannot begin yet. */
+  z.object({
+    ...{ state: z.literal('running'), run: z.int(), pid: z.int(), startedAt: timestampMs },
+    error: faultSchema.optional(),
+  }),
   z.object({ state: z.literal('paused'), run: z.int(), pid: z.int(), startedAt: timestampMs }),
   z.object({
     state: z.literal('restarting'),
@@ -130,6 +138,20 @@ export const observedContainerSchema = z.object({
   status: observedStateSchema,
 })
 export type ObservedContainer = z.infer<typeof observedContainerSchema>
+
+/**
+ * From when on (Unix milliseconds) a container that has ended may be given up for room; undefined while it may not be: it has
+ * no such time, has not ended, or is to run again. Pure.
+ */
+export function expiresAt(
+  spec: ContainerSpec,
+  goal: ContainerGoal,
+  observed: ObservedState | null,
+): number | undefined {
+  if (spec.keepForMs === undefined || observed?.state !== 'exited') return undefined
+  const isLastRun = 'run' in goal && observed.run >= goal.run
+  return isLastRun ? observed.finishedAt + spec.keepForMs : undefined
+}
 
 /** What a container takes on its host's disk, in bytes. */
 export const containerSizeSchema = z.object({

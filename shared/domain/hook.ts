@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { attestationFields } from './attestation.ts'
 import { ENTITLEMENTS, gitSourceSchema } from './build.ts'
+import { buildNeedsSchema } from './build-needs.ts'
 import { compressionFields, forceField } from './layer-compression.ts'
 import { secretNameSchema } from './secret.ts'
 
@@ -47,9 +48,12 @@ export const hookSpecSchema = z.object({
     ...compressionFields,
     ...forceField,
     ...attestationFields,
+    // Left out by hooks that were made before there was any.
+    update: z.array(z.string()).default([]),
     secrets: secretNames,
     ssh: secretNames,
     host: z.string().optional(),
+    ...buildNeedsSchema.shape,
     /** With `{branch}`, `{tag}`, `{commit}` and `{short}` to be filled in. */
     tags: z.array(z.string()),
   }),

@@ -17,6 +17,19 @@ export type StorageFacts = z.infer<typeof storageSchema>
 
 const bytes = z.int().min(0)
 
+/** A host that has not been heard of for this long reads `unknown`: it gets nothing new, and others take its builds. */
+export const HOST_SILENT_MS = 30_000
+
+/** Builds at once of a host that does not say how many. */
+export const BUILDS_AT_ONCE = 2
+
+const LABEL_LIMIT = 64
+/** What people say about hosts: `zone=eu`. */
+export const labelsSchema = z
+  .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$/), z.string().max(255))
+  .refine(labels => Object.keys(labels).length <= LABEL_LIMIT, `at most ${LABEL_LIMIT} labels`)
+export type Labels = z.infer<typeof labelsSchema>
+
 /** Things of one kind on a host's disk, as `docker system df` counts them. */
 export const usageSchema = z.object({
   count: z.int().min(0),
@@ -59,11 +72,8 @@ export const hostFactsSchema = z.object({
   storage: storageSchema.optional(),
   runtime: z.string(),
   cgroup: z.enum(['v1', 'v2']),
-  sealKey: z
-    .string()
-    .max(200)
-    .optional()
-    .meta({ description: 'Public key that secrets for this host are sealed with' }),
+  labels: labelsSchema.optional().meta({ description: 'SLIPWAY_LABELS of its agent: what builds may ask for' }),
+  buildsAtOnce: z.int().min(0).optional(),
 })
 export type HostFacts = z.infer<typeof hostFactsSchema>
 

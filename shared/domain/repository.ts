@@ -32,7 +32,10 @@ const SCOPE = /^repository:([a-z0-9*][a-z0-9*._/:-]*):((?:pull|push|delete)(?:,(
 export const scopeSchema = z
   .string()
   .max(512)
-  .regex(SCOPE, 'repository:PATTERN:ACTIONS, such as repository:team/*:pull,push')
+  .regex(
+    SCOPE,
+    'a scope is repository:PATTERN:ACTIONS, such as repository:team/*:pull,push; actions are pull, push and delete',
+  )
 
 /** Whether scopes let their bearer do this there. Null means everything. Pure. */
 export function allows(scopes: readonly string[] | null, repository: string, action: Action): boolean {

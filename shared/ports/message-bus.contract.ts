@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { MessageBus, Subscription } from './message-bus.ts'
+import type { MessageBus, Subscription, WorkQueue } from './message-bus.ts'
 
 const text = (body: Uint8Array) => new TextDecoder().decode(body)
 const bytes = (said: string) => new TextEncoder().encode(said)
@@ -73,6 +73,76 @@ export function describeMessageBus(name: string, open: () => Promise<[MessageBus
         break
       }
       expect(sender.isConnected()).toBe(true)
+    })
+  })
+}
+
+/** What every work queue does. `open` gives two ends; `name` is of letters. */
+export function describeWorkQueue(name: string, open: () => Promise<[MessageBus, MessageBus]>): void {
+  describe(`work queue: ${name}`, () => {
+    const queueOf = (own: string): WorkQueue => ({
+      ...{ name: `${own}_${name.replaceAll(' ', '_')}`, subject: `slipway.queue.${own}.${name.replaceAll(' ', '')}` },
+      ...{ maxMessages: 3, maxAgeMs: 60_000, takerMs: 30_000, maxTakes: 5 },
+    })
+    const world = async (own: string) => {
+      const [sender, taker] = await open()
+      const queue = queueOf(own)
+      await sender.ensureQueue(queue)
+      await sender.ensureQueue(queue) // The second time it is there.
+      const say = (said: string, id?: string) => sender.publish(queue.subject, bytes(said), id)
+      const take = async (end: MessageBus, waitMs = 1000.3) => {
+        const message = await end.take(queue, waitMs)
+        return message && { ...message, said: text(message.body) }
+      }
+      const close = async () => {
+        await sender.close()
+        await taker.close()
+      }
+      return { sender, taker, say, take, [Symbol.asyncDispose]: close }
+    }
+
+    test('a message waits for a taker, and is for one alone', async () => {
+      await using it = await world('one')
+      await it.say('a')
+      const both = await Promise.all([it.take(it.sender), it.take(it.taker)])
+      const taken = both.filter(message => message !== undefined)
+      expect(taken.map(({ said }) => said)).toEqual(['a'])
+      taken[0]?.done()
+      expect(await it.take(it.taker)).toBeUndefined()
+    })
+
+    test('what is said twice under one id is one message', async () => {
+      await using it = await world('twice')
+      await it.say('a', 'id-1')
+      await it.say('a', 'id-1')
+      ;(await it.take(it.taker))?.done()
+      expect(await it.take(it.taker)).toBeUndefined()
+    })
+
+    test('what is passed on comes again, for another', async () => {
+      await using it = await world('pass')
+      await it.say('a')
+      ;(await it.take(it.taker))?.passOn(100)
+      const again = await it.take(it.sender)
+      expect(again?.said).toBe('a')
+      again?.done()
+    })
+
+    test('it is bounded: the oldest go', async () => {
+      await using it = await world('bound')
+      for (const said of ['1', '2', '3', '4', '5']) await it.say(said)
+      const taken: (string | undefined)[] = []
+      for (let at = 0; at < 4; at++) {
+        const message = await it.take(it.taker)
+        message?.done()
+        taken.push(message?.said)
+      }
+      expect(taken).toEqual(['3', '4', '5', undefined])
+    })
+
+    test('a queue that nobody made is said to be unavailable', async () => {
+      await using it = await world('other')
+      await expect(it.sender.take(queueOf('none'), 1000)).rejects.toMatchObject({ code: 'bus.unavailable' })
     })
   })
 }

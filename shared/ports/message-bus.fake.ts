@@ -1,12 +1,20 @@
-import { MAX_PENDING, type Message, type MessageBus, type Subscription } from './message-bus.ts'
+import { SlipwayError } from '../errors.ts'
+import { MAX_PENDING, type Message, type MessageBus, type Subscription, type WorkQueue } from './message-bus.ts'
 
 /** A bus within one process, for tests and simulations. Delivers in the order of publishing; loses nothing below the bound. */
 export function fakeMessageBus(): MessageBus {
   const inboxes = new Set<Inbox>()
+  const queues = new Map<string, { queue: WorkQueue; waiting: Waiting[]; known: Set<string> }>()
   let isClosed = false
   return {
     isConnected: () => !isClosed,
-    publish: async (subject, body) => {
+    publish: async (subject, body, messageId) => {
+      for (const { queue, waiting, known } of queues.values()) {
+        if (queue.subject !== subject || (messageId !== undefined && known.has(messageId))) continue
+        if (messageId !== undefined) known.add(messageId)
+        waiting.push({ body, notBefore: 0 })
+        if (waiting.length > queue.maxMessages) waiting.shift()
+      }
       for (const inbox of inboxes) if (inbox.matches(subject)) inbox.push({ subject, body })
     },
     subscribe: async pattern => {
@@ -14,11 +22,35 @@ export function fakeMessageBus(): MessageBus {
       inboxes.add(inbox)
       return inbox
     },
+    ensureQueue: async queue => {
+      const { waiting = [], known = new Set<string>() } = queues.get(queue.name) ?? {}
+      queues.set(queue.name, { queue, waiting, known })
+    },
+    take: async ({ name }, waitMs) => {
+      const deadline = Date.now() + waitMs
+      for (;;) {
+        const waiting = queues.get(name)?.waiting
+        if (!waiting) throw new SlipwayError('bus.unavailable', `There is no queue ${name}.`)
+        const at = waiting.findIndex(({ notBefore }) => notBefore <= Date.now())
+        const [next] = at === -1 ? [] : waiting.splice(at, 1)
+        if (next) {
+          const passOn = (afterMs: number) => void waiting.push({ ...next, notBefore: Date.now() + afterMs })
+          return { body: next.body, done: () => {}, passOn }
+        }
+        if (Date.now() >= deadline) return undefined
+        await new Promise(resolve => setTimeout(resolve, 20))
+      }
+    },
     close: async () => {
       isClosed = true
       for (const inbox of inboxes) await inbox[Symbol.asyncDispose]()
     },
   }
+}
+
+interface Waiting {
+  body: Uint8Array
+  notBefore: number
 }
 
 interface Inbox extends Subscription {

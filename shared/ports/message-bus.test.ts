@@ -2,12 +2,12 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { connect as connectTcp } from 'nats'
-import { connect as connectWs } from 'nats.ws'
+import * as nats from 'nats'
+import * as natsWs from 'nats.ws'
 import { afterAll, beforeAll } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
 import { freePort } from '#test/support/slipway.ts'
-import { describeMessageBus, describeUnreachable } from './message-bus.contract.ts'
+import { describeMessageBus, describeUnreachable, describeWorkQueue } from './message-bus.contract.ts'
 import { fakeMessageBus } from './message-bus.fake.ts'
 import type { MessageBus } from './message-bus.ts'
 import { natsTcpBus } from './nats-tcp.ts'
@@ -20,11 +20,11 @@ const wsPort = await freePort()
 const nobody = await freePort()
 writeFileSync(
   join(folder, 'nats.conf'),
-  `listen: "127.0.0.1:${port}"\nwebsocket { listen: "127.0.0.1:${wsPort}", no_tls: true }\n`,
+  `listen: "127.0.0.1:${port}"\nwebsocket { listen: "127.0.0.1:${wsPort}", no_tls: true }\njetstream { store_dir: "${folder}" }\n`,
 )
 const server = spawn('nats-server', ['-c', join(folder, 'nats.conf')], { stdio: 'ignore' })
-const tcp = (at = port) => natsTcpBus(connectTcp, { ...who, url: `nats://127.0.0.1:${at}`, name: 'test' })
-const ws = (at = wsPort) => natsWsBus(connectWs, { ...who, url: `ws://127.0.0.1:${at}` })
+const tcp = (at = port) => natsTcpBus(nats, { ...who, url: `nats://127.0.0.1:${at}`, name: 'test' })
+const ws = (at = wsPort) => natsWsBus(natsWs, { ...who, url: `ws://127.0.0.1:${at}` })
 
 async function ready(bus: MessageBus): Promise<MessageBus> {
   const isReached = () =>
@@ -51,6 +51,12 @@ describeMessageBus('fake', async () => {
   const bus = fakeMessageBus()
   return [bus, bus]
 })
+describeWorkQueue('fake', async () => {
+  const bus = fakeMessageBus()
+  return [bus, bus]
+})
+describeWorkQueue('tcp', async () => [await ready(tcp()), await ready(tcp())])
+describeWorkQueue('ws', async () => [await ready(ws()), await ready(ws())])
 describeMessageBus('NATS over TCP', async () => [await ready(tcp()), await ready(tcp())])
 describeMessageBus('NATS over WebSocket', async () => [await ready(ws()), await ready(ws())])
 describeUnreachable('NATS over TCP', () => tcp(nobody))

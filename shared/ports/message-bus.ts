@@ -5,8 +5,11 @@
 export interface MessageBus {
   /** Whether messages can pass right now; a guess that may be old by a moment. */
   isConnected(): boolean
-  /** Hands a message over, or throws `bus.unavailable`. Bounded: never waits longer than a second. */
-  publish(subject: string, body: Uint8Array): Promise<void>
+  /**
+   * Hands a message over, or throws `bus.unavailable`. Bounded: never waits longer than a second. What is published to the
+   * subject of a queue waits there for a taker; `messageId` makes it one message, however often it is published.
+   */
+  publish(subject: string, body: Uint8Array, messageId?: string): Promise<void>
   /**
    * Subscribes; resolves once the server knows it, so that nothing published afterwards is missed while connected.
    * `subject` may end in `.*` or `.>` as NATS has it. Adapters that reconnect by themselves restore subscriptions.
@@ -14,6 +17,13 @@ export interface MessageBus {
    * Throws `bus.unavailable` when the bus cannot be reached within two seconds and the adapter does not reconnect.
    */
   subscribe(subject: string): Promise<Subscription>
+  /** Makes a work queue, or changes it to this. Idempotent. Throws `bus.unavailable`. */
+  ensureQueue(queue: WorkQueue): Promise<void>
+  /**
+   * The next message of a queue: whoever takes it is the only one, until it passes it on or dies. Undefined: none came within
+   * `waitMs` (at least a second). Throws `bus.unavailable`, also where there is no such queue.
+   */
+  take(queue: WorkQueue, waitMs: number): Promise<QueuedMessage | undefined>
   close(): Promise<void>
 }
 
@@ -26,3 +36,23 @@ export interface Message {
 
 /** Iteration ends when the subscription is disposed of or the bus closes. */
 export interface Subscription extends AsyncIterable<Message>, AsyncDisposable {}
+
+/** Messages that wait until one taker has done with them; bounded in number and age, the oldest go first. */
+export interface WorkQueue {
+  name: string
+  subject: string
+  maxMessages: number
+  maxAgeMs: number
+  /** After so long without a word a taker is taken for dead, and the message is for the next. */
+  takerMs: number
+  /** Takes of one message. */
+  maxTakes: number
+}
+
+export interface QueuedMessage {
+  body: Uint8Array
+  /** It is dealt with. */
+  done(): void
+  /** It is for another: not before `afterMs`. */
+  passOn(afterMs: number): void
+}

@@ -1,13 +1,25 @@
 import { SlipwayError } from '../errors.ts'
 import { MAX_PENDING, type Message, type MessageBus, type Subscription } from './message-bus.ts'
+import { ensureNatsQueue, type NatsStreams, takeFromNats } from './nats-queue.ts'
 
 /** The part of a NATS client that a bus needs; the `nats` and `nats.ws` packages both have it. */
-export interface NatsConnection {
-  publish(subject: string, body: Uint8Array): void
+export interface NatsConnection extends NatsStreams {
+  publish(subject: string, body: Uint8Array, options?: object): void
   subscribe(subject: string): NatsSubscription
   flush(): Promise<void>
   close(): Promise<void>
   isClosed(): boolean
+}
+
+/** `headers` of the same package makes them. */
+export interface NatsHeaders {
+  set(name: string, value: string): void
+}
+
+/** What of the package is used: its module will do. */
+export interface NatsClient<Connect> {
+  connect: Connect
+  headers(): NatsHeaders
 }
 
 export interface NatsSubscription extends AsyncIterable<{ subject: string; data: Uint8Array }> {
@@ -21,16 +33,18 @@ export interface NatsLink {
   isConnected(): boolean
   /** Nobody connects before there is something to say; otherwise a message without a connection fails at once. */
   connectsAtUse: boolean
+  headers(): NatsHeaders
   close(): Promise<void>
 }
 
 const PUBLISH_MS = 1000
+const QUEUE_MS = 5000
 
-/** A bus over any NATS client. Core NATS alone: no history, no acknowledgement. */
+/** A bus over any NATS client: core NATS without history or acknowledgement, and JetStream for queues alone. */
 export function natsBus(link: NatsLink): MessageBus {
   return {
     isConnected: () => link.isConnected(),
-    publish: async (subject, body) => {
+    publish: async (subject, body, messageId) => {
       if (!link.isConnected()) {
         if (!link.connectsAtUse) throw busUnavailable()
         await withDeadline(link.connection(), PUBLISH_MS)
@@ -38,7 +52,11 @@ export function natsBus(link: NatsLink): MessageBus {
         if (!link.isConnected()) throw busUnavailable()
       }
       const connection = await link.connection()
-      connection.publish(subject, body)
+      if (messageId === undefined) return connection.publish(subject, body)
+      const headers = link.headers()
+      headers.set('Nats-Msg-Id', messageId)
+      // Nobody waits for the stream's word: whoever hears no bell looks by itself.
+      connection.publish(subject, body, { headers })
     },
     subscribe: async subject => {
       const connection = await link.connection()
@@ -46,8 +64,21 @@ export function natsBus(link: NatsLink): MessageBus {
       if (link.isConnected()) await withDeadline(connection.flush(), PUBLISH_MS).catch(() => {}) // Restored on reconnect.
       return subscription(inner)
     },
+    ensureQueue: queue => inTime(link, QUEUE_MS, connection => ensureNatsQueue(connection, queue)),
+    take: (queue, waitMs) => inTime(link, waitMs + QUEUE_MS, connection => takeFromNats(connection, queue, waitMs)),
     close: () => link.close(),
   }
+}
+
+async function inTime<T>(link: NatsLink, ms: number, ask: (connection: NatsConnection) => Promise<T>): Promise<T> {
+  const work = async () => {
+    try {
+      return await ask(await link.connection())
+    } catch (cause) {
+      throw cause instanceof SlipwayError ? cause : busUnavailable(cause)
+    }
+  }
+  return withDeadline(work(), ms)
 }
 
 function subscription(inner: NatsSubscription): Subscription {

@@ -1,6 +1,6 @@
 import { systemClock } from './clock.ts'
 import type { MessageBus } from './message-bus.ts'
-import { busUnavailable, type NatsConnection, natsBus } from './nats-bus.ts'
+import { busUnavailable, type NatsClient, type NatsConnection, natsBus } from './nats-bus.ts'
 
 export interface NatsOptions {
   url: string
@@ -8,6 +8,8 @@ export interface NatsOptions {
   password: string | undefined
   /** Shown in the server's list of connections. */
   name: string
+  /** What answers to this connection are named after: subjects that others may not listen to. */
+  inboxPrefix?: string
 }
 
 /** `connect` of the `nats` package, as far as it is used here; the two mains hand it in. */
@@ -24,13 +26,14 @@ export type NatsConnect = (options: {
   pingInterval: number
   maxPingOut: number
   ignoreAuthErrorAbort: boolean
+  inboxPrefix?: string
 }) => Promise<NatsConnection & { status(): AsyncIterable<{ type: string }> }>
 
 /**
  * A bus over TCP that starts without its server and reconnects for ever. `connect` runs in the background until the
  * first connection; later ones are the client's own, which also restores subscriptions.
  */
-export function natsTcpBus(connect: NatsConnect, options: NatsOptions): MessageBus {
+export function natsTcpBus({ connect, headers }: NatsClient<NatsConnect>, options: NatsOptions): MessageBus {
   let connection: NatsConnection | undefined
   let isUp = false
   const closing = new AbortController()
@@ -39,6 +42,7 @@ export function natsTcpBus(connect: NatsConnect, options: NatsOptions): MessageB
       servers: options.url,
       name: options.name,
       ...(options.user === undefined ? {} : { user: options.user, pass: options.password ?? '' }),
+      ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
       waitOnFirstConnect: true,
       maxReconnectAttempts: -1,
       reconnectTimeWait: 200,
@@ -67,6 +71,7 @@ export function natsTcpBus(connect: NatsConnect, options: NatsOptions): MessageB
   const opening = keepTrying()
   return natsBus({
     connectsAtUse: false,
+    headers,
     isConnected: () => isUp,
     connection: async () => {
       if (!connection) await Promise.race([opening, new Promise(resolve => setTimeout(resolve, 2000).unref())])

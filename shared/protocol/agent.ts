@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
-import { desiredBuildSchema, observedBuildSchema } from '../domain/build.ts'
+import { buildSecretsSchema, desiredBuildSchema, observedBuildSchema } from '../domain/build.ts'
 import { containerSizeSchema, desiredContainerSchema, observedContainerSchema } from '../domain/container.ts'
 import { diskUsageSchema, hostFactsSchema } from '../domain/host.ts'
 import { type BuildId, type HostId, idSchema } from '../domain/ids.ts'
@@ -18,7 +18,10 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  * - `PUT blobs/{digest}`: its bytes are all uploaded; they are verified, and a blob from then on. Idempotent.
  * - `GET blobs/{digest}`, `GET contexts/{id}`: 307 to a signed URL. A blob of an upstream is fetched first: the answer takes
  *   up to four minutes, and `upstream.busy` means that it is not over and to ask again.
- * - `GET builds/{id}/secrets`: what the secrets hold that an unfinished build of this host names. Never kept on disk.
+ * - `POST builds/claims`: takes a build that fits this host and waits, or this one; 204 when there is none for it. Whoever
+ *   took it last has it: all other calls about a build are refused to others. Begins are counted.
+ * - `GET builds/{id}/secrets`: what the secrets hold of an unfinished build of this host. Never kept on disk.
+ * - `POST containers/{id}/expire`: one that has ended, was kept for its time and whose room is needed is to be removed.
  * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
  */
 export const desiredStateSchema = z.object({
@@ -29,6 +32,8 @@ export const desiredStateSchema = z.object({
   network: z.object({ subnet: z.cidrv4(), gateway: z.ipv4(), prefixLength: z.int() }),
   containers: z.array(desiredContainerSchema),
   builds: z.array(desiredBuildSchema),
+  /** All unfinished builds that this host has as of this generation: others are not its own any more. */
+  openBuilds: z.array(idSchema<BuildId>()).optional(),
 })
 export type DesiredState = z.infer<typeof desiredStateSchema>
 
@@ -98,14 +103,41 @@ export const missingBlobsSchema = z.object({ missing: z.array(missingBlobSchema)
 export const partCameSchema = z.object({ tag: z.string().min(1).max(1024) })
 export type MissingBlobs = z.infer<typeof missingBlobsSchema>
 
-export const buildSecretsSchema = z.object({ secrets: z.record(z.string(), z.string()) })
+/** `kept`: those that the source of the build names; the others are for RUN. */
+export const agentSecretsSchema = buildSecretsSchema.extend({ kept: z.record(z.string(), z.string()) })
+export type AgentSecrets = z.infer<typeof agentSecretsSchema>
+
+export const claimBuildSchema = z.strictObject({
+  /** Left out: the next that waits and fits. */
+  build: idSchema<BuildId>().optional(),
+})
+export const claimedBuildSchema = z.object({
+  build: desiredBuildSchema,
+  /** Lines that its log has: those of this attempt follow. */
+  logFrom: z.int().min(0),
+})
+export type ClaimedBuild = z.infer<typeof claimedBuildSchema>
 
 export const BUILD_LOG_LINE_LIMIT = 16 * 1024
+/** Lines kept of one build's log; what comes after is counted in a last line, not kept. */
+export const BUILD_LOG_LINES = 50_000
+/** What a line says of its step: the last four that it is over. */
+export const STEP_MARKS = ['begin', 'progress', 'cached', 'done', 'failed', 'canceled'] as const
+/** Times are Unix milliseconds. */
 export const buildLogLineSchema = z.object({
   at: z.int(),
-  /** `step` names the instruction that begins; the others are its output. */
+  /** `step` is what the builder says, of a step or of the build; the others are a program's output. */
   stream: z.enum(['step', 'stdout', 'stderr']),
   text: z.string().max(BUILD_LOG_LINE_LIMIT),
+  /** The step that it belongs to, from 1 on in order of their beginnings. Left out: the build as a whole. */
+  step: z.int().min(1).optional(),
+  /** Left out: a line of its output. */
+  mark: z.enum(STEP_MARKS).optional(),
+  /** How long the step took, once it is over. */
+  durationMs: z.int().min(0).optional(),
+  /** Of what is brought from or to somewhere: how much has come, and of how much where that is known. */
+  bytes: z.int().min(0).optional(),
+  totalBytes: z.int().min(0).optional(),
 })
 export type BuildLogLine = z.infer<typeof buildLogLineSchema>
 export const appendBuildLogSchema = z.object({

@@ -4,12 +4,15 @@ import {
   buildKindSchema,
   buildStateSchema,
   buildTriggerSchema,
+  buildUpdateSchema,
   buildWarningSchema,
   ENTITLEMENTS,
   gitSourceSchema,
   urlSourceSchema,
 } from '../domain/build.ts'
+import { buildLimitsSchema, buildNeedsSchema } from '../domain/build-needs.ts'
 import { faultSchema } from '../domain/container.ts'
+import { labelsSchema } from '../domain/host.ts'
 import { compressionFields, forceField, isLevelOf, LEVEL_FAULT } from '../domain/layer-compression.ts'
 import { secretNameSchema } from '../domain/secret.ts'
 import { waitSecondsSchema } from './paging.ts'
@@ -84,10 +87,15 @@ export const dockerfileOptions = {
     .max(ENTITLEMENTS.length)
     .default([])
     .meta({ description: 'What RUN --network=host and --security=insecure need besides the consent of the host' }),
+  host: z.string().optional().meta({ description: 'Id or name of the host. Left out: any that fits, as it has room' }),
+  ...buildNeedsSchema.shape,
   ...compressionFields,
   ...forceField,
   ...attestationFields,
-  host: z.string().optional(),
+  update: z.array(z.string().min(1).max(63)).max(20).default([]).meta({
+    description:
+      'Containers, by name or id, that are updated to the image once it is built (as POST /v1/containers/{container}/update does). One that is gone by then fails no build: see `updates`',
+  }),
 }
 
 export const gitAskedSchema = gitSourceSchema
@@ -106,7 +114,7 @@ export const createBuildSchema = z
     }),
     secrets: secretValues.meta({
       description:
-        'For RUN --mount=type=secret by id: a value, or {"secret": name} of one that is kept. Sealed for the host at once; kept until the build ends; never shown again',
+        'For RUN --mount=type=secret by id: a value, or {"secret": name} of one that is kept. Kept encrypted until the build ends; never shown again',
     }),
     ssh: secretValues.meta({
       description:
@@ -123,7 +131,15 @@ export type CreateBuild = z.infer<typeof createBuildSchema>
 export const buildSchema = z.object({
   id: z.string(),
   state: buildStateSchema,
-  host: z.object({ id: z.string(), name: z.string() }),
+  host: z
+    .object({ id: z.string(), name: z.string() })
+    .optional()
+    .meta({ description: 'The host that has it; none while it waits for one' }),
+  waiting: z.string().optional().meta({ description: 'Why it has no host yet, in a sentence' }),
+  attempts: z.int().meta({ description: 'How often a host began it' }),
+  limits: buildLimitsSchema,
+  constraints: labelsSchema.optional(),
+  platform: z.string().optional(),
   kind: buildKindSchema.meta({ description: 'What the image is made of' }),
   context: z.string().optional(),
   git: gitSourceSchema.optional(),
@@ -135,6 +151,10 @@ export const buildSchema = z.object({
   tags: z.array(z.string()),
   trigger: buildTriggerSchema.optional().meta({ description: 'The push that began it' }),
   imageDigest: z.string().optional(),
+  updates: z
+    .array(buildUpdateSchema)
+    .optional()
+    .meta({ description: 'The containers of `update`, once the image is built: ordered, or why not' }),
   warnings: z
     .array(buildWarningSchema)
     .optional()
@@ -149,6 +169,18 @@ export const buildSchema = z.object({
   finishedAt: z.iso.datetime().optional(),
 })
 export type BuildView = z.infer<typeof buildSchema>
+
+export const buildStepSchema = z.object({
+  number: z.int().min(1),
+  name: z.string(),
+  state: z.enum(['running', 'cached', 'done', 'failed', 'canceled']),
+  startedAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime().optional(),
+  durationMs: z.int().min(0).optional(),
+  error: z.string().optional(),
+})
+export type BuildStep = z.infer<typeof buildStepSchema>
+export const buildStepsSchema = z.object({ steps: z.array(buildStepSchema) })
 
 export const buildWaitQuerySchema = z.strictObject({
   wait: z.enum(['finished']).optional(),

@@ -1,11 +1,13 @@
 import { z } from 'zod'
 import type { ContainerId, HostId } from '../domain/ids.ts'
 import { idSchema } from '../domain/ids.ts'
+import type { WorkQueue } from '../ports/message-bus.ts'
 
 /**
  * What travels over NATS. Nothing here is truth: a doorbell says "read again", a stream answers a request that was
  * made over the bus, and both may be lost. NATS permissions: an agent subscribes to `slipway.host.>` and
- * `slipway.stream.*.ack`, and publishes to `slipway.stream.*` only.
+ * `slipway.stream.*.ack`, and publishes to `slipway.stream.*` only; to take messages of the builds' queue it subscribes to
+ * `_INBOX_agents.>`, and publishes to the requests of JetStream that `infra/local/nats.ts` lists. The API makes the queue.
  */
 export const SUBJECTS = {
   /** API → agent: read the desired state again; empty body. */
@@ -20,9 +22,19 @@ export const SUBJECTS = {
   stream: (nonce: string) => `slipway.stream.${nonce}`,
   /** API → agent: the highest `seq` consumed, as flow control and as a sign of life. */
   streamAck: (nonce: string) => `slipway.stream.${nonce}.ack`,
+  /** API → the agent that takes it: a build waits; its id. Kept by `BUILD_QUEUE`. */
+  queuedBuilds: 'slipway.queue.builds',
   /** API → nobody: does the bus take messages? */
   probe: 'slipway.probe',
 } as const
+
+/** The doorbell of builds that wait for a host: whoever takes a message asks the API for that build. */
+export const BUILD_QUEUE = {
+  ...{ name: 'SLIPWAY_BUILDS', subject: SUBJECTS.queuedBuilds },
+  ...{ maxMessages: 10_000, maxAgeMs: 10 * 60_000, takerMs: 30_000, maxTakes: 20 },
+} as const satisfies WorkQueue
+/** What agents' answers are named after: they may not listen to those of the API. */
+export const AGENT_INBOXES = '_INBOX_agents'
 
 /** Frames the agent may send ahead of the last acknowledged one. */
 export const STREAM_WINDOW = 64

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { containerSizeSchema, faultSchema } from '../domain/container.ts'
+import { durationSchema } from '../domain/duration.ts'
 import { signalSchema } from '../domain/signal.ts'
+import { sizeSchema } from '../domain/size.ts'
 import { flagSchema, waitSecondsSchema } from './paging.ts'
 
 export const containerNameSchema = z
@@ -29,10 +31,6 @@ const userSchema = text(256).refine(
     /^[^:]+(:[^:]+)?$/.test(user) && user.split(':').every(part => !/^\d+$/.test(part) || Number(part) <= LAST_USER_ID),
   `USER or USER:GROUP, by name or by a number up to ${LAST_USER_ID}`,
 )
-const sizeSchema = z.union([
-  z.int().min(1),
-  z.string().regex(/^\d+(\.\d+)?[bkmg]?$/i, 'bytes, or a number with k, m or g'),
-])
 
 const said = <T extends z.ZodType>(schema: T, description: string) => schema.optional().meta({ description })
 
@@ -64,9 +62,26 @@ export const createContainerSchema = z.strictObject({
   cpus: said(z.number().min(0.01).max(1024), 'CPUs, in fractions. Left out: no limit.'),
   pidsLimit: said(z.int().min(1).max(4_194_304), 'Processes and threads.'),
   readOnly: said(z.boolean(), 'The root filesystem cannot be written.'),
+  keepFor: said(
+    durationSchema,
+    'How long it is kept after its end, such as 24h: later its host may remove it when its disk fills. Left out: until it is removed.',
+  ),
   start: said(z.boolean(), 'false: make it, do not start it.'),
 })
 export type CreateContainer = z.infer<typeof createContainerSchema>
+
+export const updateContainerSchema = createContainerSchema
+  .omit({ name: true, ports: true, host: true, start: true })
+  .partial()
+  .extend({
+    image: said(createContainerSchema.shape.image, 'Left out: the image of now, by its digest.'),
+    signal: signalSchema
+      .optional()
+      .meta({ description: "What ends the run before. Left out: its image's stop signal." }),
+    timeout: said(z.number().min(0).max(3600), 'Seconds until SIGKILL; 10, if left out.'),
+  })
+  .strict()
+export type UpdateContainer = z.infer<typeof updateContainerSchema>
 
 export const CONTAINER_STATES = [
   ...['created', 'running', 'paused', 'restarting', 'exited', 'removing', 'dead', 'unknown'],
@@ -85,6 +100,7 @@ export const containerSchema = z.object({
   exitCode: z.int().optional(),
   error: faultSchema.optional(),
   restarts: z.int(),
+  revision: z.int().meta({ description: 'How often it was updated' }),
   createdAt: z.iso.datetime(),
   startedAt: z.iso.datetime().optional(),
   finishedAt: z.iso.datetime().optional(),
@@ -103,6 +119,7 @@ export const containerSchema = z.object({
   cpus: z.number().optional(),
   pidsLimit: z.int().optional(),
   readOnly: z.boolean(),
+  keepFor: z.string().optional(),
   size: containerSizeSchema
     .omit({ id: true })
     .optional()

@@ -4,10 +4,10 @@ import { retentionRuleSchema } from './retention.ts'
 /** Strict: a mistyped `dryRun` must not become a run. */
 export const collectGarbageSchema = z
   .strictObject({
-    /** Says what would go, and removes nothing. */
-    dryRun: z.boolean().default(false),
-    /** To try before they are stored, in place of those that are: with `dryRun` alone. */
-    rules: z.array(retentionRuleSchema).max(100).optional(),
+    dryRun: z.boolean().default(false).meta({ description: 'Says what would go, and removes nothing' }),
+    rules: z.array(retentionRuleSchema).max(100).optional().meta({
+      description: 'To try before they are stored, in place of those that are: with `dryRun` alone',
+    }),
   })
   .refine(({ dryRun, rules }) => dryRun || rules === undefined, {
     path: ['rules'],

@@ -18,7 +18,10 @@ export const hostSchema = z.object({
   createdAt: z.iso.datetime(),
   lastSeenAt: z.iso.datetime().optional(),
   facts: hostFactsSchema.optional(),
-  disk: diskUsageSchema.optional().meta({ description: 'What takes room on its disk, and what could be freed' }),
+  disk: diskUsageSchema
+    .extend({ measuredAt: z.iso.datetime() })
+    .optional()
+    .meta({ description: 'What takes room on its disk, and what could be freed' }),
 })
 export type HostView = z.infer<typeof hostSchema>
 

@@ -3,7 +3,9 @@ import { imageDefaultsSchema } from '../domain/image.ts'
 
 export const imageSummarySchema = z.object({
   digest: z.string(),
-  tags: z.array(z.string()),
+  tags: z
+    .array(z.string())
+    .meta({ description: 'Its own, then those of indexes that have it as one of their platforms' }),
   /** Compressed bytes of configuration and layers. */
   size: z.int(),
   /** Of those, each counted once, the bytes that other images in a repository need as well. */

@@ -1,11 +1,10 @@
 import { z } from 'zod'
-import { durationSchema } from './duration.ts'
+import { durationSchema } from '../domain/duration.ts'
 
-/** `*` stands for any characters, slashes too. */
 const repositoryPattern = z
   .string()
   .max(255)
-  .regex(/^[a-z0-9*][a-z0-9*._/-]*$/, 'a repository, with * for any characters')
+  .regex(/^[a-z0-9*][a-z0-9*._/:-]*$/, 'a repository, with * for any characters')
 const tagPattern = z
   .string()
   .max(128)
@@ -14,13 +13,16 @@ const tagPattern = z
 /** Strict: a rule without its mistyped bound would mean something else. */
 export const retentionRuleSchema = z
   .strictObject({
-    repositories: repositoryPattern,
-    /** This many tags stay, those that were set last; left out, every tag stays. */
-    keepLast: z.int().min(0).max(100_000).optional(),
-    /** Tags that stay besides those. */
-    keepTags: z.array(tagPattern).max(100).optional(),
-    /** A manifest that has had no tag for this long leaves the repository; left out, it stays. */
-    untaggedAfter: durationSchema.optional(),
+    repositories: repositoryPattern.meta({ description: '`*` stands for any characters, slashes too' }),
+    keepLast: z.int().min(0).max(100_000).optional().meta({
+      description: 'This many tags stay, those that were set last; left out, every tag stays',
+    }),
+    keepTags: z.array(tagPattern).max(100).optional().meta({
+      description: 'Patterns of tags that stay besides those; needs keepLast',
+    }),
+    untaggedAfter: durationSchema.optional().meta({
+      description: 'A manifest that has had no tag for this long (24h, 7d) leaves the repository; left out, it stays',
+    }),
   })
   .refine(rule => rule.keepTags === undefined || rule.keepLast !== undefined, {
     path: ['keepTags'],

@@ -3,8 +3,10 @@ import { scopeSchema } from '../domain/repository.ts'
 
 export const createTokenSchema = z.strictObject({
   name: z.string().min(1).max(100),
-  /** For the registry alone: `repository:PATTERN:pull,push,delete`, `*` for any characters. Left out: an operator's token. */
-  scopes: z.array(scopeSchema).min(1).max(100).optional(),
+  scopes: z.array(scopeSchema).min(1).max(100).optional().meta({
+    description:
+      "For the registry alone: `repository:PATTERN:pull,push,delete`, `*` for any characters. Left out: an operator's token",
+  }),
 })
 export const tokenSchema = z.object({
   id: z.string(),

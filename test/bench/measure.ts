@@ -25,9 +25,10 @@ export async function interleave(
   contenders: readonly Contender[],
   rounds: number,
   prepare?: (round: number) => Promise<void>,
+  isWarm = false,
 ): Promise<Figures[]> {
   const samples = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
-  for (let round = 0; round <= rounds; round++) {
+  for (let round = isWarm ? 1 : 0; round <= rounds; round++) {
     await prepare?.(round)
     for (const { name, run, undo } of round % 2 ? contenders : contenders.toReversed()) {
       await execute('sync')

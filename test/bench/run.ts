@@ -1,3 +1,4 @@
+import { buildBench } from './build.ts'
 import { layersBench } from './layers.ts'
 import { memoryBench } from './memory.ts'
 import { readsBench } from './reads.ts'
@@ -13,6 +14,7 @@ const benches: Record<string, () => Promise<void>> = {
   layers: layersBench,
   reads: readsBench,
   unpack: unpackBench,
+  build: buildBench,
 }
 
 const wanted = process.argv.slice(2)

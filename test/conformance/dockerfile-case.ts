@@ -15,6 +15,6 @@ export interface Case {
   /** Rules that warn, in order of their lines. */
   warnings?: string[]
   error?: { code: string; says: string; line?: number; column?: number }
-  /** Which other builder gave the same: Debian's `docker` (its BuildKit), `buildah`, or none so far. */
-  peer: '' | 'docker' | 'buildah'
+  /** Which other builder gave the same (or refused it, too): Debian's `docker` (its BuildKit), `buildah`, or why neither can. */
+  peer: 'docker' | 'buildah' | `none: ${string}`
 }

@@ -38,7 +38,7 @@ export const COPY_CASES: Case[] = [
     dockerfile: 'FROM scratch\nCOPY a/**/*.txt /d/\n',
     make: TREE,
     files: { 'd/f.txt': 'f 644 0:0 f\n', 'd/h.txt': 'f 600 0:0 h\n', 'd/g.log': '-' },
-    peer: '',
+    peer: 'none: theirs lack it, or do it in another way',
   },
   {
     name: 'COPY: names with blanks in the exec form',
@@ -61,7 +61,7 @@ export const COPY_CASES: Case[] = [
       'FROM scratch\nCOPY --chmod=4750 a/h.txt /o\nCOPY --chmod=u=rwX,go=rX a /s\nARG M=g+w\nCOPY --chmod=$M a/h.txt /v\n',
     make: TREE,
     files: { o: 'f 4750 0:0 h\n', 's/h.txt': 'f 644 0:0 h\n', 's/b/c': 'd 755 0:0', v: 'f 620 0:0 h\n' },
-    peer: '',
+    peer: 'none: theirs lack it, or do it in another way',
   },
   {
     name: 'COPY --parents',
@@ -73,7 +73,7 @@ export const COPY_CASES: Case[] = [
       'x/a/h.txt': 'f 600 0:0 h\n',
       'y/b/c/f.txt': 'f 644 0:0 f\n',
     },
-    peer: '',
+    peer: 'none: no such flag in theirs',
   },
   {
     name: 'COPY --exclude',
@@ -86,7 +86,7 @@ export const COPY_CASES: Case[] = [
       'y/a/b/c/f.txt': '-',
       'y/a/b/g.log': 'f 644 0:0 g\n',
     },
-    peer: '',
+    peer: 'none: no such flag in theirs',
   },
   {
     name: 'COPY --link: folders on the way keep owner and mode',
@@ -94,7 +94,7 @@ export const COPY_CASES: Case[] = [
       'FROM busybox\nRUN mkdir -p /d/e && chmod 1777 /d && chown 5:6 /d/e\nCOPY --link a /d/e/\nCOPY --link --chown=7 a /n/\n',
     make: 'echo x > a',
     files: { d: 'd 1777 0:0', 'd/e': 'd 755 5:6', 'd/e/a': 'f 644 0:0 x\n', 'n/a': 'f 644 7:7 x\n' },
-    peer: '',
+    peer: 'none: no such flag in theirs',
   },
   {
     name: 'COPY: links are copied as links, and a source that is one is followed',
@@ -132,51 +132,63 @@ export const COPY_CASES: Case[] = [
     dockerfile: 'FROM scratch\nADD --unpack=false t /x/\nCOPY t /y/\n',
     make: 'touch f; tar -cf t f',
     files: { 'x/f': '-', 'x/t': 'any', 'y/t': 'any' },
-    peer: '',
+    peer: 'none: no such flag in theirs',
   },
   {
     name: 'ADD: of an address',
     dockerfile:
       'ARG URL\nFROM scratch\nARG URL\nADD $URL/dir/hello.txt /x/\nADD --chmod=644 --chown=5:6 $URL/redirect /y\n',
     files: { 'x/hello.txt': 'f 600 0:0 hello\n', y: 'f 644 5:6 hello\n' },
-    peer: '',
+    peer: 'buildah',
   },
   {
     name: 'ADD --checksum: a right one',
     dockerfile:
       'FROM scratch\nARG URL\nADD --checksum=sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03 $URL/dir/hello.txt /x\n',
     files: { x: 'f 600 0:0 hello\n' },
-    peer: '',
+    peer: 'none: no such flag in theirs',
   },
   {
     name: 'ADD --checksum: a wrong one',
     dockerfile: `FROM scratch\nARG URL\nADD --checksum=sha256:${'0'.repeat(64)} $URL/dir/hello.txt /x\n`,
     error: { code: 'build.step-failed', says: 'sha256:5891b5b5', line: 3 },
-    peer: '',
+    peer: 'none: they refuse the flag as such',
   },
   {
     name: 'ADD: an address that is not there',
     dockerfile: 'FROM scratch\nARG URL\nADD $URL/missing /x\n',
     error: { code: 'build.step-failed', says: '404', line: 3 },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'ADD: tars of addresses are kept, and unpacked where --unpack says so',
     dockerfile: 'FROM scratch\nARG URL\nADD $URL/t.tar.gz /x/\nADD --unpack $URL/t.tar.gz /y/\n',
     files: { 'x/t.tar.gz': 'any', 'y/inside': 'f 644 0:0 in\n' },
-    peer: '',
+    peer: 'none: no such flag in theirs',
   },
   {
     name: 'ADD: a repository, by branch and folder',
     dockerfile: 'FROM scratch\nARG GIT\nADD $GIT#side:sub /x\nADD $GIT /y\n',
     files: { 'x/s.txt': 'f 644 0:0 side\n', 'y/top.txt': 'f 644 0:0 top\n', 'y/.git': '-' },
-    peer: '',
+    peer: 'none: they add no repositories',
   },
   {
     name: 'ADD: a repository over http, with --keep-git-dir',
     dockerfile: 'FROM scratch\nARG URL\nADD --keep-git-dir $URL/r.git#main /y\n',
     files: { 'y/top.txt': 'f 644 0:0 top\n', 'y/.git/HEAD': 'any' },
-    peer: '',
+    peer: 'none: no such flag in theirs',
+  },
+  {
+    name: 'ADD: a repository over ssh needs a key',
+    dockerfile: 'FROM scratch\nADD git@forge.invalid:team/app.git /x\n',
+    error: { code: 'build.secret-missing', says: 'over ssh', line: 2 },
+    peer: 'none: they add no repositories',
+  },
+  {
+    name: 'ADD: a repository at another commit than the one that was asked for',
+    dockerfile: `FROM scratch\nARG GIT\nADD --checksum=${'0'.repeat(40)} $GIT /x\n`,
+    error: { code: 'build.step-failed', says: 'and not the 0000', line: 3 },
+    peer: 'none: they add no repositories',
   },
   {
     name: 'ignore files: patterns, ** and exceptions',

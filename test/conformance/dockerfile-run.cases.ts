@@ -37,14 +37,14 @@ export const RUN_CASES: Case[] = [
       'FROM busybox\nWORKDIR /w\nRUN --mount=target=c,source=d,rw echo y > c/b && cat c/* > /a\nRUN --mount=target=/c ls /c/d > /b\n',
     make: 'mkdir d; echo x > d/a',
     files: { a: 'f 644 0:0 x\ny\n', b: 'f 644 0:0 a\n', 'w/c': '-' },
-    peer: '',
+    peer: 'none: theirs leave the folders that they mounted on',
   },
   {
     name: 'RUN --mount=type=bind: a file of another stage, and of an image',
     dockerfile:
       'FROM busybox AS s\nRUN echo x > /x\nFROM busybox\nRUN --mount=type=bind,from=s,source=/x,target=/m/n/f --mount=from=busybox,source=/bin,target=/bb cp /m/n/f /a && ls /bb/busybox\n',
     files: { a: 'f 644 0:0 x\n', m: '-', bb: '-' },
-    peer: '',
+    peer: 'none: theirs leave the folders that they mounted on',
   },
   {
     name: 'RUN --mount=type=cache: kept from step to step, with owner and mode, and out of the image',
@@ -65,7 +65,7 @@ export const RUN_CASES: Case[] = [
     dockerfile:
       "FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=1m df /t | tail -1 | awk '{print $1, $2}' > /a; touch /t/x\n",
     files: { a: 'f 644 0:0 tmpfs 1024\n', t: '-' },
-    peer: '',
+    peer: 'none: no such option of mounts in theirs',
   },
   {
     name: 'RUN --mount=type=secret: as a file and as a variable, masked in the log',
@@ -74,7 +74,7 @@ export const RUN_CASES: Case[] = [
     request: { secrets: { s: 'geheim-eins', t: 'geheim-zwei' } },
     files: { a: 'f 644 0:0 5:6 440\n0:0 400\n11\n', 'run/secrets': '-', x: '-' },
     log: ['***', '!geheim'],
-    peer: '',
+    peer: 'none: no such option of mounts in theirs',
   },
   {
     name: 'RUN --mount=type=secret: one that is not given is not there',
@@ -85,40 +85,40 @@ export const RUN_CASES: Case[] = [
     name: 'RUN --mount=type=secret,required: one that is not given is a fault',
     dockerfile: 'FROM busybox\nRUN --mount=type=secret,id=s,required true\n',
     error: { code: 'build.secret-missing', says: 'secret s was not given', line: 2 },
-    peer: '',
+    peer: 'docker',
   },
   {
     name: 'RUN --mount=type=ssh: a socket to sign with',
     dockerfile: 'FROM busybox\nRUN --mount=type=ssh test -S $SSH_AUTH_SOCK && echo $SSH_AUTH_SOCK > /a\n',
     request: { ssh: { default: 'SSH-KEY' } },
     files: { a: 'f 644 0:0 /run/buildkit/ssh_agent.0\n', 'run/buildkit': '-' },
-    peer: '',
+    peer: 'none: needs a key or consent that is given to us alone',
   },
   {
     name: 'RUN --network=none: no way out',
     dockerfile:
       'FROM busybox\nRUN --network=none ls /sys/class/net > /a\nRUN --network=default ls /sys/class/net | grep -v lo > /b\n',
     files: { a: 'f 644 0:0 lo\n', b: 'f 644 0:0 eth0\n' },
-    peer: '',
+    peer: 'none: no such flag in theirs',
   },
   {
     name: 'RUN --network=host: not without consent',
     dockerfile: 'FROM busybox\nRUN --network=host true\n',
     request: { allow: ['network.host'] },
     error: { code: 'build.not-allowed', says: 'network.host', line: 2 },
-    peer: '',
+    peer: 'none: they refuse the flag as such',
   },
   {
     name: 'RUN --security=insecure: not without consent',
     dockerfile: 'FROM busybox\nRUN --security=insecure true\n',
     error: { code: 'build.not-allowed', says: 'security.insecure', line: 2 },
-    peer: '',
+    peer: 'none: they refuse the flag as such',
   },
   {
     name: 'RUN: a command that fails, with its line and code',
     dockerfile: 'FROM busybox\n\nRUN echo before && exit 3\n',
     error: { code: 'build.step-failed', says: 'exit code 3', line: 3 },
     log: ['before'],
-    peer: '',
+    peer: 'docker',
   },
 ]

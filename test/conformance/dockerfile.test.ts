@@ -9,9 +9,12 @@ import type { Case } from './dockerfile-case.ts'
 import { CONFIG_CASES } from './dockerfile-config.cases.ts'
 import { COPY_CASES } from './dockerfile-copy.cases.ts'
 import { FAULT_CASES } from './dockerfile-faults.cases.ts'
+import { IMAGE_CASES } from './dockerfile-images.cases.ts'
 import { LINT_CASES } from './dockerfile-lint.cases.ts'
+import { PATH_CASES } from './dockerfile-paths.cases.ts'
 import { RUN_CASES } from './dockerfile-run.cases.ts'
 import { SYNTAX_CASES } from './dockerfile-syntax.cases.ts'
+import { WORD_CASES } from './dockerfile-words.cases.ts'
 import { type ReadImage, readImage } from './image-files.ts'
 
 /** Docker's Dockerfile reference: each case is a real build in one booted system. */
@@ -103,9 +106,12 @@ function checkImage({ files = {}, config }: Case, image: ReadImage): void {
 
 const TABLE: [string, Case[]][] = [
   ['syntax', SYNTAX_CASES],
+  ['words', WORD_CASES],
   ['COPY and ADD', COPY_CASES],
+  ['paths', PATH_CASES],
   ['RUN', RUN_CASES],
   ['configuration', CONFIG_CASES],
+  ['images', IMAGE_CASES],
   ['faults', FAULT_CASES],
   ['warnings', LINT_CASES],
 ]

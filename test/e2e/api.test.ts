@@ -3,7 +3,10 @@ import { waitUntil } from '#infra/local/processes.ts'
 import { logOf } from '#test/support/api.ts'
 import { bootWithBusybox, freePort, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi, runScript } from './api.contract.ts'
+import { describeBuildLimits } from './build-limits.contract.ts'
+import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
+import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 
 let slipway: TestSlipway
@@ -16,7 +19,10 @@ afterAll(async () => {
 })
 
 describeApi(() => slipway)
+describeExpiry(() => slipway)
 describeFiles(() => slipway)
+describeBuildQueue(() => slipway)
+describeBuildLimits(() => slipway)
 describeBuildSecrets(() => slipway)
 
 /** Docker's default set, as the kernel prints it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, … */

@@ -134,10 +134,15 @@ export function describeFiles(get: () => TestSlipway): void {
           const ran = await runScript(get().api, '', { image: 'imported:1', command: undefined })
           expect(ran).toEqual({ exitCode: 0, output: 'kept\n' })
         }
-        writeFileSync(path, 'no tar at all')
-        const context = await uploadContext(get().api, path)
-        const failed = await call('POST', '/v1/images/import?wait=finished', { context, tags: ['imported:2'] })
-        expect(failed).toMatchObject({ state: 'failed', error: { code: 'layer.invalid' } })
+        for (const [bytes, code] of [
+          ['no tar at all', 'layer.invalid'],
+          ['', 'context.invalid'],
+        ] as const) {
+          writeFileSync(path, bytes)
+          const context = await uploadContext(get().api, path)
+          const failed = await call('POST', '/v1/images/import?wait=finished', { context, tags: ['imported:2'] })
+          expect(failed).toMatchObject({ state: 'failed', error: { code } })
+        }
       } finally {
         rmSync(folder, { recursive: true })
       }

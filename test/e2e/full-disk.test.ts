@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ApiError, uploadContext } from '#infra/local/api-client.ts'
@@ -11,6 +11,8 @@ import { bootWithBusybox, type TestSlipway } from '#test/support/slipway.ts'
 
 let slipway: TestSlipway
 let folder: string
+/** The agent looks at its disk every ten seconds. */
+const PASSES_MS = 60_000
 const megabytes = (count: number) => Buffer.alloc(count * 1_000_000, 1)
 
 beforeAll(async () => {
@@ -50,4 +52,30 @@ test('a context that finds no room is refused, and its build succeeds once there
   const build = await slipway.api.call<{ id: string }>('POST', '/v1/builds', { context, tags: ['room:1'] })
   const state = async () => (await slipway.api.call<{ state: string }>('GET', `/v1/builds/${build.id}`)).state
   expect(await waitUntil(async () => (await state()) === 'succeeded', 30_000)).toBe(true)
+})
+
+test('on a full disk a container that has ended and was kept for its time goes, and no other', async () => {
+  const { api, layout } = slipway
+  const make = (body: object) =>
+    api.call<{ id: string }>('POST', '/v1/containers?wait=exited&timeout=60', { image: 'busybox', ...body })
+  const write = ['sh', '-c', 'head -c 4000000 /dev/zero > /written']
+  const kept = await make({ command: write })
+  const young = await make({ command: write, keepFor: '1d' })
+  const old = await make({ command: write, keepFor: '0s' })
+  const isThere = ({ id }: { id: string }) =>
+    api.call('GET', `/v1/containers/${id}`).then(
+      () => true,
+      () => false,
+    )
+  expect(await Promise.all([kept, young, old].map(isThere))).toEqual([true, true, true])
+  const filler = join(layout.dataFolder, 'filler')
+  try {
+    const { bavail, bsize } = statfsSync(layout.dataFolder)
+    writeFileSync(filler, Buffer.alloc(bavail * bsize - 8_000_000)) // Above the high mark; API and agent can write.
+    expect(await waitUntil(async () => !(await isThere(old)), PASSES_MS)).toBe(true)
+    expect(await Promise.all([kept, young].map(isThere))).toEqual([true, true])
+  } finally {
+    rmSync(filler, { force: true })
+    for (const { id } of [kept, young]) await api.call('DELETE', `/v1/containers/${id}?wait=removed`)
+  }
 })

@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto'
+import { createHash, createHmac, randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -15,7 +15,16 @@ interface Build {
   state: string
   commit?: string
   tags: string[]
+  imageDigest?: string
   error?: { code: string; message: string }
+}
+
+interface Site {
+  id: string
+  address: string
+  host: { id: string }
+  state: string
+  startedAt?: string
 }
 
 const PASSWORD = 'git-password-of-the-test'
@@ -38,6 +47,11 @@ export function describeHooks(get: () => TestSlipway): void {
   const build = async (asked: object) => {
     const { id } = await call<Build>('POST', '/v1/builds?wait=finished&timeout=120', asked)
     return ended(id)
+  }
+  const logOf = async (container: string) => {
+    let text = ''
+    for await (const piece of get().api.text(`/v1/containers/${container}/logs`)) text += piece
+    return text
   }
   let server: GitServer
 
@@ -222,11 +236,55 @@ export function describeHooks(get: () => TestSlipway): void {
     expect((await fetch(hook.url, { method: 'POST', headers, body })).status).toBe(404)
   })
 
+  test('a push updates the container that its hook names, in place', async () => {
+    const pageOf = (text: string) =>
+      `printf 'FROM busybox\\nCOPY page /page\\nCMD ["sh", "-c", "cat /page; touch /mark; exec sleep 1000"]\\n' >Dockerfile
+       printf '${text}\\n' >page; git add .; git commit -qm ${text}`
+    const secret = 'a-secret-of-sixteen'
+    const hook = await call<{ id: string; url: string }>('POST', '/v1/hooks', {
+      ...{ name: 'updating', kind: 'signed', secret, git: { url: `${server.url}/site.git`, secret: 'git' } },
+      build: { tags: ['site:{branch}'], update: ['site', 'gone'] },
+    })
+    const first = server.repository('site', pageOf('first'))
+    const git = { url: `${server.url}/site.git`, ref: first, secret: 'git' }
+    expect(await build({ git, tags: ['site:main'] })).toMatchObject({ state: 'succeeded' })
+    const before = await call<Site>('POST', '/v1/containers?wait=running', {
+      ...{ image: 'site:main', name: 'site', restart: 'unless-stopped' },
+    })
+    const commit = server.repository('site', pageOf('second'))
+    const answer = await deliverSigned(hook.url, secret, { ref: 'refs/heads/main', commit })
+    const made = await ended(answer.build)
+    expect(made).toMatchObject({ state: 'succeeded', commit, updates: [{ container: 'site' }, { container: 'gone' }] })
+    const site = () => call<Site>('GET', '/v1/containers/site')
+    const isUpdated = async () => {
+      const { state, startedAt } = await site()
+      return state === 'running' && startedAt !== before.startedAt
+    }
+    expect(await waitUntil(isUpdated, WAIT_MS)).toBe(true)
+    const { id, address, host } = before
+    expect(await site()).toMatchObject({ id, address, host, revision: 1, imageDigest: made.imageDigest })
+    expect(await waitUntil(async () => (await logOf('site')).includes('second'), WAIT_MS)).toBe(true)
+    expect(await logOf('site')).toContain('first')
+    await call('DELETE', '/v1/containers/site?force=true&wait=removed')
+    await call('DELETE', `/v1/hooks/${hook.id}`)
+  })
+
   test('a host gets the secrets of its own builds alone, and a stranger none', async () => {
     const attempt = call('GET', `/v1/agent/builds/${'a'.repeat(16)}/secrets`)
     await expect(attempt).rejects.toBeInstanceOf(ApiError)
     expect(await codeOf(call('GET', `/v1/agent/builds/${'a'.repeat(16)}/secrets`))).toBe('auth.forbidden')
   })
+}
+
+/** As docs/webhooks.md says how. */
+async function deliverSigned(url: string, secret: string, push: object): Promise<{ build: string }> {
+  const body = JSON.stringify(push)
+  const [id, at] = [randomUUID(), Math.floor(Date.now() / 1000)]
+  const signature = createHmac('sha256', secret).update(`${id}.${at}.${body}`).digest('hex')
+  const headers = {
+    ...{ 'x-slipway-delivery': id, 'x-slipway-timestamp': `${at}`, 'x-slipway-signature': `sha256=${signature}` },
+  }
+  return (await (await fetch(url, { method: 'POST', headers, body })).json()) as { build: string }
 }
 
 /** A tar of small files (POSIX.1-1988, ustar). */

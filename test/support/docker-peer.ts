@@ -19,16 +19,17 @@ export interface DockerPeer extends AsyncDisposable {
 
 /**
  * `own`: in a network namespace of its own, where its firewall rules stay. `none`: on this machine's network, to reach
- * what listens on loopback, without a bridge or any rule.
+ * what listens on loopback, without a bridge or any rule. `joined`: as `own`, with a way to this machine's addresses.
  */
-export async function startDocker(network: 'own' | 'none' = 'own'): Promise<DockerPeer> {
+export async function startDocker(network: 'own' | 'joined' | 'none' = 'own'): Promise<DockerPeer> {
   await install()
   await using undo = new AsyncDisposableStack()
   const folder = await mkdtemp('/var/tmp/slipway-bench-docker-')
   undo.defer(() => rm(folder, { recursive: true, force: true }))
-  const inside = network === 'own' ? await networkNamespace(undo) : []
+  const inside = network === 'none' ? [] : await networkNamespace(undo)
   const without =
-    network === 'own' ? [] : ['--bridge=none', '--iptables=false', '--ip-forward=false', '--ip-masq=false']
+    network === 'none' ? ['--bridge=none', '--iptables=false', '--ip-forward=false', '--ip-masq=false'] : []
+  if (network === 'joined') await joinToHost()
 
   const socket = join(folder, 'docker.sock')
   const log = await open(join(folder, 'dockerd.log'), 'a')
@@ -59,9 +60,23 @@ export async function startDocker(network: 'own' | 'none' = 'own'): Promise<Dock
   return { docker, containerdSocket, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }
 
+const netns = `slwpeer${process.pid}`
+/** Addresses of documentation (RFC 5737): nobody's. */
+const [HERE, THERE] = ['198.51.100.1', '198.51.100.2']
+
+/** A pair of links, which goes with the namespace. */
+async function joinToHost(): Promise<void> {
+  const link = `slwp${process.pid}`
+  await execute('ip', ['link', 'add', link, 'type', 'veth', 'peer', 'name', 'uplink', 'netns', netns])
+  await execute('ip', ['address', 'add', `${HERE}/30`, 'dev', link])
+  await execute('ip', ['link', 'set', link, 'up'])
+  await execute('ip', ['-n', netns, 'address', 'add', `${THERE}/30`, 'dev', 'uplink'])
+  await execute('ip', ['-n', netns, 'link', 'set', 'uplink', 'up'])
+  await execute('ip', ['-n', netns, 'route', 'add', 'default', 'via', HERE])
+}
+
 /** The arguments of `nsenter` that lead into a new namespace. */
 async function networkNamespace(undo: AsyncDisposableStack): Promise<string[]> {
-  const netns = `slwpeer${process.pid}`
   await execute('ip', ['netns', 'add', netns])
   undo.defer(async () => void (await execute('ip', ['netns', 'delete', netns])))
   await execute('ip', ['-n', netns, 'link', 'set', 'lo', 'up'])

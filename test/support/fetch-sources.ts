@@ -2,8 +2,8 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
+import { ownAddress } from './own-address.ts'
 import { freePort } from './slipway.ts'
 
 /** Files and a repository that builds can fetch, at an address of this machine that is not its loopback. */
@@ -58,12 +58,4 @@ export async function openFetchSources(folder: string): Promise<FetchSources> {
       server.closeAllConnections()
     },
   }
-}
-
-function ownAddress(): string {
-  const found = Object.values(networkInterfaces())
-    .flatMap(addresses => addresses ?? [])
-    .find(({ family, internal }) => family === 'IPv4' && !internal)
-  if (!found) throw new Error('This machine has no address besides its loopback.')
-  return found.address
 }

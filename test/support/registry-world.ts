@@ -8,6 +8,7 @@ import { httpForgeApi } from '#control-plane/adapters/http-forge-api.ts'
 import { httpUpstreams } from '#control-plane/adapters/http-upstreams.ts'
 import { migrate } from '#control-plane/adapters/migrate.ts'
 import { openSqlite, type SqliteClient, type SqliteStatement } from '#control-plane/adapters/sqlite.ts'
+import { readBuildPolicy } from '#control-plane/intent/build-limits.ts'
 import { openSecretBox } from '#control-plane/intent/secret-box.ts'
 import type { Ports } from '#control-plane/ports.ts'
 import { openShare } from '#control-plane/registry/share.ts'
@@ -53,7 +54,13 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
   const random = (bytes: Uint8Array<ArrayBuffer>) => bytes.map(() => chance() * 256)
   const publicUrl = 'http://registry.test'
   const blobs = await openFolderBlobs({ folder, secret: Buffer.alloc(32), publicUrl, clock })
-  const config = { publicUrl, addressPool: '10.86.0.0/16', registryGraceMs, registrySteps: 2000 }
+  const config = {
+    publicUrl,
+    addressPool: '10.86.0.0/16',
+    registryGraceMs,
+    registrySteps: 2000,
+    builds: readBuildPolicy(undefined),
+  }
   const bus = fakeMessageBus()
   const upstreams = httpUpstreams([], clock)
   const share = openShare()

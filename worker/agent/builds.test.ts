@@ -1,63 +1,151 @@
+import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
+import type { BuildId } from '#shared/domain/ids.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { DesiredState } from '#shared/protocol/agent.ts'
 import { createBuildRunner } from './builds.ts'
 
 const wanted = (id: string, goal: DesiredBuild['goal'] = 'built') => ({ id, goal }) as DesiredBuild
 const ended: ObservedBuild = { state: 'canceled', startedAt: 0, finishedAt: 1 }
 
-function runner(builds: DesiredBuild[]) {
+/** `waiting`: what the API has for whoever asks. Builds run until `finish`, or their signal. */
+function runner({
+  desired = [],
+  waiting = [],
+  atOnce = 2,
+}: {
+  desired?: DesiredBuild[]
+  waiting?: string[]
+  atOnce?: number
+}) {
   const begun: string[] = []
   const said: string[] = []
+  const asked: (string | undefined)[] = []
+  const taken = new Set<string>()
+  const turns = new Map<string, () => void>()
+  let now = 1
   const run = createBuildRunner({
-    desired: { state: () => ({ builds }) },
+    desired: {
+      state: () => ({ builds: desired }) as unknown as DesiredState,
+      takeBuild: build => void desired.push(build),
+    },
     reporter: { build: (id, { state }) => void said.push(`${id} ${state}`) },
-    build: async ({ id }) => {
-      begun.push(id)
+    api: {
+      claimBuild: async id => {
+        asked.push(id)
+        if (id !== undefined && taken.has(id)) throw new SlipwayError('build.taken', 'Another has it.')
+        const given = id ?? waiting.shift()
+        return given === undefined ? undefined : { build: wanted(given), logFrom: 0 }
+      },
+    },
+    build: async ({ build }, signal) => {
+      begun.push(build.id)
+      await new Promise<void>(resolve => {
+        turns.set(build.id, resolve)
+        signal.addEventListener('abort', () => resolve())
+      })
       return ended
     },
-    ...{ now: () => 1, signal: new AbortController().signal },
+    ...{ now: () => now, atOnce, signal: new AbortController().signal },
   })
-  return { run, begun, said }
+  const settle = () => setTimeout(5)
+  const finish = async (id: string) => {
+    turns.get(id)?.()
+    await settle()
+  }
+  const pass = (ms: number) => {
+    now += ms
+  }
+  return { run, begun, said, asked, taken, desired, finish, settle, pass }
 }
 
-test('a build runs once for as long as it is asked for; asked for again after it was forgotten, it is another one', async () => {
-  const builds = [wanted('b')]
-  const { run, begun, said } = runner(builds)
+test('a build of this host is claimed, and runs once for as long as it is asked for', async () => {
+  const { run, begun, said, asked, desired, finish, settle } = runner({ desired: [wanted('b')] })
   run.look()
-  await run.idle()
   run.look()
-  await run.idle()
-  expect(begun).toEqual(['b'])
-  expect(said).toEqual(['b running', 'b canceled'])
-  builds.length = 0
+  await settle()
+  await finish('b')
+  run.look()
+  await settle()
+  expect([begun, asked, said]).toEqual([['b'], ['b'], ['b running', 'b canceled']])
+  desired.length = 0
   run.look() // Its name is forgotten here.
-  builds.push(wanted('b'))
+  desired.push(wanted('b'))
   run.look()
-  await run.idle()
+  await settle()
   expect(begun).toEqual(['b', 'b'])
 })
 
+test('no more run at once than may; the next begins when one ends', async () => {
+  const { run, begun, finish, settle } = runner({ desired: ['a', 'b', 'c'].map(id => wanted(id)) })
+  run.look()
+  await settle()
+  expect([begun, run.hasRoom()]).toEqual([['a', 'b'], false])
+  await finish('a')
+  expect(begun).toEqual(['a', 'b', 'c'])
+})
+
 test('a build that waits for its turn is reported canceled at once, and never runs', async () => {
-  const builds = [wanted('a'), wanted('b'), wanted('c')]
-  const turn = Promise.withResolvers<ObservedBuild>()
-  const begun: string[] = []
-  const said: string[] = []
-  const run = createBuildRunner({
-    desired: { state: () => ({ builds }) },
-    reporter: { build: (id, { state }) => void said.push(`${id} ${state}`) },
-    build: ({ id }) => {
-      begun.push(id)
-      return turn.promise
-    },
-    ...{ now: () => 1, signal: new AbortController().signal },
-  })
+  const { run, begun, said, desired, finish, settle } = runner({ desired: ['a', 'b', 'c'].map(id => wanted(id)) })
   run.look()
-  builds[2] = wanted('c', 'canceled')
+  await settle()
+  desired[2] = wanted('c', 'canceled')
   run.look()
   run.look()
   expect(said.filter(line => line.startsWith('c'))).toEqual(['c canceled'])
-  turn.resolve(ended)
-  await run.idle()
+  await finish('a')
+  await finish('b')
   expect(begun).toEqual(['a', 'b'])
-  expect(said.filter(line => line.startsWith('c'))).toEqual(['c canceled'])
+})
+
+test('a running build that is canceled ends by its signal, and says so', async () => {
+  const { run, said, desired, settle } = runner({ desired: [wanted('a')] })
+  run.look()
+  await settle()
+  desired[0] = wanted('a', 'canceled')
+  run.look()
+  await settle()
+  expect(said).toEqual(['a running', 'a canceled'])
+})
+
+test('builds are taken from the queue while there is room', async () => {
+  const { run, begun, desired } = runner({ waiting: ['q'] })
+  expect(await run.take()).toBe(true)
+  expect(await run.take()).toBe(false)
+  run.look()
+  expect([begun, desired.map(({ id }) => id)]).toEqual([['q'], ['q']])
+})
+
+test('what another host has by now is stopped without a word', async () => {
+  const { run, said, desired, settle } = runner({ desired: [wanted('a')] })
+  run.look()
+  await settle()
+  desired.length = 0
+  run.look()
+  await settle()
+  expect(said).toEqual(['a running'])
+  expect(run.hasRoom()).toBe(true)
+})
+
+test('a build that the API gives to nobody is not begun, and is asked for again after a while alone', async () => {
+  const { run, begun, asked, taken, settle, pass } = runner({ desired: [wanted('a')] })
+  taken.add('a')
+  run.look()
+  await settle()
+  run.look()
+  await settle()
+  expect([begun, asked]).toEqual([[], ['a']])
+  pass(6000)
+  taken.clear()
+  run.look()
+  await settle()
+  expect(begun).toEqual(['a'])
+})
+
+test('a host that may build nothing asks for nothing', async () => {
+  const { run, asked, settle } = runner({ desired: [wanted('a' as BuildId)], atOnce: 0 })
+  run.look()
+  await settle()
+  expect([asked, run.hasRoom()]).toEqual([[], false])
 })

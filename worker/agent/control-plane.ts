@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream'
 import type { Digest } from '#shared/digest.ts'
-import type { BuildId, ContextId } from '#shared/domain/ids.ts'
+import type { BuildId, ContainerId, ContextId } from '#shared/domain/ids.ts'
 import type { Descriptor } from '#shared/domain/image.ts'
 import type {
+  AgentSecrets,
   AppendBuildLog,
+  ClaimedBuild,
   DesiredState,
   MissingBlob,
   PublishImage,
@@ -27,7 +29,11 @@ export interface ControlPlane {
   /** The blob's bytes as stored; unverified. */
   download(digest: Digest): Promise<Readable>
   downloadContext(id: ContextId): Promise<Readable>
-  /** What the secrets hold that a build of this host names, by name, while it is not over. */
-  buildSecrets(id: BuildId): Promise<Record<string, string>>
+  /** The next build that fits this host, or this one, its own from then on. Undefined: there is none for it now. */
+  claimBuild(id: BuildId | undefined): Promise<ClaimedBuild | undefined>
+  /** What the secrets hold of a build that this host has, while it is not over. */
+  buildSecrets(id: BuildId): Promise<AgentSecrets>
+  /** A container of this host that has ended and was kept for its time is to be removed. Errors: `container.kept`. */
+  expireContainer(id: ContainerId): Promise<void>
   appendBuildLog(id: BuildId, chunk: AppendBuildLog): Promise<void>
 }

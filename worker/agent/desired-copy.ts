@@ -14,6 +14,8 @@ export interface DesiredCopy {
   merge(answer: DesiredState): Promise<string[]>
   /** Forgets a removed container once the API knows that nothing of it is left. */
   forget(id: string): void
+  /** Takes in a build that this host was just given; answers from before that do not know it change nothing. */
+  takeBuild(build: DesiredBuild): void
   /** Forgets a build that has ended and was reported. */
   forgetBuild(id: string): void
 }
@@ -47,7 +49,12 @@ export async function openDesiredCopy(path: string): Promise<DesiredCopy> {
       const before = answer.isFull ? [...containers.keys()] : []
       if (answer.isFull) {
         containers.clear()
-        builds.clear()
+      }
+      const open = new Set(
+        answer.openBuilds ?? (answer.isFull ? answer.builds.map(({ id }) => id) : [...builds.keys()]),
+      )
+      for (const { id, generation } of builds.values()) {
+        if (generation <= answer.generation && !open.has(id)) builds.delete(id)
       }
       for (const container of answer.containers) containers.set(container.id, container)
       for (const build of answer.builds) builds.set(build.id, build)
@@ -55,6 +62,7 @@ export async function openDesiredCopy(path: string): Promise<DesiredCopy> {
       await writeDurableJson(path, current())
       return [...new Set([...before, ...answer.containers.map(({ id }) => id)])]
     },
+    takeBuild: build => void builds.set(build.id, build),
     forget: id => void containers.delete(id),
     forgetBuild: id => void builds.delete(id),
   }

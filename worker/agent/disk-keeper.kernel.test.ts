@@ -5,14 +5,17 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pino } from 'pino'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { waitUntil } from '#infra/local/processes.ts'
 import { type Digest, digestFromHex, digestHex, digestOf } from '#shared/digest.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
+import type { ContainerId } from '#shared/domain/ids.ts'
 import { MEDIA_TYPES } from '#shared/domain/image.ts'
 import type { HostUsage } from '#shared/protocol/agent.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { openStepCache } from '../build/step-cache.ts'
 import { runContainer } from '../execute/run-container.ts'
 import { openDiskReserve } from '../host/disk-reserve.ts'
+import { observeContainer } from '../observe/container-facts.ts'
 import { createDiskKeeper, type DiskKeeper } from './disk-keeper.ts'
 
 /** A disk of 96 MB, which images, containers and the build cache fill. */
@@ -25,6 +28,7 @@ let cache: Awaited<ReturnType<typeof openStepCache>>
 let wanted: DesiredContainer[]
 let said: HostUsage[]
 let busySince: number | undefined
+let expired: ContainerId[]
 
 beforeEach(async () => {
   folder = mkdtempSync('/var/tmp/slipway-tdisk-')
@@ -36,13 +40,18 @@ beforeEach(async () => {
   wanted = []
   said = []
   busySince = undefined
+  expired = []
   const { ports } = host
   keeper = createDiskKeeper({
-    ports: { ...ports, dataFolder, cachedSteps: cache.list, removeCachedStep: cache.remove },
+    ports: {
+      ...{ ...ports, dataFolder, cachedSteps: cache.list, removeCachedStep: cache.remove },
+      expireContainer: async id => void expired.push(id),
+    },
     reserve: openDiskReserve(dataFolder),
     ...{ clock: ports.clock, log: pino({ level: 'silent' }), marks: { high: 0.6, low: 0.4, minAgeMs: 60_000 } },
     wanted: () => wanted,
     isLive: async id => (await ports.runtime.inspect(id)).state === 'running',
+    observe: want => observeContainer(ports, want, false),
     busySince: () => busySince,
     sweepCache: async () => {},
     report: usage => said.push(usage),
@@ -128,6 +137,24 @@ test('the build cache goes after the images', async () => {
   expect(await cache.list()).toEqual([])
   expect(existsSync(cache.blobPath(blob))).toBe(false)
   expect(await layersNow()).not.toContain(diffId)
+})
+
+test('of containers, those go that have ended and were kept for their time, after everything else', async () => {
+  const spec = { ...host.want([]).spec, command: ['sh', '-c', 'busybox head -c 32000000 /dev/zero > /written'] }
+  const kept = host.want([], { spec: { ...spec, keepForMs: 3600_000 } })
+  const forGood = host.want([], { spec })
+  const live = host.want([], { spec: { ...spec, command: ['sleep', '1000'], keepForMs: 0 } })
+  wanted = [forGood, kept, live]
+  for (const want of wanted)
+    await runContainer({ kind: 'runContainer', want, run: 1, attempts: 0, restarts: 0 }, host.ports)
+  const isOver = async ({ id }: DesiredContainer) => (await host.ports.runtime.inspect(id)).state === 'exited'
+  expect(await waitUntil(async () => (await isOver(kept)) && (await isOver(forGood)), 30_000)).toBe(true)
+  const image = await addImage('unused', 20 * MEGABYTE)
+  await keeper.makeRoom()
+  expect(await imagesNow()).not.toContain(image.digest)
+  expect(expired).toEqual([])
+  await tomorrow(keeper.makeRoom)
+  expect(expired).toEqual([kept.id])
 })
 
 test('what takes room is said: images, what containers wrote, logs', async () => {

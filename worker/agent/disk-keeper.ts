@@ -7,7 +7,9 @@ import { type ReclaimPorts, reclaim } from '../execute/reclaim.ts'
 import type { DiskReserve } from '../host/disk-reserve.ts'
 import { diskRoom, logBytes, observeStores, type StorePorts } from '../observe/store-facts.ts'
 import { type ContainerFiles, usageOf } from '../reconcile/disk-usage.ts'
+import type { ContainerFacts } from '../reconcile/facts.ts'
 import { planReclaim, type ReclaimAction } from '../reconcile/plan-reclaim.ts'
+import { endedContainers } from './ended-containers.ts'
 
 export interface DiskKeeperOptions {
   ports: StorePorts & ReclaimPorts
@@ -18,6 +20,7 @@ export interface DiskKeeperOptions {
   marks: { high: number; low: number; minAgeMs: number }
   wanted(): readonly DesiredContainer[]
   isLive(id: ContainerId): Promise<boolean>
+  observe(want: DesiredContainer): Promise<ContainerFacts>
   /** When the oldest build or pull that is not over began: what it made may have no name yet. */
   busySince(): number | undefined
   /** Removes what a crash left in the build cache before then. */
@@ -59,6 +62,10 @@ export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
     inTime.abort()
     return layers
   }
+  const plan = async (usedBefore: number): Promise<ReclaimAction[]> => {
+    const ended = await endedContainers(options, clock.now())
+    return planReclaim(await observeStores(ports, wanted()), ended, { ...marks, usedBefore })
+  }
   const makeRoom = async () => {
     const kept = await reserve.keep().catch((error: unknown) => log.warn({ err: error }, 'no room could be reserved'))
     if (kept === 'given up') log.warn('the disk is full to its last blocks')
@@ -68,9 +75,9 @@ export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
     const usedBefore = unusedSince(wasFull ? marks.minAgeMs : UNNAMED_MS)
     await options.sweepCache(unusedSince(UNNAMED_MS))
     const layers = await giveUp([], usedBefore) // What nothing names costs nobody anything.
-    const plan = (await isFull()) ? planReclaim(await observeStores(ports, wanted()), { ...marks, usedBefore }) : []
-    if (plan.length > 0) layers.push(...(await giveUp(plan, usedBefore)))
-    if (plan.length + layers.length > 0) log.info({ plan, layers }, 'room was made on the disk')
+    const planned = (await isFull()) ? await plan(usedBefore) : []
+    if (planned.length > 0) layers.push(...(await giveUp(planned, usedBefore)))
+    if (planned.length + layers.length > 0) log.info({ plan: planned, layers }, 'room was made on the disk')
   }
   const measure = async () => {
     const stores = await observeStores(ports, wanted())

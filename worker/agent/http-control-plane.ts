@@ -6,7 +6,8 @@ import { ociArchitecture } from '#shared/domain/host.ts'
 import { isErrorCode, SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import {
-  buildSecretsSchema,
+  agentSecretsSchema,
+  claimedBuildSchema,
   desiredStateSchema,
   missingBlobsSchema,
   publishedImageSchema,
@@ -112,7 +113,13 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     upload: (blob, path, signal) => uploadBlob(uploadCalls, blob, path, signal),
     download: digest => download(blobPath(digest), BLOB_CALL_MS),
     downloadContext: id => download(`/v1/agent/contexts/${id}`),
-    buildSecrets: async id => (await call('GET', `/v1/agent/builds/${id}/secrets`, buildSecretsSchema)).secrets,
+    claimBuild: async build => {
+      const response = await send('POST', '/v1/agent/builds/claims', { build }, CALL_MS, 'follow')
+      return response.status === 204 ? undefined : claimedBuildSchema.parse(await response.json())
+    },
+    buildSecrets: id => call('GET', `/v1/agent/builds/${id}/secrets`, agentSecretsSchema),
+    expireContainer: async id =>
+      void (await send('POST', `/v1/agent/containers/${id}/expire`, undefined, CALL_MS, 'follow')),
     appendBuildLog: async (id, chunk) =>
       void (await send('POST', `/v1/agent/builds/${id}/log`, chunk, CALL_MS, 'follow')),
   }

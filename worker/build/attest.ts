@@ -15,6 +15,7 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import { findPackages } from '../sbom/find-packages.ts'
 import { imagePurl } from '../sbom/purl.ts'
 import { spdxDocument } from '../sbom/spdx.ts'
+import type { LogLines } from './build-log.ts'
 import { type SharedWork, takeSnapshot } from './build-work.ts'
 import { epochOf } from './epoch.ts'
 import type { Draft } from './image-draft.ts'
@@ -25,6 +26,7 @@ export interface AttestOptions {
   spec: BuildSpecOf<'dockerfile'>
   draft: Draft
   work: SharedWork
+  log: LogLines
   api: Pick<ControlPlane, 'missingBlobs' | 'upload'>
   pushes: Turns
   facts: Omit<BuildFacts, 'platform' | 'finishedAt' | 'isReproducible' | 'materials'>
@@ -62,8 +64,8 @@ function provenance({ spec, work, facts }: AttestOptions): object {
   })
 }
 
-async function sbomOf({ digest }: Subject, { spec, draft, work, facts }: AttestOptions): Promise<object> {
-  const { log, signal, ports } = work
+async function sbomOf({ digest }: Subject, { spec, draft, work, log, facts }: AttestOptions): Promise<object> {
+  const { signal, ports } = work
   await using undo = new AsyncDisposableStack()
   log.write('step', 'listing the packages of the image')
   const { rootfs } = await takeSnapshot(work, draft.diffIds, undo)

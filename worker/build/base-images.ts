@@ -14,12 +14,19 @@ import { once } from './once.ts'
 type Contexts = BuildSpecOf<'dockerfile'>['contexts']
 
 /** Images by their names, each pulled once a build; a named context that is an image stands in for its name. */
-export function openBaseImages(contexts: Contexts, { ports, signal, materials }: SharedWork) {
-  const pull = once((reference: string) => ports.images.pull(reference))
+export function openBaseImages(
+  contexts: Contexts,
+  { ports, signal, log, materials }: Pick<SharedWork, 'ports' | 'signal' | 'log' | 'materials'>,
+) {
+  const pull = once((reference: string) =>
+    log.step(`pulling ${reference}`, signal, ({ progress }) =>
+      untilAborted(ports.images.pull(reference, progress), signal),
+    ),
+  )
   return async (name: string, platform?: string): Promise<Draft> => {
     const other = contextOf(contexts, name)
     const reference = other?.kind === 'image' ? other.reference : name
-    const image = await untilAborted(pull(reference), signal)
+    const image = await pull(reference)
     materials.add({ uri: purlOf(reference, ports.architecture), digest: { sha256: digestHex(image.digest) } })
     refuseOtherPlatform(reference, platform, image.config.architecture, ports.architecture)
     return draftOf(image)

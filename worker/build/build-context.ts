@@ -7,7 +7,7 @@ import { type IgnoreRule, parseIgnoreFile, rulesAbout } from '../dockerfile/igno
 import { readFileInRoot } from '../host/rooted-fs.ts'
 import { bytesOf, latin1 } from './byte-paths.ts'
 
-const DOCKERFILE_LIMIT = 1024 * 1024
+export const DOCKERFILE_LIMIT = 1024 * 1024
 export const CONTEXT_LIMITS = { maxBytes: 16 * 1024 ** 3, maxEntries: 1_000_000 }
 
 /** Throws `build.dockerfile-missing`, `build.dockerfile-invalid` (not text) and `request.too-large`. */

@@ -1,22 +1,32 @@
 import type { Endpoint } from '#shared/domain/container.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
+import { untilAborted } from './deadline.ts'
 
 /** The end of a host's /24, which the API gives to no container: the agent's own, for RUN steps. */
 const FIRST = 240
 const LAST = 254
 
-/** Addresses of RUN steps under way. At most fifteen at a time, far above the builds that run at once. */
+/** Addresses of RUN steps and fetches under way: fifteen at a time, and whoever comes then waits. */
 export function openBuildEndpoints(network: () => HostNetwork | undefined) {
   const taken = new Set<number>()
+  const waiting = new Set<() => void>()
+  const free = (last: number) => {
+    taken.delete(last)
+    for (const look of waiting) look() // All of them: the one that came first may just be giving up.
+  }
+  const waitForOne = async (signal: AbortSignal) => {
+    const turn = Promise.withResolvers<void>()
+    waiting.add(turn.resolve)
+    await untilAborted(turn.promise, signal).finally(() => waiting.delete(turn.resolve))
+  }
   return {
-    take: (): { endpoint: Endpoint } & Disposable => {
+    take: async (signal: AbortSignal): Promise<{ endpoint: Endpoint } & Disposable> => {
       const host = network()
       if (!host) throw new SlipwayError('host.unreachable', 'This host has no network yet: the API has not told it.')
+      while (taken.size > LAST - FIRST) await waitForOne(signal)
       let last = FIRST
       while (taken.has(last)) last++
-      if (last > LAST)
-        throw new SlipwayError('host.addresses-exhausted', 'Too many RUN steps at once: build again later.')
       taken.add(last)
       const address = `${host.gateway.slice(0, host.gateway.lastIndexOf('.'))}.${last}`
       const mac = `02:42:${address
@@ -25,7 +35,7 @@ export function openBuildEndpoints(network: () => HostNetwork | undefined) {
         .join(':')}`
       return {
         endpoint: { address, prefixLength: host.prefixLength, gateway: host.gateway, mac },
-        [Symbol.dispose]: () => void taken.delete(last),
+        [Symbol.dispose]: () => free(last),
       }
     },
   }

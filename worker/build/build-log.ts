@@ -1,76 +1,114 @@
-import type { BuildId } from '#shared/domain/ids.ts'
-import type { Clock } from '#shared/ports/clock.ts'
-import { BUILD_LOG_LINE_LIMIT, type BuildLogLine } from '#shared/protocol/agent.ts'
-import type { ControlPlane } from '../agent/control-plane.ts'
+import { toFault } from '#shared/errors.ts'
+import { BUILD_LOG_LINES, type BuildLogLine } from '#shared/protocol/agent.ts'
+import type { LogSender } from './log-sender.ts'
 
-/** A build's log on its way to the API, in batches, in the background: a slow API slows no build. */
-export interface BuildLog {
+/** Where lines go: to the build as a whole, or to one step of it. */
+export interface LogLines {
   write(stream: BuildLogLine['stream'], text: string): void
-  /** Resolves when everything is sent, or after ten seconds. */
-  close(): Promise<void>
 }
 
-const BATCH_LINES = 500
-/** The store keeps a batch in one value, which may have 2 MB on D1. */
-const BATCH_CHARS = 256 * 1024
-const BATCH_MS = 100
-const RETRY_MS = 1000
-const CLOSE_MS = 10_000
-/** Beyond this the API has been away for long and lines are dropped; how many is said. */
-const PENDING_LINES = 50_000
+export interface BuildLog extends LogLines {
+  /**
+   * Runs a step, with its beginning and its end in the log: how long it took, that it was cached, its error, or that it was
+   * canceled, which is any error once `signal` says so.
+   */
+  step<T>(label: string, signal: AbortSignal, work: (log: StepLog) => Promise<T>): Promise<T>
+}
 
-export function openBuildLog(id: BuildId, api: Pick<ControlPlane, 'appendBuildLog'>, clock: Clock): BuildLog {
-  const pending: BuildLogLine[] = []
-  const over = new AbortController()
-  let sent = 0
-  let dropped = 0
-  let isClosing = false
+export interface StepLog extends LogLines {
+  /** Nothing was to be done: its result was known. */
+  cached(): void
+  /** For what is brought from or to somewhere; says it once a second at most, and more seldom the longer it takes. */
+  progress(soFar: Progress): void
+  /** Whether more output would not be kept. */
+  isFull(): boolean
+}
 
-  const sendAll = async () => {
-    while (!over.signal.aborted) {
-      if (pending.length === 0) {
-        if (isClosing) return
-        await clock.sleep(BATCH_MS, over.signal)
-        continue
-      }
-      const lines = nextBatch(pending)
-      const isSent = await api.appendBuildLog(id, { offset: sent, lines }).then(
-        () => true,
-        () => false,
-      )
-      if (isSent) {
-        pending.splice(0, lines.length)
-        sent += lines.length
-      }
-      await clock.sleep(isSent ? (isClosing ? 0 : BATCH_MS) : RETRY_MS, over.signal)
+export interface Progress {
+  bytes: number
+  /** Undefined where it is not known. */
+  total?: number | undefined
+}
+
+/** As BuildKit has it. */
+const STEP_OUTPUT_CHARS = 2 * 1024 * 1024
+/** What is left of the build's own bound is for the beginnings and ends of steps. */
+const OUTPUT_LINES = BUILD_LOG_LINES - 5000
+const PROGRESS_MS = 1000
+/** Of the time that it took so far. */
+const PROGRESS_PART = 0.1
+
+/** Numbers steps, and says of each line which it belongs to: steps run side by side. */
+export function openBuildLog({ send }: Pick<LogSender, 'send'>, now: () => number): BuildLog {
+  let steps = 0
+  let outputLines = 0
+  const outputOf = (line: Pick<BuildLogLine, 'step'>) => {
+    let chars = 0
+    let isClipped = false
+    const clip = (bound: string) => {
+      isClipped = true
+      send({ ...line, at: now(), stream: 'step', text: `[output clipped: ${bound} are kept]` })
+    }
+    return {
+      isFull: () => isClipped,
+      write: (stream: BuildLogLine['stream'], text: string) => {
+        if (isClipped) return
+        if (chars + text.length > STEP_OUTPUT_CHARS) clip('2 MiB of a step')
+        else if (outputLines >= OUTPUT_LINES) clip(`${OUTPUT_LINES} lines of a build`)
+        else send({ ...line, at: now(), stream, text })
+        chars += text.length
+        outputLines++
+      },
     }
   }
-  const sending = sendAll()
-
   return {
-    write: (stream, text) => {
-      if (pending.length >= PENDING_LINES) {
-        dropped++
-        return
+    write: (stream, text) => send({ at: now(), stream, text }),
+    step: async (label, signal, work) => {
+      const step = ++steps
+      const begin = now()
+      const say = (mark: NonNullable<BuildLogLine['mark']>, text: string, more?: Partial<BuildLogLine>) =>
+        send({ at: now(), stream: 'step', step, mark, text, ...more })
+      const end = (mark: NonNullable<BuildLogLine['mark']>, text: string) =>
+        say(mark, text, { durationMs: Math.max(0, now() - begin) })
+      let isCached = false
+      say('begin', label)
+      try {
+        const result = await work({
+          ...outputOf({ step }),
+          cached: () => {
+            isCached = true
+          },
+          progress: seldom(begin, now, soFar => say('progress', amountOf(soFar), inBytes(soFar))),
+        })
+        if (isCached) end('cached', 'CACHED')
+        else end('done', `DONE ${((now() - begin) / 1000).toFixed(1)}s`)
+        return result
+      } catch (error) {
+        if (signal.aborted) end('canceled', 'CANCELED')
+        else end('failed', `ERROR: ${toFault(error).message}`)
+        throw error
       }
-      const said = text.slice(0, BUILD_LOG_LINE_LIMIT)
-      pending.push({ at: clock.now(), stream, text: said })
-    },
-    close: async () => {
-      if (dropped > 0) pending.push({ at: clock.now(), stream: 'stderr', text: `(${dropped} lines were dropped here)` })
-      isClosing = true
-      await Promise.race([sending, clock.sleep(CLOSE_MS, over.signal)])
-      over.abort()
     },
   }
 }
 
-/** At least one line, and no more than a batch takes. */
-function nextBatch(pending: readonly BuildLogLine[]): BuildLogLine[] {
-  let chars = 0
-  const end = pending.findIndex((line, at) => {
-    chars += line.text.length
-    return at === BATCH_LINES || (at > 0 && chars > BATCH_CHARS)
-  })
-  return pending.slice(0, end === -1 ? pending.length : end)
+function seldom(begin: number, now: () => number, say: (soFar: Progress) => void) {
+  let last = begin
+  return (soFar: Progress) => {
+    const at = now()
+    if (at - last < Math.max(PROGRESS_MS, (at - begin) * PROGRESS_PART)) return
+    last = at
+    say(soFar)
+  }
+}
+
+function inBytes({ bytes, total }: Progress): Pick<BuildLogLine, 'bytes' | 'totalBytes'> {
+  return { bytes, ...(total === undefined ? {} : { totalBytes: total }) }
+}
+
+const MEGABYTE = 1_000_000
+
+function amountOf({ bytes, total }: Progress): string {
+  const shown = (count: number) => `${(count / MEGABYTE).toFixed(1)} MB`
+  return total === undefined ? shown(bytes) : `${shown(bytes)} of ${shown(total)}`
 }

@@ -1,15 +1,19 @@
+import type PQueue from 'p-queue'
 import type { Digest } from '#shared/digest.ts'
 import type { BuildSecrets } from '#shared/domain/build.ts'
+import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import { type ContainerId, newId, type Random } from '#shared/domain/ids.ts'
 import type { LayerCompression } from '#shared/domain/layer-compression.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import type { Snapshot } from '../snapshot/snapshotter.ts'
 import type { openBuildEndpoints } from './build-endpoints.ts'
-import type { BuildLog } from './build-log.ts'
+import type { BuildLog, StepLog } from './build-log.ts'
 import type { CacheMounts } from './cache-mounts.ts'
 import type { Materials } from './materials.ts'
 import type { SourceRoot } from './missing-source.ts'
-import type { StepCache } from './step-cache.ts'
+import type { StepCache, StepResult } from './step-cache.ts'
+import type { Together } from './together.ts'
+import type { Turns } from './turns.ts'
 
 /** What all of one build shares. */
 export interface SharedWork {
@@ -18,6 +22,8 @@ export interface SharedWork {
   cacheMounts: CacheMounts
   log: BuildLog
   endpoints: ReturnType<typeof openBuildEndpoints>
+  /** By key: steps that any build of this host does just now. */
+  steps: Turns
   random: Random
   /** Ids that this agent's builds own: what else is on the host without an owner is removed. */
   owned: Set<string>
@@ -26,6 +32,10 @@ export interface SharedWork {
   /** This build's own folder. */
   folder: string
   signal: AbortSignal
+  /** Of each RUN. */
+  limits: BuildLimits
+  /** A layer of so many bytes is kept now: it counts as what the build has written. Errors: `build.disk-exceeded`. */
+  keeps(bytes: number): void
   /** What a kept secret holds that the source of the build names. Errors: `secret.…`. */
   secret(name: string): Promise<string>
   /** Told which commit is built. */
@@ -42,6 +52,14 @@ export interface LayerPacking extends LayerCompression {
 
 /** For the steps of a Dockerfile. */
 export interface BuildWork extends SharedWork {
+  /** Begins what nobody waits for yet: its failure ends the build. */
+  begin: Together['begin']
+  /** Steps that are done at once. */
+  slots: PQueue
+  /** Fetches and digests of what steps read that are done at once. */
+  looks: PQueue
+  /** By key: what steps of this build gave. */
+  madeHere: Map<string, StepResult>
   isCacheUsed: boolean
   packing: LayerPacking
   /** SOURCE_DATE_EPOCH (seconds since 1970): nothing in the image is younger. */
@@ -53,6 +71,11 @@ export interface BuildWork extends SharedWork {
   contextOf(from: string | undefined): Promise<SourceRoot | undefined>
   /** The layers of what COPY --from names, built or pulled before. */
   layersOf(from: string): Promise<Digest[]>
+}
+
+/** For one step. */
+export interface StepWork extends BuildWork {
+  output: StepLog
 }
 
 /** Mounted and owned until `undo` runs; it is removed then, unless its writable layer became a layer. */

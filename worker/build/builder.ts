@@ -10,8 +10,10 @@ import {
 } from '#shared/domain/build.ts'
 import type { BuildId, Random } from '#shared/domain/ids.ts'
 import { SlipwayError, toFault, unreachable } from '#shared/errors.ts'
+import type { AgentSecrets, ClaimedBuild } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
+import { diskUsage } from '../host/disk-usage.ts'
 import { unmountBelow } from '../host/mount.ts'
 import { removeTree } from '../host/remove-tree.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
@@ -22,10 +24,12 @@ import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { type CacheMounts, openCacheMounts } from './cache-mounts.ts'
+import { diskExceeded, withinLimits } from './deadline.ts'
 import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
+import { openLogSender } from './log-sender.ts'
 import { openMaterials } from './materials.ts'
 import { once } from './once.ts'
 import { type Published, type PublishOptions, publishDraft } from './publish.ts'
@@ -39,19 +43,19 @@ export interface BuilderOptions {
   /** For the cache and, while they run, a folder a build. */
   folder: string
   random: Random
-  /** Opens what the API sealed for this host. */
-  unseal(sealed: string): Promise<BuildSecrets>
   /** What RUN steps may ask for on this host (`network.host`, `security.insecure`). */
   entitlements: ReadonlySet<string>
   /** Who builds, for provenance: an address that says whom to trust, and the agent's version. */
   identity: { id: string; version: string }
+  /** Steps of one build that are done side by side. */
+  stepsAtOnce: number
   /** The host's network, as desired state has it. */
   network(): HostNetwork | undefined
 }
 
 export interface Builder {
   /** Never throws: how it ended is its result. Leaves nothing but its image and what the cache keeps. */
-  build(build: DesiredBuild, signal: AbortSignal): Promise<ObservedBuild>
+  build(claimed: ClaimedBuild, signal: AbortSignal): Promise<ObservedBuild>
   /** Whether a build that runs now owns the snapshot, namespace or runtime container of this id. */
   owns(id: string): boolean
   /** Whether a build reads the files of this container, which stands still for that. */
@@ -72,15 +76,17 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
   const cacheMounts = openCacheMounts(join(folder, 'cache-mounts'))
-  const owned = new Set<string>()
+  const ownedBy = new Map<BuildId, Set<string>>()
   const held = new Set<string>()
   const pushes = openTurns()
+  const steps = openTurns()
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (
     wanted: DesiredBuild,
     buildLog: BuildLog,
     told: Told,
+    disk: { keeps(bytes: number): void; owned: Set<string> },
     signal: AbortSignal,
   ): Promise<Published> => {
     const own = join(workFolder, wanted.id)
@@ -90,45 +96,82 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const { random, api, identity } = options
     const { id, spec } = wanted
     const materials = openMaterials(spec.kind === 'dockerfile' && spec.provenance !== false)
-    const commitIs = (commit: string) => {
-      told.commit = commit
+    const secrets = once((build: BuildId) => api.buildSecrets(build))
+    const ofBuild = {
+      log: buildLog,
+      secret: keptOf(id, secrets),
+      commitIs: (commit: string) => {
+        told.commit = commit
+      },
+      materials,
+      limits: wanted.limits,
     }
-    const ofBuild = { log: buildLog, secret: secretsOf(id, api), commitIs, materials }
-    const shared = { ports, cache, cacheMounts, endpoints, owned, held, signal, random, folder: own, ...ofBuild }
-    const draft = await draftOf(wanted, shared, { ...options, warn: warner(buildLog, told.warnings) })
-    buildLog.write('step', 'exporting the image')
+    const ofHost = { ports, cache, cacheMounts, endpoints, steps, held, random }
+    const shared = { ...ofHost, ...ofBuild, ...disk, signal, folder: own }
+    const draft = await draftOf(
+      wanted,
+      { ...shared, secretsOf: () => secrets(id) },
+      { ...options, warn: warner(buildLog, told.warnings) },
+    )
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
-    const attested: PublishOptions['attest'] =
-      spec.kind === 'dockerfile' ? image => attest(image, { spec, draft, work: shared, api, pushes, facts }) : undefined
-    return publishDraft(draft, wanted, { ...options, cache, log: buildLog, pushes, attest: attested, signal })
+    return buildLog.step('exporting the image', signal, log => {
+      const attested: PublishOptions['attest'] =
+        spec.kind === 'dockerfile'
+          ? image => attest(image, { spec, draft, work: shared, log, api, pushes, facts })
+          : undefined
+      return publishDraft(draft, wanted, { ...options, cache, log, pushes, attest: attested, signal })
+    })
+  }
+
+  /** What a build keeps on the disk: its folder, what its snapshots hold, and the layers that it made of them. */
+  const openDisk = ({ id, limits: { diskBytes } }: DesiredBuild) => {
+    const owned = new Set<string>()
+    ownedBy.set(id, owned)
+    let kept = 0
+    const bytes = async () => {
+      const held = [...owned].filter(name => name.startsWith('build-'))
+      const sizes = await Promise.all(held.map(async name => (await ports.snapshots.snapshotSize(name)).writtenBytes))
+      return sizes.reduce((sum, size) => sum + size, kept + (await diskUsage(join(workFolder, id))))
+    }
+    const keeps = (more: number) => {
+      kept += more
+      if (diskBytes !== undefined && kept > diskBytes) throw diskExceeded(kept, diskBytes)
+    }
+    return { owned, bytes, keeps }
   }
 
   return {
-    owns: id => owned.has(id),
+    owns: id => [...ownedBy.values()].some(owned => owned.has(id)),
     holds: id => held.has(id),
     busySince: running.since,
     cache,
     cacheMounts,
-    build: async (wanted, signal) => {
+    build: async ({ build: wanted, logFrom }, signal) => {
       const startedAt = ports.clock.now()
-      const buildLog = openBuildLog(wanted.id, options.api, ports.clock)
+      const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
+      const buildLog = openBuildLog(sender, ports.clock.now)
       const told: Told = { warnings: [], commit: undefined, startedAt }
       using _ = running.begin()
       const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit: told.commit })
       const { warnings } = told
       try {
         ports.requireRoom()
-        const { imageDigest, attestations } = await buildIn(wanted, buildLog, told, signal)
+        const disk = openDisk(wanted)
+        const whole = { ...limitsOf(wanted), measure: disk.bytes, clock: ports.clock }
+        const { imageDigest, attestations } = await withinLimits(whole, signal, over =>
+          buildIn(wanted, buildLog, told, disk, over),
+        )
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', ...ended(), imageDigest, warnings, attestations }
+        return { state: 'succeeded', ...ended(), imageDigest, warnings: inOrder(warnings), attestations }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
         const fault = toFault(error)
         buildLog.write('stderr', fault.message)
-        return { state: 'failed', ...ended(), error: fault, warnings }
+        return { state: 'failed', ...ended(), error: fault, warnings: inOrder(warnings) }
       } finally {
-        await buildLog.close()
+        ownedBy.delete(wanted.id)
+        await sender.close()
       }
     },
   }
@@ -141,13 +184,9 @@ interface Told {
   startedAt: number
 }
 
-async function opened(sealed: string, { unseal }: BuilderOptions): Promise<BuildSecrets> {
-  try {
-    return await unseal(sealed)
-  } catch (cause) {
-    const message = 'This host cannot open the secrets of the build, since its key is another one by now: build again.'
-    throw new SlipwayError('build.secrets-unreadable', message, { cause })
-  }
+/** Which stage came first is a matter of chance. */
+function inOrder(warnings: readonly BuildWarning[]): BuildWarning[] {
+  return warnings.toSorted((a, b) => a.line - b.line || a.column - b.column)
 }
 
 /** Says warnings at once, and keeps them for the build's answer. */
@@ -160,30 +199,36 @@ function warner(log: BuildLog, kept: BuildWarning[]): DockerfileOptions['warn'] 
 
 async function draftOf(
   { spec }: DesiredBuild,
-  shared: SharedWork,
+  shared: SharedWork & { secretsOf(): Promise<BuildSecrets> },
   options: BuilderOptions & Pick<DockerfileOptions, 'warn'>,
 ): Promise<Draft> {
   const { api } = options
   switch (spec.kind) {
     case 'dockerfile': {
-      const secrets = spec.sealed === undefined ? NO_SECRETS : await opened(spec.sealed, options)
+      const secrets = spec.hasSecrets ? await shared.secretsOf() : NO_SECRETS
       return fromDockerfile(spec, { ...shared, secrets }, options)
     }
     case 'container':
-      return fromContainer(spec, shared)
+      return shared.log.step(`reading what container ${spec.container.id} changed`, shared.signal, () =>
+        fromContainer(spec, shared),
+      )
     case 'tar':
-      return fromTar(spec, shared, api)
+      return shared.log.step('reading the tar', shared.signal, () => fromTar(spec, shared, api))
     default:
       return unreachable(spec)
   }
 }
 
-/** Secrets by name, asked for once they are needed, and kept no longer than the build. */
-function secretsOf(id: BuildId, api: Pick<ControlPlane, 'buildSecrets'>): SharedWork['secret'] {
-  const asked = once((build: BuildId) => api.buildSecrets(build))
+/** Kept secrets by name, asked for once they are needed, and kept no longer than the build. */
+function keptOf(id: BuildId, secrets: (id: BuildId) => Promise<AgentSecrets>): SharedWork['secret'] {
   return async name => {
-    const value = (await asked(id))[name]
+    const value = (await secrets(id)).kept[name]
     if (value !== undefined) return value
     throw new SlipwayError('secret.not-found', `The build names no secret ${name}, or there is none.`)
   }
+}
+
+/** One that an earlier API placed has no limits. */
+function limitsOf({ limits }: DesiredBuild) {
+  return { timeoutMs: limits.timeoutMs, diskBytes: limits.diskBytes }
 }

@@ -39,7 +39,7 @@ export async function copyFiles(
   const owner = step.chown === undefined ? undefined : await ownerOf(step.chown, rootfs)
   const chmod = step.chmod === undefined ? undefined : parseMode(step.chmod)
   const target: Target = { rootfs, owner, chmod, signal, excludes: excludesOf(step), scratch }
-  if (sources.length > 1 && !step.to.endsWith('/')) {
+  if (sources.length > 1 && !isFolderIn(rootfs, step.to)) {
     const message = `Several sources need a destination that ends in a slash: write ${step.to}/.`
     throw new SlipwayError('build.dockerfile-invalid', message)
   }
@@ -50,6 +50,12 @@ export async function copyFiles(
     else if (mayUnpack && (await isTar(source.path, signal))) await unpackInto(source, to, target)
     else if (!isExcluded(basename(source.name), target)) await copyFile(source, to, target)
   }
+}
+
+function isFolderIn(rootfs: string, to: string): boolean {
+  if (to.endsWith('/')) return true
+  const known = bytesOf(resolveBytesInRoot(latin1(rootfs), latin1(to)))
+  return lstatSync(known, { throwIfNoEntry: false })?.isDirectory() ?? false
 }
 
 interface Target {
@@ -105,8 +111,7 @@ async function copyFolder(from: string, to: string, target: Target): Promise<voi
 }
 
 async function copyFile(source: Source, to: string, target: Target): Promise<void> {
-  const known = resolveBytesInRoot(latin1(target.rootfs), latin1(to))
-  const isFolder = to.endsWith('/') || lstatSync(bytesOf(known), { throwIfNoEntry: false })?.isDirectory()
+  const isFolder = isFolderIn(target.rootfs, to)
   const folder = await folderIn(target, isFolder ? to : dirname(to))
   const file = posix.join(folder, isFolder ? basename(source.name) : latin1(basename(to)))
   await copy(['-T'], source.path, file, target)

@@ -25,9 +25,11 @@ test('patterns go through folders, each in the order of its names', () => {
   expect(namesIn(folder.root, '../../a')).toEqual(['/a'])
 })
 
-test('a source that is nowhere is named', () => {
+test('a source that is nowhere is named; a pattern may find nothing, if it is one', () => {
   using folder = folderWith('a')
-  expect(() => namesIn(folder.root, 'a', 'b*')).toThrow('"b*" is not in here')
+  expect(() => namesIn(folder.root, 'a', 'b')).toThrow('"b" is not in here')
+  expect(namesIn(folder.root, 'a', 'b*', '*/c?', '**/[x]')).toEqual(['/a'])
+  for (const none of ['[b', 'b\\*']) expect(() => namesIn(folder.root, none)).toThrow('is not in here')
 })
 
 test('a source that is nowhere comes with what is near, or why it is left out', () => {
@@ -40,7 +42,7 @@ test('a source that is nowhere comes with what is near, or why it is left out', 
   const find = (pattern: string) => () => findSources(root, [pattern])
   expect(find('scr/main.ts')).toThrow('did you mean src')
   expect(find('src/mian.ts')).toThrow('did you mean src/main.ts')
-  expect(find('src/*.js')).toThrow('src has main.ts, view.ts')
+  expect(find('src/other')).toThrow('src has main.ts, view.ts')
   expect(find('nothing-like-it')).toThrow('it has package.json, src')
   expect(find('x.log')).toThrow('.dockerignore leaves it out')
 })

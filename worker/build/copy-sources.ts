@@ -30,15 +30,20 @@ const MATCHES_LIMIT = 1_000_000
 
 /**
  * What `patterns` name inside `root`: links followed, never out of it; `**` is any number of folders. Throws
- * `build.source-not-found` for one that names nothing, with what is there nearby. Cost: a listing of each folder that a
- * pattern goes through.
+ * `build.source-not-found` for a name that is not there, with what is there nearby; a pattern may find nothing, as with
+ * BuildKit (`AllowEmptyWildcard`). Cost: a listing of each folder that a pattern goes through.
  */
 export function findSources(root: SourceRoot, patterns: readonly string[], keepsParents = false): Source[] {
   return patterns.flatMap(pattern => {
     const found = expandPattern(latin1(root.path), latin1(posix.normalize(`/${pattern}`)))
-    if (found.length === 0) throw missingSource(root, pattern)
+    if (found.length === 0 && !mayFindNothing(pattern)) throw missingSource(root, pattern)
     return keepsParents ? found.map(source => withParents(root.path, source, pattern)) : found
   })
+}
+
+/** A right pattern, and not one that is written as one to name a single file, as `a\\*`. */
+function mayFindNothing(pattern: string): boolean {
+  return /(?<!\\)[*?[]/.test(pattern) && pattern.split('/').every(segment => segmentPattern(segment) !== undefined)
 }
 
 function expandPattern(root: string, pattern: string): Source[] {

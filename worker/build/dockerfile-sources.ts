@@ -8,6 +8,7 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import { isLeftOut } from '../dockerfile/ignore-rules.ts'
 import { extractContext } from '../layer/context.ts'
 import { applyIgnoreFile, CONTEXT_LIMITS, type IgnoreFile } from './build-context.ts'
+import type { StepLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
 import type { SourceRoot } from './missing-source.ts'
@@ -19,23 +20,26 @@ type Api = Pick<ControlPlane, 'downloadContext'>
 export async function unpackContext(
   id: ContextId,
   folder: string,
-  { signal, materials }: Pick<SharedWork, 'signal' | 'materials'>,
+  { signal, log, materials }: Pick<SharedWork, 'signal' | 'materials'> & { log: Pick<StepLog, 'progress'> },
   api: Api,
+  /** As provenance has it. */
   name: string,
+  onWritten?: (bytes: number) => void,
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
   const upload = await untilAborted(api.downloadContext(id), signal)
-  const bytes = addAbortSignal(signal, upload)
-  if (!materials.isAsked) return extractContext(bytes, folder, CONTEXT_LIMITS)
-  const hash = createHash('sha256')
-  await extractContext(hashed(bytes, hash), folder, CONTEXT_LIMITS)
-  materials.add({ name, digest: { sha256: hash.digest('hex') } })
+  const hash = materials.isAsked ? createHash('sha256') : undefined
+  await extractContext(counted(addAbortSignal(signal, upload), log, hash), folder, CONTEXT_LIMITS, { onWritten })
+  if (hash) materials.add({ name, digest: { sha256: hash.digest('hex') } })
 }
 
 /** Read to its end by whoever unpacks it. */
-async function* hashed(bytes: AsyncIterable<Uint8Array>, hash: Hash): AsyncGenerator<Uint8Array> {
-  for await (const chunk of bytes) {
-    hash.update(chunk)
+async function* counted(upload: AsyncIterable<Uint8Array>, { progress }: Pick<StepLog, 'progress'>, hash?: Hash) {
+  let bytes = 0
+  for await (const chunk of upload) {
+    hash?.update(chunk)
+    bytes += chunk.length
+    progress({ bytes })
     yield chunk
   }
 }
@@ -55,8 +59,10 @@ export function namedContexts(contexts: BuildSpecOf<'dockerfile'>['contexts'], w
     const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined
     if (found?.kind !== 'files') return undefined
     const path = join(work.folder, 'contexts', found.contextId)
-    await unpackContext(found.contextId, path, work, api, `context:${name}`)
-    const ignore = await applyIgnoreFile(path, 'Dockerfile', work.signal)
-    return { ...mainContext(path, ignore), name: `the context ${name}` }
+    return work.log.step(`loading the context ${name}`, work.signal, async log => {
+      await unpackContext(found.contextId, path, { ...work, log }, api, `context:${name}`)
+      const ignore = await applyIgnoreFile(path, 'Dockerfile', work.signal)
+      return { ...mainContext(path, ignore), name: `the context ${name}` }
+    })
   })
 }

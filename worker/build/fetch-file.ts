@@ -1,22 +1,20 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { chmod } from 'node:fs/promises'
+import { chmod, chown, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { SlipwayError } from '#shared/errors.ts'
 import { fileNameOf } from '../dockerfile/remote.ts'
 import type { CopyStep } from '../dockerfile/step.ts'
-import { runInBuildNetwork } from './build-network.ts'
+import { runAny } from '../host/run.ts'
+import { SANDBOX_USER, sandboxed } from '../source/sandbox.ts'
+import { openBuildNetwork } from './build-network.ts'
 import type { SharedWork } from './build-work.ts'
 import { latin1 } from './byte-paths.ts'
 import type { CopySource } from './copy-sources.ts'
 import { ownFolder } from './source-folders.ts'
 
 const FETCH_MS = 15 * 60_000
-const FILE_BYTES = 16 * 1024 ** 3
-/** The unit of a shell's `ulimit -f`: a server need not say how much it is going to send. */
-const ULIMIT_BYTES = 512
-const BOUNDED = 'ulimit -f "$1"; shift; exec "$@"'
 const OPTIONS = [
   ...['--silent', '--show-error', '--fail', '--globoff', '--location', '--max-redirs', '10', '--remote-time'],
   ...['--proto', '=http,https', '--proto-redir', '=http,https', '--connect-timeout', '30', '--retry', '2'],
@@ -35,17 +33,22 @@ export async function fetchFile(
   if (name === undefined && to.endsWith('/')) {
     throw failed(`${shown(url)} has no name for a file: write the file's name at the end of the destination`)
   }
-  const folder = await ownFolder(work)
+  const own = await ownFolder(work)
+  const folder = join(own, 'download')
+  await mkdir(folder, { mode: 0o700 })
+  await chown(folder, SANDBOX_USER, SANDBOX_USER)
   const path = join(folder, 'file')
-  const program = ['sh', '-ec', BOUNDED, 'sh', String(FILE_BYTES / ULIMIT_BYTES)]
-  const args = ['curl', ...OPTIONS, '--output', path, '--', url]
-  const result = await runInBuildNetwork(work, folder, [...program, ...args], {
-    timeoutMs: FETCH_MS,
-    signal: work.signal,
-  })
+  await using network = await openBuildNetwork(work, own)
+  const { signal } = work
+  const curl = ['--output', '/tmp/file', ...OPTIONS, '--config', '-']
+  const { program, args, env } = sandboxed({ folder, signal, enter: network.enter }, 'curl', curl, {})
+  // An address may have a password in it, and arguments are for all to read.
+  const input = `url = "${url.replace(/["\\]/g, '\\$&')}"\n`
+  const result = await runAny(program, args, { env, input, timeoutMs: FETCH_MS, signal })
   if (result.exitCode !== 0) throw failed(`${shown(url)} could not be fetched: ${result.stderr.trim().slice(0, 500)}`)
   if (checksum !== undefined) await compare(path, url, checksum)
   if (work.materials.isAsked) work.materials.add({ uri: shown(url), digest: { sha256: await hashOf('sha256', path) } })
+  await chown(path, 0, 0)
   await chmod(path, 0o600)
   return { path: latin1(path), name: latin1(name ?? 'file'), isFolder: false, parents: [], isRemote: true }
 }

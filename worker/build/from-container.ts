@@ -24,7 +24,6 @@ export async function fromContainer(spec: Spec, work: SharedWork): Promise<Draft
   const { image } = undo.use(await openSnapshot(work.ports, container.id, container.spec))
   // Before the work on files: what is wrong with the changes is known at once.
   const draft = withChanges(startedAs(draftOf(image), container.spec), spec)
-  work.log.write('step', `reading what container ${container.id} changed`)
   const path = join(work.folder, 'changes.layer')
   undo.defer(() => rm(path, { force: true }))
   const packed = await standingStill(spec, work, async () => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import PQueue from 'p-queue'
 import type { BuildSpecOf, BuildWarning } from '#shared/domain/build.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import { parseDockerfile } from '../dockerfile/dockerfile.ts'
@@ -9,31 +10,52 @@ import type { Scope } from '../dockerfile/scope.ts'
 import { withConfig } from '../dockerfile/stage-state.ts'
 import { globalArgs, platformArgs, resolveStages, targetStage } from '../dockerfile/stages.ts'
 import { openAdvice } from './advice.ts'
+import { openBaseImages } from './base-images.ts'
+import { basesAhead } from './bases-ahead.ts'
 import { applyIgnoreFile, readDockerfile } from './build-context.ts'
 import type { BuildWork, SharedWork } from './build-work.ts'
 import { mainContext, namedContexts } from './dockerfile-sources.ts'
 import { epochOf } from './epoch.ts'
 import { type Draft, withEpoch } from './image-draft.ts'
 import { openStageDrafts } from './stage-drafts.ts'
+import type { StepResult } from './step-cache.ts'
 import { takeSource } from './take-source.ts'
+import { together } from './together.ts'
 
 export interface DockerfileOptions {
   api: Pick<ControlPlane, 'downloadContext'>
   /** What this host lets RUN ask for. */
   entitlements: ReadonlySet<string>
+  /** Of one build. */
+  stepsAtOnce: number
   warn(warnings: readonly BuildWarning[]): void
 }
 
-/** Builds a Dockerfile's target stage and those that it needs, each once, in order of need. */
+/** Their lists of files can be long. */
+const LOOKS_AT_ONCE = 3
+
+/** Builds a Dockerfile's target stage and those that it needs, each once, side by side as far as they do not need each other. */
 export async function fromDockerfile(
   spec: BuildSpecOf<'dockerfile'>,
   shared: SharedWork & Pick<BuildWork, 'secrets'>,
-  { api, entitlements, warn }: DockerfileOptions,
+  options: DockerfileOptions,
+): Promise<Draft> {
+  return together(shared.signal, all => buildTarget(spec, { ...shared, ...all }, options))
+}
+
+async function buildTarget(
+  spec: BuildSpecOf<'dockerfile'>,
+  shared: SharedWork & Pick<BuildWork, 'secrets' | 'begin'>,
+  { api, entitlements, stepsAtOnce, warn }: DockerfileOptions,
 ): Promise<Draft> {
   const { ports, signal } = shared
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
-  await takeSource(spec.source, context, shared, api)
+  const pulled = openBaseImages(spec.contexts, shared)
+  const onWritten = basesAhead({ spec, context, ports, pulled, begin: shared.begin })
+  await shared.log.step('loading the context', signal, log =>
+    takeSource(spec.source, context, { ...shared, log }, api, onWritten),
+  )
   const text = await readDockerfile(context, spec.dockerfile)
   noteRecipe(shared, spec.dockerfile, text)
   const dockerfile = parseDockerfile(text, spec.dockerfile)
@@ -48,11 +70,13 @@ export async function fromDockerfile(
   advice.refuse()
   const named = namedContexts(spec.contexts, shared, api)
   const work = {
-    ...{ ...shared, isCacheUsed: !spec.noCache, packing: spec, epoch },
+    ...{ ...shared, isCacheUsed: !spec.noCache, packing: spec, epoch, madeHere: new Map<string, StepResult>() },
+    slots: new PQueue({ concurrency: stepsAtOnce }),
+    looks: new PQueue({ concurrency: LOOKS_AT_ONCE }),
     allowed: new Set<string>(spec.allow.filter(name => entitlements.has(name))),
     contextOf: async (from: string | undefined) => (from === undefined ? main : named(from)),
   }
-  const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, advice })
+  const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, pulled, advice })
   const built = await draftFor(targetStage(stages, spec.target))
   return withEpoch(labelled(built, spec.labels), epoch)
 }

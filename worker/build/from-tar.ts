@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { addAbortSignal } from 'node:stream'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import { plainTar } from '../layer/context.ts'
 import { packTar } from '../layer/pack.ts'
@@ -24,12 +25,12 @@ export async function fromTar(
   const draft = withChanges(EMPTY_DRAFT, spec)
   await using undo = new AsyncDisposableStack()
   const upload = addAbortSignal(work.signal, await untilAborted(api.downloadContext(spec.contextId), work.signal))
-  work.log.write('step', 'reading the tar')
   const path = join(work.folder, 'import.layer')
   undo.defer(() => rm(path, { force: true }))
   const { compression, compressionLevel: level } = spec
   const packing = { path, compression, level, signal: work.signal }
   const packed = await packTar(await plainTar(upload, CONTEXT_LIMITS), packing)
+  if (packed.unpackedBytes === 0) throw new SlipwayError('context.invalid', 'The upload has no bytes: send a tar.')
   const said = withStep(draft, await keepLayer(packed, work), 'import of a tar')
   return annotated(said, { comment: spec.message, author: spec.author })
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { digestFromHex } from '#shared/digest.ts'
 import type { DesiredBuild } from '#shared/domain/build.ts'
+import type { Progress } from './build-log.ts'
 import { EMPTY_DRAFT, withStep } from './image-draft.ts'
 import { type PublishOptions, publishDraft } from './publish.ts'
 import { openTurns } from './turns.ts'
@@ -10,7 +11,7 @@ const created = '2026-01-01T00:00:00.000Z'
 const draft = withStep(EMPTY_DRAFT, { created, layer: { diffId: digest, digest, size: 4 } }, 'RUN x')
 const build = { id: 'b', spec: { tags: ['a:1'] } } as DesiredBuild
 
-function optionsWith(signal: AbortSignal, upload: () => Promise<void>, did: string[]) {
+function optionsWith(signal: AbortSignal, upload: () => Promise<void>, did: string[], progress: Progress[] = []) {
   const fake = {
     ports: { architecture: 'amd64', images: { add: async () => void did.push('added') } },
     api: {
@@ -19,7 +20,7 @@ function optionsWith(signal: AbortSignal, upload: () => Promise<void>, did: stri
       publishImage: async () => void did.push('published'),
     },
     cache: { blobPath: String },
-    log: { write: () => {} },
+    log: { write: () => {}, progress: (soFar: Progress) => void progress.push(soFar) },
     pushes: openTurns(),
     signal,
   }
@@ -29,7 +30,9 @@ function optionsWith(signal: AbortSignal, upload: () => Promise<void>, did: stri
 test('an image appears after its layers', async () => {
   const did: string[] = []
   const upload = async () => void did.push('uploaded')
-  await publishDraft(draft, build, optionsWith(new AbortController().signal, upload, did))
+  const progress: Progress[] = []
+  await publishDraft(draft, build, optionsWith(new AbortController().signal, upload, did, progress))
+  expect(progress).toEqual([{ bytes: 4, total: 4 }])
   expect(did).toEqual(['uploaded', 'added', 'published'])
 })
 

@@ -7,7 +7,7 @@ import type { MissingBlob } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import type { MadeAttestation, Subject } from './attest.ts'
-import type { BuildLog } from './build-log.ts'
+import type { StepLog } from './build-log.ts'
 import { untilAborted } from './deadline.ts'
 import { type Draft, imageOf } from './image-draft.ts'
 import type { StepCache } from './step-cache.ts'
@@ -17,7 +17,7 @@ export interface PublishOptions {
   ports: HostPorts
   api: ControlPlane
   cache: StepCache
-  log: BuildLog
+  log: Pick<StepLog, 'write' | 'progress'>
   /** By digest, of all builds of this host. */
   pushes: Turns
   /** What is published beside the image, once its bytes are in the store. */
@@ -70,11 +70,20 @@ export async function publishDraft(
         await pushWhatLacks(blob.digest)
       }
     })
+  const sizes = new Map(draft.layers.map(({ digest, size }) => [digest, size]))
+  const sizeOf = ({ digest }: MissingBlob) => sizes.get(digest) ?? 0
+  const total = missing.reduce((sum, blob) => sum + sizeOf(blob), 0)
+  let bytes = 0
+  const pushOne = async (blob: MissingBlob) => {
+    await pushInTurn(blob)
+    bytes += sizeOf(blob)
+    log.progress({ bytes, total })
+  }
   const uploads = new PQueue({ concurrency: UPLOADS_AT_ONCE })
   const subject = { digest: image.digest, size: Buffer.byteLength(texts.manifest) }
   let made: MadeAttestation[]
   try {
-    const pushed = Promise.all(missing.map(blob => uploads.add(() => pushInTurn(blob))))
+    const pushed = Promise.all(missing.map(blob => uploads.add(() => pushOne(blob))))
     ;[made] = await untilAborted(Promise.all([options.attest?.(subject) ?? [], pushed]), signal)
   } finally {
     over.abort() // What still goes up after a failure would do so for nothing.

@@ -1,11 +1,12 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import type { Endpoint } from '#shared/domain/container.ts'
 import type { ImageDefaults } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { LogLine } from '#shared/protocol/bus.ts'
-import { cgroupRoot } from '#worker/host/cgroup.ts'
+import { cgroupRoot, memoryKills } from '#worker/host/cgroup.ts'
 import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import type { RunStep } from '../dockerfile/step.ts'
 import { hostsFile } from '../execute/identity-files.ts'
@@ -32,12 +33,21 @@ export interface Command {
   mounts: readonly OciMount[]
   network: RunStep['network']
   security: RunStep['security']
+  limits: BuildLimits
   /** For the bundle and the log; removed by the caller. */
   folder: string
 }
 
+/** Gets what a command prints, until it is full. */
+export interface CommandOutput {
+  line(line: LogLine): void
+  isFull(): boolean
+}
+
 const RUN_MS = 2 * 60 * 60_000
 const LOOK_MS = 200
+/** More than this of a log that nobody reads any more is thrown away. */
+const UNREAD_LOG_BYTES = 1024 * 1024
 const ACCOUNT_FILE_LIMIT = 1024 * 1024
 const HOSTNAME = 'buildstep'
 
@@ -48,18 +58,13 @@ const HOSTNAME = 'buildstep'
 export function runCommand(
   command: Command,
   ports: HostPorts,
-  onLine: (line: LogLine) => void,
+  output: CommandOutput,
   signal: AbortSignal,
 ): Promise<number> {
-  return withinDeadline(RUN_MS, signal, over => runUntil(over, command, ports, onLine))
+  return withinDeadline(RUN_MS, signal, over => runUntil(over, command, ports, output))
 }
 
-async function runUntil(
-  over: AbortSignal,
-  command: Command,
-  ports: HostPorts,
-  onLine: (line: LogLine) => void,
-): Promise<number> {
+async function runUntil(over: AbortSignal, command: Command, ports: HostPorts, output: CommandOutput): Promise<number> {
   const { id, folder, rootfs, endpoint } = command
   const logPath = join(folder, 'log')
   await using undo = new AsyncDisposableStack()
@@ -78,13 +83,24 @@ async function runUntil(
   await ports.runtime.create(id, { config, path: folder, logPath, statePath: folder })
   mountPoints.made()
   await ports.runtime.start(id)
-  await followLog(logPath, id, ports, onLine, over)
+  await followLog(logPath, id, ports, output, over)
   over.throwIfAborted()
-  return exitCodeOf(id, ports, over)
+  const exitCode = await exitCodeOf(id, ports, over)
+  if (exitCode !== 0) await refuseMemory(command, ports)
+  return exitCode
+}
+
+/** What the kernel killed for its memory may be a child of the command, whatever that makes of it. */
+async function refuseMemory({ id, limits }: Command, { instance }: HostPorts): Promise<void> {
+  const { memoryBytes } = limits
+  if (memoryBytes === undefined || (await memoryKills(`${cgroupRoot(instance)}/${id}`)) === 0) return
+  const message = `The command needs more memory than the ${memoryBytes} bytes that it may have: ask for more with "memory".`
+  throw new SlipwayError('build.memory-exceeded', message, { facts: { memoryBytes } })
 }
 
 async function makeConfig(command: Command, netns: string | undefined, ports: HostPorts): Promise<OciRuntimeConfig> {
   const { folder, rootfs, image } = command
+  const { cpus, memoryBytes } = command.limits
   const files = {
     'resolv.conf': await ports.readResolvConf(),
     hosts: hostsFile(command.endpoint?.address ?? '127.0.1.1', HOSTNAME),
@@ -93,7 +109,7 @@ async function makeConfig(command: Command, netns: string | undefined, ports: Ho
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o644 })
   const accounts = async (path: string) => (await readFileInRoot(rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
   const config = runtimeConfig({
-    spec: { entrypoint: command.args, command: [], env: [], resources: {}, isReadOnly: false },
+    spec: { entrypoint: command.args, command: [], env: [], resources: { cpus, memoryBytes }, isReadOnly: false },
     // The image's settings come last: they win over ARGs of the same name.
     image: { ...image, Env: [...command.env, ...(image.Env ?? [])] },
     user: resolveUser(image.User ?? '', await accounts('/etc/passwd'), await accounts('/etc/group')),
@@ -108,12 +124,12 @@ async function makeConfig(command: Command, netns: string | undefined, ports: Ho
   return withAround(config, command)
 }
 
-/** Until the command has ended and every line was read. */
+/** Until the command has ended and every line was read that is wanted. */
 async function followLog(
   path: string,
   id: string,
   ports: HostPorts,
-  onLine: (line: LogLine) => void,
+  output: CommandOutput,
   signal: AbortSignal,
 ): Promise<void> {
   using ended = exitBell(id, ports)
@@ -123,7 +139,15 @@ async function followLog(
   }
   const isLive = async () => (await ports.runtime.inspect(id)).state !== 'exited'
   const query = { follow: true, stdout: true, stderr: true }
-  for await (const lines of readLog({ path, clock, signal, isLive }, query)) lines.forEach(onLine)
+  for await (const lines of readLog({ path, clock, signal, isLive }, query)) {
+    lines.forEach(output.line)
+    if (output.isFull()) break
+  }
+  // A command that prints for ever neither fills the disk nor waits for anybody: its monitor appends, wherever the end is.
+  while (output.isFull() && !signal.aborted && (await isLive())) {
+    if ((await stat(path)).size > UNREAD_LOG_BYTES) await truncate(path)
+    await clock.sleep(LOOK_MS, signal)
+  }
 }
 
 /** The exit may be seen a moment before its file is: then the log's reader goes on at its own pace. */

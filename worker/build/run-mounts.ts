@@ -41,7 +41,8 @@ const SECRETS_BYTES = 4 * 1024 * 1024
 /** What `--mount` asks for, there until `undo` runs. Nothing that is written to it becomes part of the layer. */
 export async function openMounts(work: BuildWork, step: RunStep, undo: AsyncDisposableStack): Promise<OpenMounts> {
   const opened: OpenMounts = { mounts: [], env: [] }
-  for (const mount of step.mounts) await open(work, mount, opened, undo)
+  const caches = await cacheFolders(work, step, undo)
+  for (const mount of step.mounts) await open({ work, caches, undo }, mount, opened)
   if (step.script) {
     const folder = await ownFolder(work)
     await writeFile(join(folder, step.script.name), step.script.text)
@@ -51,7 +52,14 @@ export async function openMounts(work: BuildWork, step: RunStep, undo: AsyncDisp
   return opened
 }
 
-async function open(work: BuildWork, mount: RunMount, opened: OpenMounts, undo: AsyncDisposableStack): Promise<void> {
+interface Opening {
+  work: BuildWork
+  /** The folders of all mounts of caches. */
+  caches: ReadonlyMap<CacheMount, string>
+  undo: AsyncDisposableStack
+}
+
+async function open({ work, caches, undo }: Opening, mount: RunMount, opened: OpenMounts): Promise<void> {
   switch (mount.type) {
     case 'bind': {
       const source = await sourceOf(work, mount, undo)
@@ -59,7 +67,7 @@ async function open(work: BuildWork, mount: RunMount, opened: OpenMounts, undo: 
       return
     }
     case 'cache':
-      opened.mounts.push(bound(mount.target, await cacheFolder(work, mount, undo), mount.isWritable))
+      opened.mounts.push(bound(mount.target, caches.get(mount) ?? '', mount.isWritable))
       return
     case 'tmpfs': {
       const size = mount.sizeBytes === undefined ? [] : [`size=${mount.sizeBytes}`]
@@ -100,6 +108,28 @@ function pathIn(root: SourceRoot, source: string): string {
   const path = resolveInRootSync(root.path, source)
   if (lstatSync(path, { throwIfNoEntry: false })) return path
   throw missingSource(root, source)
+}
+
+/**
+ * Steps that run side by side wait for each other's locked folders: all take them in the order of their names, so that none
+ * holds what another waits for, and one folder once, whatever mounts it.
+ */
+async function cacheFolders(
+  work: BuildWork,
+  step: RunStep,
+  undo: AsyncDisposableStack,
+): Promise<Map<CacheMount, string>> {
+  const folders = new Map<CacheMount, string>()
+  const mounts = step.mounts.filter(mount => mount.type === 'cache')
+  const nameOf = ({ id, sharing }: CacheMount) => JSON.stringify([id, sharing])
+  const taken = new Map<string, string>()
+  for (const mount of mounts.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))) {
+    const known = mount.sharing === 'private' ? undefined : taken.get(nameOf(mount))
+    const path = known ?? (await cacheFolder(work, mount, undo))
+    taken.set(nameOf(mount), path)
+    folders.set(mount, path)
+  }
+  return folders
 }
 
 async function cacheFolder(work: BuildWork, mount: CacheMount, undo: AsyncDisposableStack): Promise<string> {

@@ -3,14 +3,13 @@ import { join } from 'node:path'
 import type { CopyStep } from '../dockerfile/step.ts'
 import type { BuildWork } from './build-work.ts'
 import { latin1 } from './byte-paths.ts'
-import { type CopySource, findSources } from './copy-sources.ts'
+import type { CopySource } from './copy-sources.ts'
 import { fetchFile } from './fetch-file.ts'
 import { fetchRepository } from './fetch-repository.ts'
 
-/** Sources of a step that are files of the host before any snapshot is made: so their contents can be looked at first. */
-export async function givenSources(work: BuildWork, step: CopyStep): Promise<CopySource[]> {
-  const context = await work.contextOf(step.from)
-  const found: CopySource[] = context ? findSources(context, step.sources, step.keepsParents) : []
+/** Sources of a step that are brought for it: what addresses name, and here-documents. */
+export async function fetchedSources(work: BuildWork, step: CopyStep): Promise<CopySource[]> {
+  const found: CopySource[] = []
   for (const url of step.urls) found.push(await fetchFile(work, url, step))
   for (const repository of step.repositories) found.push(await fetchRepository(work, repository, step))
   for (const document of step.documents) {

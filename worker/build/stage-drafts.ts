@@ -1,17 +1,21 @@
-import { setImmediate } from 'node:timers/promises'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Instruction } from '../dockerfile/instruction.ts'
 import { inPlace } from '../dockerfile/interpret.ts'
 import type { Scope } from '../dockerfile/scope.ts'
-import { findStage, isNamedPlainly, type Stage, sourceStage } from '../dockerfile/stages.ts'
+import type { StageState } from '../dockerfile/stage-state.ts'
+import { circleFault, findStage, isNamedPlainly, plainNames, type Stage, sourceStage } from '../dockerfile/stages.ts'
 import { undefinedVariables } from '../dockerfile/undefined-variables.ts'
 import type { openAdvice } from './advice.ts'
-import { baseName, contextOf, filesOfBase, openBaseImages } from './base-images.ts'
+import { baseName, contextOf, filesOfBase, type openBaseImages } from './base-images.ts'
 import type { BuildWork } from './build-work.ts'
 import { type Draft, EMPTY_DRAFT } from './image-draft.ts'
 import { once } from './once.ts'
-import { buildInstruction } from './stage-builder.ts'
+import { buildStep } from './stage-builder.ts'
+import { openStageNeeds } from './stage-needs.ts'
+import { begunAhead, isFileInstruction, type PlannedStep, plannedSteps, sourceNames } from './stage-plan.ts'
+import { rethrowIn } from './step-fault.ts'
+import { lookAtStep } from './step-look.ts'
 import { takeTriggers } from './triggers.ts'
 
 export interface StageOptions {
@@ -20,51 +24,103 @@ export interface StageOptions {
   scope: Scope
   /** Everything of the work but what depends on the stage. */
   work: Omit<BuildWork, 'layersOf'>
+  pulled: ReturnType<typeof openBaseImages>
   advice: ReturnType<typeof openAdvice>
 }
 
-/** Builds stages, each once, and those that they need before them. */
-export function openStageDrafts({ stages, contexts, scope, work, advice }: StageOptions) {
-  const { file } = scope.dockerfile
-  const pulled = openBaseImages(contexts, work)
+/** Whose inputs are looked at while a step before them is done: each holds the state of its stage. */
+const STEPS_AHEAD = 16
 
-  const layersOf = (stage: Stage, instruction: Instruction) => async (from: string) => {
-    const source = contextOf(contexts, from) ? undefined : sourceOf(stages, stage, instruction, from, file)
-    return (await (source ? draftFor(source) : pulled(from))).diffIds
+/**
+ * Builds stages, each once. What a stage needs is begun with it, as far as it is known by then: first what it names without
+ * variables, and the rest once its base is there, for nothing else do variables depend on.
+ */
+export function openStageDrafts({ stages, contexts, scope, work, pulled, advice }: StageOptions) {
+  const { file } = scope.dockerfile
+  const needs = openStageNeeds()
+
+  /** What an instruction names as a source: a context's folder, or the draft of a stage or an image. */
+  const bring = async (stage: Stage, instruction: Instruction, from: string): Promise<Draft | undefined> => {
+    const context = contextOf(contexts, from)
+    if (context?.kind === 'files') return void (await work.contextOf(from))
+    const source = context ? undefined : sourceOf(stages, stage, instruction, from, file)
+    if (!source) return pulled(from)
+    const circle = needs.add(stage, source)
+    if (circle) throw circleFault(circle, instruction, file)
+    return draftFor(source)
+  }
+  const beginSources = (stage: Stage, instruction: Instruction, names: readonly string[]) => {
+    for (const from of names) {
+      work.begin(() => bring(stage, instruction, from).catch(rethrowIn(instruction, file))).catch(() => {})
+    }
   }
   const buildStage = async (stage: Stage): Promise<Draft> => {
-    const { from } = stage
+    for (const instruction of stage.instructions) beginSources(stage, instruction, plainNames(instruction))
     const files = filesOfBase(stage, contexts, file)
     const base = files.length > 0 ? EMPTY_DRAFT : await baseOf(stage)
-    const { draft: begin, triggers } = takeTriggers(base, from, file)
+    const { draft, triggers } = takeTriggers(base, stage.from, file)
     const all = [...files, ...triggers, ...stage.instructions]
-    const label = (at: number) => `[${stage.name ? `${stage.name} ` : ''}${at}/${all.length + 1}]`
-    work.log.write('step', `${label(1)} FROM ${from.text}`)
-    let draft = begin
-    for (const [at, instruction] of all.entries()) {
-      await setImmediate() // Thousands of instructions need no file, and would let nothing else of this process run.
-      advice.add(undefinedVariables(instruction, draft.state, scope))
+    await lookThrough(stage, draft.state, all)
+    return buildSteps(stage, draft, all)
+  }
+  /** Faults of later instructions are found before the earlier ones are done, and what they need is begun. */
+  const lookThrough = async (stage: Stage, state: StageState, instructions: readonly Instruction[]) => {
+    const seen = new Set<string>()
+    for await (const planned of plannedSteps(state, instructions, scope)) {
+      advice.add(undefinedVariables(planned.instruction, planned.state, scope))
       advice.refuse()
-      const own = { ...work, layersOf: layersOf(stage, instruction) }
-      draft = await buildInstruction(own, draft, instruction, scope, label(at + 2))
+      work.signal.throwIfAborted()
+      const names = sourceNames(planned.step).filter(from => !seen.has(from))
+      for (const from of names) seen.add(from)
+      beginSources(stage, planned.instruction, names)
+    }
+  }
+  const buildSteps = async (stage: Stage, begin: Draft, instructions: readonly Instruction[]): Promise<Draft> => {
+    const workOf = (instruction: Instruction): BuildWork => ({
+      ...work,
+      layersOf: async from => (await bring(stage, instruction, from))?.diffIds ?? [],
+    })
+    const look = ({ instruction, step }: PlannedStep) => {
+      if (step.kind === 'config') return undefined
+      const looked = work.begin(() => lookAtStep(workOf(instruction), step).catch(rethrowIn(instruction, file)))
+      looked.catch(() => {}) // Whose turn it is learns of it then.
+      return looked
+    }
+    const labelFor = labelsOf(stage, stages, instructions)
+    let draft = begin
+    const planned = plannedSteps(begin.state, instructions, scope)
+    for await (const { item, begun } of begunAhead(planned, STEPS_AHEAD, look)) {
+      const { instruction } = item
+      draft = await buildStep(workOf(instruction), draft, item, { look: begun, file, label: labelFor(instruction) })
     }
     return draft
   }
-  const draftFor = once(buildStage)
+  const draftFor = once((stage: Stage) => work.begin(() => buildStage(stage)))
   const baseOf = async (stage: Stage): Promise<Draft> => {
     const { base, platform } = stage
     const name = baseName(stage)
     if (base.kind === 'image' || contextOf(contexts, name)) return pulled(name, platform)
-    return base.kind === 'stage' ? afterStage(base.index) : EMPTY_DRAFT
+    return base.kind === 'stage' ? afterStage(stage, base.index) : EMPTY_DRAFT
   }
   /** Whoever builds on a stage has its ARGs, too (docs.docker.com/build/building/variables, "Scoping"). */
-  const afterStage = async (index: number): Promise<Draft> => {
+  const afterStage = async (own: Stage, index: number): Promise<Draft> => {
     const stage = stages[index]
     if (!stage) throw new SlipwayError('internal', `The Dockerfile has no stage ${index}.`)
+    const circle = needs.add(own, stage)
+    if (circle) throw circleFault(circle, own.from, file)
     const draft = await draftFor(stage)
     return { ...draft, state: { ...draft.state, hasOwnCommand: false } }
   }
   return draftFor
+}
+
+/** `[build 2/4]`: instructions that change files, behind FROM, which is the first. */
+function labelsOf({ name, index }: Stage, stages: readonly Stage[], instructions: readonly Instruction[]) {
+  const counted = instructions.filter(isFileInstruction)
+  const numbers = new Map(counted.map((instruction, at) => [instruction, at + 2]))
+  const own = name ?? (stages.length > 1 ? `stage-${index}` : undefined)
+  const stage = own === undefined ? '' : `${own} `
+  return (instruction: Instruction) => `[${stage}${numbers.get(instruction) ?? 1}/${counted.length + 1}]`
 }
 
 /**

@@ -14,6 +14,13 @@ export function placed(thrown: unknown, { line, column }: Pick<Instruction, 'lin
   return new SlipwayError(code, `${file}:${line}: ${error.message}`, { cause: error, facts })
 }
 
+/** For what is begun before its instruction's turn comes. */
+export function rethrowIn(instruction: Instruction, file: string): (error: unknown) => never {
+  return error => {
+    throw placed(error, instruction, file)
+  }
+}
+
 function isOfTheStep({ code, facts }: SlipwayError): boolean {
   return code.startsWith('container.') || (code === 'host.kernel-refused' && OF_ITS_FILES.has(String(facts.errno)))
 }

@@ -5,24 +5,26 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import { fetchGit } from '../source/fetch-git.ts'
 import { fetchTar } from '../source/fetch-tar.ts'
 import { CONTEXT_LIMITS } from './build-context.ts'
+import type { StepLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
 import { unpackContext } from './dockerfile-sources.ts'
 import { shown } from './fetch-file.ts'
 import { CONTEXT, commitDigest } from './provenance.ts'
 
-/** Brings the files of a build into an empty folder. Errors: those of an upload's unpacking, and `source.…`. */
+/** Brings the files of a build into an empty folder. `onWritten` is told now and then how many bytes of an upload's tar are there. Errors: those of an upload's unpacking, and `source.…`. */
 export async function takeSource(
   source: BuildSource,
   into: string,
-  work: Pick<SharedWork, 'ports' | 'signal' | 'log' | 'folder' | 'secret' | 'commitIs' | 'materials'>,
+  work: Pick<SharedWork, 'ports' | 'signal' | 'folder' | 'secret' | 'commitIs' | 'materials'> & { log: StepLog },
   api: Pick<ControlPlane, 'downloadContext'>,
+  onWritten: (bytes: number) => void,
 ): Promise<void> {
   const { signal, log, folder } = work
   const limits = CONTEXT_LIMITS
   switch (source.kind) {
     case 'context':
-      return unpackContext(source.contextId, into, work, api, CONTEXT)
+      return unpackContext(source.contextId, into, work, api, CONTEXT, onWritten)
     case 'url': {
       const { origin, pathname } = new URL(source.url) // A query may have a token in it.
       log.write('step', `fetching ${origin}${pathname}`)

@@ -1,17 +1,24 @@
+import { untilAborted } from './deadline.ts'
+
 /** Runs work of one name one after the other. `hasWaited`: another one's came before, and may have done it. */
 export interface Turns {
-  take<T>(name: string, work: (hasWaited: boolean) => Promise<T>): Promise<T>
+  /** Rejects once `signal` says so while it waits; work that has begun is waited for. */
+  take<T>(name: string, work: (hasWaited: boolean) => Promise<T>, signal?: AbortSignal): Promise<T>
+  isTaken(name: string): boolean
 }
 
 export function openTurns(): Turns {
   const last = new Map<string, Promise<unknown>>()
   return {
-    take: (name, work) => {
+    take: (name, work, signal) => {
       const before = last.get(name)
-      const mine = before ? before.then(() => work(true)) : work(false)
-      const settled = mine.catch(() => {}).finally(() => last.get(name) === settled && last.delete(name))
+      const turn = before && signal ? untilAborted(before, signal) : before
+      const mine = turn ? turn.then(() => work(true)) : work(false)
+      // One that gives up passes its turn on when it would have come.
+      const settled = Promise.allSettled([before, mine]).finally(() => last.get(name) === settled && last.delete(name))
       last.set(name, settled)
       return mine
     },
+    isTaken: name => last.has(name),
   }
 }

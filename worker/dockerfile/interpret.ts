@@ -27,8 +27,16 @@ export function inPlace(error: unknown, instruction: Instruction, file: string):
   return dockerfileFault({ ...placeOf(instruction, error.part), file }, error.message)
 }
 
-/** `ARG a b=c` as values, given ones first. Also for the ARGs before the first FROM. */
-export function argValues(instruction: Instruction, known: Variables, scope: Scope): [string, string][] {
+/**
+ * `ARG a b=c` as values, given ones first. Before the first FROM a default sees those to its left, in a stage only what was
+ * known before the instruction, as with BuildKit.
+ */
+export function argValues(
+  instruction: Instruction,
+  known: Variables,
+  scope: Scope,
+  where: 'global' | 'stage',
+): [string, string][] {
   const { given, globals, dockerfile } = scope
   const variables = new Map(known)
   return splitWords(instruction.text, dockerfile.escapeChar).flatMap(word => {
@@ -38,7 +46,7 @@ export function argValues(instruction: Instruction, known: Variables, scope: Sco
     const usual = at < 0 ? globals.get(name) : expandWord(word.slice(at + 1), variables, dockerfile.escapeChar, scope)
     const value = Object.hasOwn(given, name) ? given[name] : usual
     if (value === undefined) return []
-    variables.set(name, value)
+    if (where === 'global') variables.set(name, value)
     return [[name, value] as [string, string]]
   })
 }
@@ -55,7 +63,7 @@ type Change = (instruction: Instruction, state: StageState, scope: Scope) => Sta
 const CONFIG_CHANGES: Record<string, Change> = {
   ARG: (instruction, state, scope) => ({
     ...state,
-    args: new Map([...state.args, ...argValues(instruction, variablesOf(state), scope)]),
+    args: new Map([...state.args, ...argValues(instruction, variablesOf(state), scope, 'stage')]),
   }),
   ENV: (instruction, state, scope) => withEnv(state, pairs(instruction, state, scope)),
   LABEL: (instruction, state, scope) =>

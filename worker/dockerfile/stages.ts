@@ -31,7 +31,7 @@ export function globalArgs(dockerfile: Dockerfile, given: Scope['given'], platfo
   let known = new Map(platform)
   for (const instruction of dockerfile.globals) {
     const values = placed(dockerfile, instruction, () =>
-      argValues(instruction, known, { dockerfile, given, globals: known }),
+      argValues(instruction, known, { dockerfile, given, globals: known }, 'global'),
     )
     known = new Map([...known, ...values])
     placed(dockerfile, instruction, () => refuseTooLarge([...known].flat()))
@@ -102,12 +102,12 @@ export function sourceStage(stages: Stage[], own: Stage, from: string): Stage | 
   throw new WordError(`There is no stage ${from}: the last one is ${stages.length - 1}`, from)
 }
 
-interface Need {
+export interface Need {
   stage: Stage
   instruction: Instruction
 }
 
-/** What COPY and RUN take from other stages. Names with variables are known only when their turn comes. */
+/** What FROM, COPY and RUN take from other stages, as far as they name it without a variable. */
 function needsOf(stages: Stage[], own: Stage, file: string): Need[] {
   const base = own.base.kind === 'stage' ? stages[own.base.index] : undefined
   const needs: Need[] = base ? [{ stage: base, instruction: own.from }] : []
@@ -120,7 +120,8 @@ function needsOf(stages: Stage[], own: Stage, file: string): Need[] {
   return needs
 }
 
-function plainNames(instruction: Instruction): string[] {
+/** What an instruction names as a source, as far as it does so without a variable. */
+export function plainNames(instruction: Instruction): string[] {
   const mounts = flagsOf(instruction, 'mount').map(mount => /(?:^|,)from=([^,]*)/.exec(mount)?.[1])
   const names = [flagOf(instruction, 'from'), ...mounts]
   return names.flatMap(from => (from && !from.includes('$') ? [from] : []))
@@ -139,18 +140,29 @@ function refuseCircles(stages: Stage[], file: string): void {
     for (const need of needsOf(stages, stage, file)) {
       const begin = [...path, stage].indexOf(need.stage)
       if (begin >= 0) {
-        const circle = [...path, stage]
-          .slice(begin)
-          .concat(need.stage)
-          .map(({ name, index }) => name ?? String(index))
-        const why = `The stages need each other in a circle: ${circle.join(' → ')}. Take one of these out`
-        throw dockerfileFault({ ...need.instruction, file }, why)
+        throw circleFault([...path, stage].slice(begin).concat(need.stage), need.instruction, file)
       }
       visit(need.stage, [...path, stage])
     }
     done.add(stage)
   }
   for (const stage of stages) visit(stage, [])
+}
+
+/** A stage and all that it needs, as far as they are named without a variable. The stages have no circle. Pure. */
+export function neededStages(stages: Stage[], stage: Stage, file: string): Stage[] {
+  const needed = new Set([stage])
+  for (const one of needed) for (const need of needsOf(stages, one, file)) needed.add(need.stage)
+  return [...needed]
+}
+
+/** Of stages of which each needs the next, and the last is the first. */
+export function circleFault(circle: readonly Stage[], instruction: Instruction, file: string): SlipwayError {
+  const names = circle.map(({ name, index }) => name ?? String(index)).join(' → ')
+  return dockerfileFault(
+    { ...instruction, file },
+    `The stages need each other in a circle: ${names}. Take one of these out`,
+  )
 }
 
 function placed<T>({ file }: Pick<Dockerfile, 'file'>, instruction: Instruction, work: () => T): T {

@@ -1,12 +1,15 @@
+import { join } from 'node:path'
 import type { ContainerSpec } from '#shared/domain/container.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
+import { readRecord } from '../observe/container-record.ts'
+import { isStale } from '../reconcile/facts.ts'
 import type { Snapshot } from '../snapshot/snapshotter.ts'
 import type { HostPorts } from './ports.ts'
 import { unmountUnlessHeld } from './snapshot-holds.ts'
 
-export type SnapshotPorts = Pick<HostPorts, 'runtime' | 'snapshots' | 'holds' | 'images'>
+export type SnapshotPorts = Pick<HostPorts, 'runtime' | 'snapshots' | 'holds' | 'images' | 'containersFolder'>
 
 /** A container's filesystem while it is looked at. */
 export interface OpenSnapshot extends Snapshot, AsyncDisposable {
@@ -22,6 +25,10 @@ export async function openSnapshot(
   id: ContainerId,
   spec: ContainerSpec | undefined,
 ): Promise<OpenSnapshot> {
+  if (spec && isStale(spec, await readRecord(join(ports.containersFolder, id)))) {
+    const message = `Container ${id} is being updated: its files are of the image before, and go. Try again once it runs.`
+    throw new SlipwayError('container.files-unavailable', message)
+  }
   const image = spec && (await ports.images.find(spec.imageDigest, id))
   if (!image) {
     throw new SlipwayError(

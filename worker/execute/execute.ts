@@ -3,6 +3,7 @@ import { unreachable } from '#shared/errors.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
 import type { HostPorts } from './ports.ts'
 import { releaseContainer, removeContainer } from './remove-container.ts'
+import { resetContainer } from './reset-container.ts'
 import { noteEnd, prepareContainer, runContainer, startProcess } from './run-container.ts'
 import { sendSignal, sendStop } from './signal-container.ts'
 
@@ -29,6 +30,8 @@ export async function execute(action: ContainerAction, want: DesiredContainer, p
       return ports.runtime.resume(action.id)
     case 'releaseContainer':
       return releaseContainer(ports, action.id)
+    case 'resetContainer':
+      return resetContainer(ports, action.id, action.revision)
     case 'removeContainer':
       return removeContainer(ports, action.id)
     default:

@@ -64,6 +64,22 @@ test('a failure says when it is tried again, later each time; an image that came
   expect(await fetches.state(want)).toEqual({ state: 'present' })
 })
 
+test('an update asks for another image, whatever became of the one before', async () => {
+  const { fetches, pulls, end } = store()
+  const updated = { ...want, spec: { ...want.spec, imageDigest: `sha256:${'1'.repeat(64)}` } } as DesiredContainer
+  const { promise: ended, resolve } = Promise.withResolvers<string>()
+  using _ = fetches.watchEnds(resolve)
+  fetches.begin(want)
+  expect(await fetches.state(updated)).toEqual({ state: 'absent' })
+  fetches.begin(updated)
+  expect(await fetches.state(updated)).toEqual({ state: 'fetching' })
+  end(0, new SlipwayError('image.not-found', 'gone'))
+  expect(pulls.map(({ reference }) => reference)).toEqual([want, updated].map(c => `hello@${c.spec.imageDigest}`))
+  end(1, image)
+  expect(await ended).toBe(want.id)
+  expect(await fetches.state(updated)).toEqual({ state: 'present' })
+})
+
 test('one that cannot pass is the end; of a removed container nothing is kept', async () => {
   const { fetches, end } = store()
   const { promise: ended, resolve } = Promise.withResolvers<string>()

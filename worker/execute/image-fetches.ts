@@ -1,4 +1,5 @@
 import PQueue from 'p-queue'
+import type { Digest } from '#shared/digest.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
@@ -30,34 +31,41 @@ export function createImageFetches(
   requireRoom: () => void,
 ): ImageFetches {
   const queue = new PQueue({ concurrency: AT_ONCE })
-  const states = new Map<string, Extract<ImageFacts, { state: 'fetching' | 'failed' }>>()
+  /** By container; an update may ask for another image. */
+  const states = new Map<string, { digest: Digest; facts: Extract<ImageFacts, { state: 'fetching' | 'failed' }> }>()
+  const stateOf = ({ id, spec }: DesiredContainer) => {
+    const known = states.get(id)
+    return known?.digest === spec.imageDigest ? known.facts : undefined
+  }
   const watchers = new Set<(id: ContainerId) => void>()
 
-  const fetch = async ({ id, spec }: DesiredContainer) => {
-    const last = states.get(id)
-    const mine = { state: 'fetching' } as const
+  const fetch = async (want: DesiredContainer) => {
+    const { id, spec } = want
+    const last = stateOf(want)
+    const digest = spec.imageDigest
+    const mine = { digest, facts: { state: 'fetching' } } as const
     states.set(id, mine)
     const failure = await queue
       .add(async () => {
         requireRoom()
-        return images.pull(`${parseImageReference(spec.image).repository}@${spec.imageDigest}`)
+        return images.pull(`${parseImageReference(spec.image).repository}@${digest}`)
       })
       .then(() => undefined)
       .catch(error => failureAfter(last?.state === 'failed' ? last.failure : undefined, error, clock.now()))
-    if (states.get(id) !== mine) return // Forgotten meanwhile.
-    if (failure) states.set(id, { state: 'failed', failure })
+    if (states.get(id) !== mine) return // Forgotten meanwhile, or another image is wanted.
+    if (failure) states.set(id, { digest, facts: { state: 'failed', failure } })
     else states.delete(id)
     for (const onEnd of watchers) onEnd(id)
   }
   return {
     state: async want => {
-      const known = states.get(want.id)
+      const known = stateOf(want)
       if (known?.state === 'fetching') return known
       // A build or another container may have brought it since the fetch failed.
       return (await images.find(want.spec.imageDigest, want.id)) ? { state: 'present' } : (known ?? { state: 'absent' })
     },
     begin: want => {
-      if (states.get(want.id)?.state !== 'fetching') void fetch(want)
+      if (stateOf(want)?.state !== 'fetching') void fetch(want)
     },
     forget: id => void states.delete(id),
     watchEnds: onEnd => {

@@ -1,4 +1,5 @@
 import type { Digest } from '#shared/digest.ts'
+import type { ContainerId } from '#shared/domain/ids.ts'
 import { unreachable } from '#shared/errors.ts'
 import type { ImageStore } from '../image/image-store.ts'
 import type { ReclaimAction, StoreFacts } from '../reconcile/plan-reclaim.ts'
@@ -10,6 +11,8 @@ export interface ReclaimPorts {
   /** The build cache. */
   cachedSteps(): Promise<StoreFacts['cachedSteps']>
   removeCachedStep(key: string): Promise<void>
+  /** Asks the API to have one removed that has ended. Never rejects: a later pass asks again. */
+  expireContainer(id: ContainerId): Promise<void>
 }
 
 /**
@@ -33,6 +36,8 @@ function giveUp(ports: ReclaimPorts, action: ReclaimAction): Promise<void> {
       return ports.images.remove(action.digest)
     case 'removeCachedStep':
       return ports.removeCachedStep(action.key)
+    case 'expireContainer':
+      return ports.expireContainer(action.id)
     default:
       return unreachable(action)
   }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
@@ -11,10 +11,11 @@ import { observeContainer, observedIds } from '../observe/container-facts.ts'
 import { readRecord } from '../observe/container-record.ts'
 import { planContainer } from '../reconcile/plan-container.ts'
 import { observedState } from '../reconcile/status.ts'
+import { openSnapshot } from './container-snapshot.ts'
 import { execute } from './execute.ts'
 import type { HostPorts } from './ports.ts'
 import { removeContainer } from './remove-container.ts'
-import { prepareContainer, runContainer } from './run-container.ts'
+import { logPathOf, prepareContainer, runContainer } from './run-container.ts'
 
 /** Beginning a run fails, or its agent dies, at every step: nothing is left, and the next looks make it run, once. */
 
@@ -34,7 +35,7 @@ const STEPS = [
   ['runtime', 'create'],
   ['runtime', 'start'],
 ] as const
-type Step = (typeof STEPS)[number]
+type Step = (typeof STEPS)[number] | readonly ['snapshots', 'remove']
 const FAULTS = ['fails', 'fails after it was done', 'never returns', 'never returns after it was done'] as const
 
 /** The real ports, of which one call, the first to this step, has a fault. */
@@ -174,4 +175,48 @@ test('a container that could not be made is made on the next try', async () => {
   expect((await host.ports.snapshots.list()).map(({ id }) => id)).toContain(want.id)
   await removeContainer(host.ports, want.id)
   expect(await observedIds(host.ports)).not.toContain(want.id)
+})
+
+const UPDATE_STEPS: Step[] = [...STEPS, ['snapshots', 'remove']]
+
+describe.each(UPDATE_STEPS.map(step => ({ name: step.join('.'), step })))('an update, $name', ({ step }) => {
+  test.each(FAULTS)('%s: it runs all the same, without a file of what was before, and its log goes on', async fault => {
+    const mark = String(marks++)
+    const first = host.want(['sh', '-c', 'echo old; echo old >/old; sleep 1000'])
+    await run(first, 1, host.ports)
+    expect(await converge(first)).toMatchObject({ state: 'running' })
+    const log = () => readFileSync(logPathOf(host.ports, first.id), 'utf8')
+    expect(await waitUntil(async () => log().includes('old'), 5000)).toBe(true)
+    await host.ports.runtime.kill(first.id, 'SIGKILL')
+    await ended(first)
+    const command = ['sh', '-c', `test -e /old && exit 9; echo new; exec sleep ${mark}`]
+    const want: DesiredContainer = {
+      ...{ ...first, goal: { kind: 'running', run: 2, endPrevious: { timeoutMs: 0 } } },
+      spec: { ...first.spec, command, revision: 1 },
+    }
+    const attempt = run(want, 2, faulty(host.ports, step, fault)).catch(() => {})
+    await Promise.race([attempt, systemClock.sleep(fault.startsWith('never') ? 500 : 20_000)])
+    expect(await converge(want)).toMatchObject({ state: 'running', run: 2 })
+    expect(await waitUntil(async () => processesOf(mark).length > 0, 5000)).toBe(true)
+    expect(await waitUntil(async () => log().includes('new') && log().includes('old'), 5000)).toBe(true)
+    await removeContainer(host.ports, want.id)
+    expect(await leftOf(want)).toEqual([])
+  })
+})
+
+test('an update of what stays down takes its files, and they cannot be read for those of the new image meanwhile', async () => {
+  const want = host.want(['sh', '-c', 'echo old >/old'])
+  await run(want, 1, host.ports)
+  await ended(want)
+  const updated: DesiredContainer = {
+    ...{ ...want, goal: { kind: 'stopped', run: 1, timeoutMs: 0 } },
+    spec: { ...want.spec, revision: 1 },
+  }
+  const early = openSnapshot(host.ports, want.id, updated.spec)
+  await expect(early).rejects.toMatchObject({ code: 'container.files-unavailable' })
+  expect(await converge(updated)).toMatchObject({ state: 'exited', run: 1, exitCode: 0 })
+  expect((await host.ports.snapshots.list()).map(({ id }) => id)).not.toContain(want.id)
+  await using snapshot = await openSnapshot(host.ports, want.id, updated.spec)
+  expect(existsSync(join(snapshot.rootfs, 'old'))).toBe(false)
+  await removeContainer(host.ports, want.id)
 })

@@ -17,6 +17,7 @@ import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
 import { makeMountPoints } from './make-mount-points.ts'
 import type { HostPorts } from './ports.ts'
+import { resetStale } from './reset-container.ts'
 import { unmountUnlessHeld } from './snapshot-holds.ts'
 import { makeVolumeFolders } from './volume-folders.ts'
 
@@ -32,8 +33,11 @@ export async function runContainer(
   const old = await readRecord(folder)
   // How the run before ended goes before this one is recorded: it must never be read as this one's end.
   await ports.runtime.delete(want.id)
+  await resetStale(ports, want)
   // A signal ordered before this run began was for an earlier one.
-  const record = { run, restarts, attempts, signalSeq: Math.max(old.signalSeq, want.signal?.seq ?? 0) }
+  const { revision, imageDigest } = want.spec
+  const signalSeq = Math.max(old.signalSeq, want.signal?.seq ?? 0)
+  const record = { run, restarts, attempts, revision, imageDigest, signalSeq }
   await writeRecord(folder, record)
   try {
     await using undo = new AsyncDisposableStack()
@@ -66,6 +70,7 @@ export async function noteEnd(ports: HostPorts, id: ContainerId): Promise<void> 
 /** Makes what a container needs without running it: so `created` means that it can start. */
 export async function prepareContainer(want: DesiredContainer, ports: HostPorts): Promise<void> {
   const folder = join(ports.containersFolder, want.id)
+  await resetStale(ports, want)
   const record = await readRecord(folder)
   try {
     const image = await imageOf(want, ports)

@@ -9,9 +9,11 @@ import type { HostPorts } from './ports.ts'
  * between tells it twice, which ends it all the same, and a full disk keeps nothing from being told.
  */
 export async function sendStop(ports: HostPorts, id: ContainerId, signal: string, imageDigest: Digest): Promise<void> {
-  const own = signal || (await ports.images.find(imageDigest))?.config.config?.StopSignal || 'SIGTERM'
-  await ports.runtime.kill(id, /^SIG/.test(own) || /^\d+$/.test(own) ? own : `SIG${own}`)
   const folder = join(ports.containersFolder, id)
+  // An update may name another image than the one that runs.
+  const running = (await readRecord(folder)).imageDigest ?? imageDigest
+  const own = signal || (await ports.images.find(running))?.config.config?.StopSignal || 'SIGTERM'
+  await ports.runtime.kill(id, /^SIG/.test(own) || /^\d+$/.test(own) ? own : `SIG${own}`)
   const record = await readRecord(folder)
   if (record.stopSentAt === undefined) await writeRecord(folder, { ...record, stopSentAt: ports.clock.now() })
 }

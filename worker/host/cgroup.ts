@@ -29,6 +29,14 @@ export async function isFrozen(cgroupPath: string): Promise<boolean> {
   return isV2 ? /^frozen 1$/m.test(text) : text.trim() === 'FROZEN'
 }
 
+/** Processes of a cgroup that the kernel killed because its memory limit was reached. */
+export async function memoryKills(cgroupPath: string): Promise<number> {
+  const isV2 = cgroupVersion() === 'v2'
+  const file = isV2 ? join(ROOT, cgroupPath, 'memory.events') : join(ROOT, 'memory', cgroupPath, 'memory.oom_control')
+  const [, kills = '0'] = /^oom_kill (\d+)$/m.exec(await readFile(file, 'utf8').catch(() => '')) ?? []
+  return Number(kills)
+}
+
 /** The containers of an instance that have a cgroup. Costs one folder listing. */
 export async function listCgroups(instance: string): Promise<string[]> {
   const entries = await readdir(join(freezerTree(), cgroupRoot(instance)), { withFileTypes: true }).catch(() => [])

@@ -13,10 +13,10 @@ export interface ImageStore {
   /**
    * Fetches what is missing, each layer verified (digest and diff ID) while it streams into the snapshotter; layers
    * in parallel, two calls for one layer share the work. Broken lines and damaged bytes are fetched
-   * again a few times. Errors: `image.not-found`, `layer.digest-mismatch`, `layer.invalid` (its blob is what its
+   * again a few times. `onProgress` is told of each piece that came. Errors: `image.not-found`, `layer.digest-mismatch`, `layer.invalid` (its blob is what its
    * digest says, and yet no layer), `host.disk-full`, `host.unreachable`.
    */
-  pull(reference: string): Promise<ResolvedImage>
+  pull(reference: string, onProgress?: (soFar: PullProgress) => void): Promise<ResolvedImage>
   /** Records an image whose layers are in the snapshotter already (a build's result). */
   add(image: ResolvedImage): Promise<void>
   /** Every image of this host, whether its layers are there or not. Reads a small file each. */
@@ -25,6 +25,12 @@ export interface ImageStore {
   remove(digest: Digest): Promise<void>
   /** When the oldest pull that is not over began (Unix milliseconds): its layers have no name yet. */
   pullingSince(): number | undefined
+}
+
+/** Of the layers that are fetched, as they are stored. */
+export interface PullProgress {
+  bytes: number
+  total: number
 }
 
 export interface StoredImage {

@@ -14,6 +14,8 @@ export interface LayerBlob extends Disposable {
   verify(): Promise<void>
   /** Bytes of the tar so far. */
   tarBytes(): number
+  /** Bytes of the blob so far. */
+  blobBytes(): number
   /**
    * What an error of reading or unpacking really was: a broken line, other bytes than the digest says (both worth
    * another download), or a layer that is broken by itself. The first two often look like the third.
@@ -36,6 +38,7 @@ export async function openLayerBlob(
   return {
     tar: plain.chunks(),
     tarBytes: () => plain.size,
+    blobBytes: () => source.size,
     verify: async () => {
       if (!(await isRight())) throw mismatch(layer)
       if ((await plain.digest()) !== diffId) throw invalid(layer, 'holds another tar than its image says')

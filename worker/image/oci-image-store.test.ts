@@ -147,3 +147,21 @@ test('images that come together, and files that a power cut tore', async () => {
   await (await open()).pull('any')
   expect(await (await open()).find(image.digest)).toEqual(image)
 })
+
+test('progress is told of what is fetched, to two pulls of one layer, and of nothing that is there', async () => {
+  const image = imageOf(zipped, GZIP)
+  const { snapshots } = layersInMemory()
+  const download = async () => Readable.from(inChunks(zipped), { objectMode: false })
+  const store = await openImageStore({
+    ...{ folder: mkdtempSync(join(folder, 'x-')), api: { resolveImage: async () => image, download } },
+    ...{ snapshots, now: Date.now },
+  })
+  const told: { bytes: number; total: number }[][] = [[], [], []]
+  await Promise.all([0, 1].map(at => store.pull('any', soFar => void told[at]?.push(soFar))))
+  await store.pull('any', soFar => void told[2]?.push(soFar))
+  for (const one of told.slice(0, 2)) {
+    expect(one.at(-1)).toEqual({ bytes: zipped.length, total: zipped.length })
+    expect(one.map(({ bytes }) => bytes)).toEqual(one.map(({ bytes }) => bytes).toSorted((a, b) => a - b))
+  }
+  expect(told[2]).toEqual([])
+})

@@ -11,8 +11,8 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import { readDurableJson, removeDurable, sweepHalfWritten, writeDurableJson } from '../host/durable-file.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
-import type { ImageStore, StoredImage } from './image-store.ts'
-import { openLayerBlob } from './layer-blob.ts'
+import type { ImageStore, PullProgress, StoredImage } from './image-store.ts'
+import { type LayerBlob, openLayerBlob } from './layer-blob.ts'
 
 export interface ImageStoreOptions {
   folder: string
@@ -38,7 +38,7 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
   await sweepHalfWritten(folder)
   const downloads = new PQueue({ concurrency: LAYERS_AT_ONCE })
   /** Two images that share a layer wait for one download. */
-  const underWay = new Map<Digest, Promise<LayerSize | undefined>>()
+  const underWay = new Map<Digest, LayerFetch>()
   const known = new Map<Digest, ResolvedImage>()
   const usedAt = new Map<Digest, number>()
   const pulls = workUnderWay(now)
@@ -48,22 +48,23 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
     const found = await Promise.all(image.config.rootfs.diff_ids.map(diffId => snapshots.hasLayer(diffId, container)))
     return found.every(Boolean)
   }
-  const fetchLayer = (layer: Descriptor, diffId: Digest): Promise<LayerSize | undefined> => {
+  const fetchLayer = (layer: Descriptor, diffId: Digest, watcher: Watcher): Promise<LayerSize | undefined> => {
     const begun = underWay.get(diffId)
-    if (begun) return begun
+    begun?.watchers.push(watcher)
+    if (begun) return begun.work
+    const watchers = [watcher]
+    const attempt = () => addLayer(layer, diffId, watchers)
     const work = downloads
-      .add(() =>
-        pRetry(() => addLayer(layer, diffId), { retries: RETRIES, minTimeout: retryMs, randomize: true, shouldRetry }),
-      )
+      .add(() => pRetry(attempt, { retries: RETRIES, minTimeout: retryMs, randomize: true, shouldRetry }))
       .finally(() => underWay.delete(diffId))
-    underWay.set(diffId, work)
+    underWay.set(diffId, { work, watchers })
     return work
   }
-  const addLayer = async (layer: Descriptor, diffId: Digest) => {
+  const addLayer = async (layer: Descriptor, diffId: Digest, watchers: readonly Watcher[]) => {
     if (await snapshots.hasLayer(diffId)) return
     using blob = await openLayerBlob(layer, diffId, api.download)
     try {
-      await snapshots.addLayer(diffId, blob.tar, blob.verify)
+      await snapshots.addLayer(diffId, watched(blob, watchers), blob.verify)
       const size = { digest: layer.digest, unpackedBytes: blob.tarBytes() }
       onLayer(size)
       return size
@@ -94,14 +95,15 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
       await used(digest)
       return image
     },
-    pull: async reference => {
+    pull: async (reference, onProgress) => {
       using _ = pulls.begin()
       const image = await api.resolveImage(reference)
       const { layers } = image.manifest
+      const watcherOf = progressOfLayers(onProgress)
       const fetched = await Promise.all(
         image.config.rootfs.diff_ids.map(async (diffId, at) => {
           const layer = layers[at]
-          return layer && !(await snapshots.hasLayer(diffId)) ? fetchLayer(layer, diffId) : undefined
+          return layer && !(await snapshots.hasLayer(diffId)) ? fetchLayer(layer, diffId, watcherOf(layer)) : undefined
         }),
       )
       await writeImage(image, await layerSizes(image, fetched))
@@ -121,6 +123,34 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
     pullingSince: pulls.since,
   }
   return store
+}
+
+/** Told how many bytes of a layer have come. */
+type Watcher = (bytes: number) => void
+interface LayerFetch {
+  work: Promise<LayerSize | undefined>
+  watchers: Watcher[]
+}
+
+async function* watched({ tar, blobBytes }: LayerBlob, watchers: readonly Watcher[]): AsyncGenerator<Uint8Array, void> {
+  for await (const chunk of tar) {
+    for (const watcher of watchers) watcher(blobBytes())
+    yield chunk
+  }
+}
+
+/** A watcher a layer; all of them together are the progress of their image. */
+function progressOfLayers(onProgress: (soFar: PullProgress) => void = () => {}): (layer: Descriptor) => Watcher {
+  const soFar = { bytes: 0, total: 0 }
+  return ({ size }) => {
+    soFar.total += size
+    let came = 0
+    return bytes => {
+      soFar.bytes += bytes - came
+      came = bytes
+      onProgress({ ...soFar })
+    }
+  }
 }
 
 const fileSchema = resolvedImageSchema.extend({

@@ -16,17 +16,20 @@ export const CONTEXT_ERRORS = { invalid: 'context.invalid', unsafe: 'context.uns
 export class ContextWriter implements TarConsumer, Disposable {
   readonly #tree: TreeWriter
   readonly #limits: TarLimits
+  readonly #keepsLinks: boolean
   /** Checked at the end, when all that they may lead through is there. */
   readonly #links = new Set<string>()
   #entries = 0
   #bytes = 0
 
-  constructor(folder: string, limits: TarLimits) {
+  /** `keepsLinks`: they may lead anywhere, and none is followed here. */
+  constructor(folder: string, limits: TarLimits, keepsLinks = false) {
     this.#tree = new TreeWriter(folder, {
       ...{ followsLinks: false, keepsOwners: false, errors: CONTEXT_ERRORS },
       maxImplied: limits.maxEntries,
     })
     this.#limits = limits
+    this.#keepsLinks = keepsLinks
   }
 
   entry(entry: TarEntry): void {
@@ -73,13 +76,13 @@ export class ContextWriter implements TarConsumer, Disposable {
   }
 
   #makeLink(names: readonly string[], entry: TarEntry): void {
-    if (entry.linkTarget.startsWith('/')) {
+    if (!this.#keepsLinks && entry.linkTarget.startsWith('/')) {
       const advice =
         'Make the link relative, or leave it out of the tar and make it by RUN ln -s: .dockerignore comes too late.'
       throw unsafe(entry.path, `is a link to the absolute path ${shown(entry.linkTarget)}`, advice)
     }
     this.#tree.symlink(names, entry)
-    this.#links.add(names.join('/'))
+    if (!this.#keepsLinks) this.#links.add(names.join('/'))
   }
 
   /** The file may be a link itself, which means another place here. */

@@ -12,18 +12,25 @@ const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
 /** Names, attributes and padding that an entry may bring besides its bytes, on the average. */
 const OVERHEAD_PER_ENTRY = 4096
 
+export interface ContextOptions {
+  keepsLinks?: boolean | undefined
+  onWritten?: ((bytes: number) => void) | undefined
+}
+
 /**
  * Unpacks a build context, a tar, plain or compressed with gzip or zstd (told by its first bytes), into an empty folder of this process.
  * Errors: `context.unsafe-path` naming the entry (it would reach outside, or is a device), `context.invalid` (no tar,
  * cut off, damaged), `request.too-large`, `host.disk-full`, and what the stream throws. The caller removes the folder
- * after an error.
+ * after an error. `keepsLinks`: links may lead out, for a reader that follows none. `onWritten` is told now and then how
+ * many bytes of the tar are there.
  */
 export async function extractContext(
   stream: AsyncIterable<Uint8Array>,
   folder: string,
   limits: TarLimits,
+  { keepsLinks = false, onWritten }: ContextOptions = {},
 ): Promise<void> {
-  await extract({ kind: 'context', folder, limits }, await plainTar(stream, limits))
+  await extract({ kind: 'context', folder, limits, keepsLinks }, await plainTar(stream, limits), onWritten)
 }
 
 /** The tar in an upload, which may be compressed. Errors, while it is read: `context.invalid`, `request.too-large`. */

@@ -25,9 +25,14 @@ const THREAD_MEMORY_MIB = 512
  * Writes a tar into a folder. File calls are made one by one without waiting for each other (three times as fast as
  * Node's asynchronous ones), so a thread makes them, unless all of the tar comes at once and is small. Errors: those of
  * the kind of tar (`layer.*`, `context.*`), `host.disk-full`, `host.kernel-refused`, and what the stream throws. After
- * an error the folder holds a part, which the caller removes.
+ * an error the folder holds a part, which the caller removes. `onWritten` is told now and then how many bytes of the tar are
+ * written already, so that what came by then can be read.
  */
-export async function extract(request: ExtractionRequest, tar: AsyncIterable<Uint8Array>): Promise<void> {
+export async function extract(
+  request: ExtractionRequest,
+  tar: AsyncIterable<Uint8Array>,
+  onWritten: (bytes: number) => void = () => {},
+): Promise<void> {
   await using undo = new AsyncDisposableStack()
   const buffers = Array.from({ length: BUFFERS }, () => new SharedArrayBuffer(BUFFER_BYTES))
   let thread: Thread | undefined
@@ -36,7 +41,7 @@ export async function extract(request: ExtractionRequest, tar: AsyncIterable<Uin
   for await (const chunk of tar) {
     for (let at = 0; at < chunk.length; ) {
       if (size === buffer.length) {
-        thread ??= undo.use(startThread(request, buffers))
+        thread ??= undo.use(startThread(request, buffers, taken => onWritten(taken * BUFFER_BYTES)))
         buffer = new Uint8Array(await thread.pass(size))
         size = 0
       }
@@ -63,7 +68,11 @@ interface Thread extends AsyncDisposable {
   finish(): Promise<void>
 }
 
-function startThread(request: ExtractionRequest, buffers: SharedArrayBuffer[]): Thread {
+function startThread(
+  request: ExtractionRequest,
+  buffers: SharedArrayBuffer[],
+  onTaken: (buffers: number) => void,
+): Thread {
   const worker = new Worker(new URL('./extract-thread.ts', import.meta.url), {
     workerData: { request, buffers } satisfies ThreadData,
     resourceLimits: { maxOldGenerationSizeMb: THREAD_MEMORY_MIB },
@@ -74,13 +83,14 @@ function startThread(request: ExtractionRequest, buffers: SharedArrayBuffer[]): 
   ended.promise.catch(() => {}) // Whoever passes next learns of it.
   let passed = 0
   let taken = 0
-  let onTaken = Promise.withResolvers<void>()
+  let nextTaken = Promise.withResolvers<void>()
   worker.on('message', (message: FromThread) => {
     if (message === 'done') ended.resolve()
     else if (message !== 'taken') ended.reject(asError(message.fault))
     taken++
-    onTaken.resolve()
-    onTaken = Promise.withResolvers()
+    nextTaken.resolve()
+    nextTaken = Promise.withResolvers()
+    if (message === 'taken') onTaken(taken)
   })
   worker.on('error', error => ended.reject(asThreadError(error, request.kind)))
   worker.on('exit', () => ended.reject(new SlipwayError('internal', 'The thread that unpacks ended too early.')))
@@ -88,7 +98,7 @@ function startThread(request: ExtractionRequest, buffers: SharedArrayBuffer[]): 
     async pass(bytes) {
       worker.postMessage(bytes satisfies ToThread)
       passed++
-      while (passed - taken >= buffers.length) await inTime(Promise.race([onTaken.promise, ended.promise]))
+      while (passed - taken >= buffers.length) await inTime(Promise.race([nextTaken.promise, ended.promise]))
       // An error must not wait for the buffers to fill.
       await Promise.race([ended.promise, Promise.resolve()])
       return buffers[passed % buffers.length] ?? new SharedArrayBuffer(0)

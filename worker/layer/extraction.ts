@@ -13,6 +13,8 @@ export type ExtractionRequest = {
       kind: 'layer' | 'context'
       /** An empty folder that this process owns. */
       folder: string
+      /** Of a context: its links may lead anywhere. */
+      keepsLinks?: boolean
     }
   | ({ kind: 'index' } & IndexPaths)
 )
@@ -31,7 +33,7 @@ export function openExtraction(request: ExtractionRequest): Extraction {
     case 'layer':
       return openLayer(request.folder, request.limits)
     case 'context':
-      return openContext(request.folder, request.limits)
+      return openContext(request.folder, request.limits, request.keepsLinks ?? false)
   }
 }
 
@@ -52,8 +54,8 @@ function openLayer(folder: string, limits: TarLimits): Extraction {
   }
 }
 
-function openContext(folder: string, limits: TarLimits): Extraction {
-  const writer = new ContextWriter(folder, limits)
+function openContext(folder: string, limits: TarLimits, keepsLinks: boolean): Extraction {
+  const writer = new ContextWriter(folder, limits, keepsLinks)
   const reader = new TarReader(writer, CONTEXT_ERRORS)
   return {
     write: chunk => reader.write(chunk),

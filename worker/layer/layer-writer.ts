@@ -110,6 +110,6 @@ export class LayerWriter implements TarConsumer, Disposable {
 
 function safeNames(path: string, entryPath: string): string[] {
   const names = namesOf(path, LAYER_ERRORS)
-  if (names.includes('..')) throw invalidTar(LAYER_ERRORS, 'leads out of the layer by ".."', entryPath)
+  if (names.includes('..')) throw invalidTar(LAYER_ERRORS, 'has a ".." in a name, which no layer may have', entryPath)
   return names
 }

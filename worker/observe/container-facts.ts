@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import { isId } from '#shared/domain/ids.ts'
 import type { NetworkDriver } from '../network/network-driver.ts'
-import type { ContainerFacts, ImageFacts } from '../reconcile/facts.ts'
+import { type ContainerFacts, type ImageFacts, isStale } from '../reconcile/facts.ts'
 import type { OciRuntime } from '../runtime/oci-runtime.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import { readRecord } from './container-record.ts'
@@ -29,9 +29,10 @@ export async function observeContainer(
   const folder = join(ports.containersFolder, id)
   const [process, record] = await Promise.all([ports.runtime.inspect(id), readRecord(folder)])
   const isAttached = ports.network.isAttached(id)
-  // One that is there has its image: the question is worth asking before a run only.
+  // One that is there has its image: the question is worth asking before a run only, and before an update's.
   const isOver = process.state === 'absent' || process.state === 'exited'
-  const image: ImageFacts = isOver || record.failure ? await ports.fetches.state(want) : { state: 'present' }
+  const image: ImageFacts =
+    isOver || record.failure || isStale(want.spec, record) ? await ports.fetches.state(want) : { state: 'present' }
   const hasRemains = existsSync(folder) || ports.hasSnapshot(id) || isAttached
   return { process, record, image, isHeld, isAttached, hasRemains }
 }

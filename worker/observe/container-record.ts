@@ -1,11 +1,14 @@
 import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { digestSchema } from '#shared/digest.ts'
 import { ERROR_CODES, SlipwayError } from '#shared/errors.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { type ContainerRecord, NEW_RECORD } from '#worker/reconcile/facts.ts'
 
 const recordSchema = z.object({
+  revision: z.int().optional(),
+  imageDigest: digestSchema.optional(),
   run: z.int(),
   restarts: z.int(),
   attempts: z.int(),

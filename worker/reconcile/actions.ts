@@ -19,6 +19,8 @@ export type ContainerAction =
   | { kind: 'resumeProcess'; id: ContainerId }
   /** Takes network and mount of an ended run away; log and writable layer stay. */
   | { kind: 'releaseContainer'; id: ContainerId }
+  /** Takes the files of a container away that was updated and does not run: it begins anew. */
+  | { kind: 'resetContainer'; id: ContainerId; revision: number }
   | { kind: 'removeContainer'; id: ContainerId }
 
 /** What to do now, and when to look again should nothing happen before. */

@@ -1,3 +1,5 @@
+import type { Digest } from '#shared/digest.ts'
+import type { ContainerSpec } from '#shared/domain/container.ts'
 import type { ErrorCode } from '#shared/errors.ts'
 
 /** What is on the host of one container, read from the kernel, the runtime's files and the container's record. */
@@ -44,6 +46,10 @@ export interface Failure {
 
 /** What the agent must remember of a container over its own death; everything else is seen. Kept in the container's folder. */
 export interface ContainerRecord {
+  /** Of the spec whose files are here (`ContainerSpec.revision`). */
+  revision?: number | undefined
+  /** The image of the present run, whose own stop signal counts. */
+  imageDigest?: Digest | undefined
   /** The run that was begun last; 0 before the first. Written before the run is begun. */
   run: number
   restarts: number
@@ -59,6 +65,11 @@ export interface ContainerRecord {
   signalSeq: number
   /** The present run could not be begun; whatever process is there is of an earlier one. */
   failure?: Failure | undefined
+}
+
+/** Whether the container was updated since its files were made. Pure. */
+export function isStale({ revision = 0 }: Pick<ContainerSpec, 'revision'>, record: ContainerRecord): boolean {
+  return (record.revision ?? 0) < revision
 }
 
 export const NEW_RECORD: ContainerRecord = { run: 0, restarts: 0, attempts: 0, signalSeq: 0 }

@@ -10,13 +10,13 @@ import { observedState } from './status.ts'
 
 const id = 'aaaaaaaaaaaaaaaa' as ContainerId
 
-function wanted(goal: ContainerGoal, restart: RestartPolicy = { kind: 'no' }): DesiredContainer {
+function wanted(goal: ContainerGoal, restart: RestartPolicy = { kind: 'no' }, revision = 0): DesiredContainer {
   return {
     ...{ id, name: 'c', generation: 1, goal },
     endpoint: { address: '10.0.0.2', prefixLength: 24, gateway: '10.0.0.1', mac: '02:42:0a:00:00:02' },
     spec: {
       ...{ image: 'i', imageDigest: `sha256:${'0'.repeat(64)}` as DesiredContainer['spec']['imageDigest'] },
-      ...{ env: [], labels: {}, ports: [], restart, resources: {}, isReadOnly: false },
+      ...{ revision, env: [], labels: {}, ports: [], restart, resources: {}, isReadOnly: false },
     },
   }
 }
@@ -38,8 +38,10 @@ function apply(facts: ContainerFacts, action: ContainerAction, now: number, outc
       return { ...facts, record: { ...record, endedAt: now } }
     case 'prepareContainer':
       return outcome === 'fails'
-        ? { ...facts, hasRemains: true, record: { ...record, failure: failureAt(now) } }
-        : { ...facts, hasRemains: true, record: { ...record, failure: undefined } }
+        ? { ...facts, hasRemains: true, record: { ...record, ...updatedBy(action.want), failure: failureAt(now) } }
+        : { ...facts, hasRemains: true, record: { ...record, ...updatedBy(action.want), failure: undefined } }
+    case 'resetContainer':
+      return { ...facts, isAttached: false, record: { ...record, revision: action.revision, failure: undefined } }
     case 'startProcess':
       return { ...facts, process: running, record: { ...record, begunAt: now } }
     case 'sendStop': {
@@ -62,6 +64,7 @@ function apply(facts: ContainerFacts, action: ContainerAction, now: number, outc
   }
 }
 
+const updatedBy = ({ spec }: DesiredContainer) => ({ revision: spec.revision })
 const failureAt = (now: number): Failure => ({ code: 'internal', message: '', at: now, tries: 1, retryAt: now + 1000 })
 const failedImage = (now: number) => ({ state: 'failed', failure: failureAt(now) }) as const
 
@@ -71,7 +74,8 @@ function applyRun(
   now: number,
   outcome: Outcome,
 ): ContainerFacts {
-  const begun = { run, attempts, restarts, signalSeq: Math.max(facts.record.signalSeq, want.signal?.seq ?? 0) }
+  const signalSeq = Math.max(facts.record.signalSeq, want.signal?.seq ?? 0)
+  const begun = { ...updatedBy(want), run, attempts, restarts, signalSeq }
   const nothing: ContainerFacts = { ...facts, process: { state: 'absent' }, hasRemains: true, record: begun }
   const { retryAt: _, ...final } = failureAt(now)
   switch (outcome) {
@@ -121,6 +125,7 @@ const facts: fc.Arbitrary<ContainerFacts> = fc.record({
   record: fc.record({
     ...{ begunAt: fc.option(time, { nil: undefined }), endedAt: fc.option(time, { nil: undefined }) },
     failure: fc.option(time.map(failureAt), { nil: undefined }),
+    revision: fc.nat(1),
     ...{ run: fc.integer({ min: 0, max: 3 }), restarts: fc.nat(3), attempts: fc.nat(3), signalSeq: fc.nat(3) },
     stopSentAt: fc.option(time, { nil: undefined }),
   }),
@@ -170,6 +175,20 @@ describe('from whatever is there, the plan comes to an end', () => {
         if (end.record.failure)
           expect(said).toMatchObject({ state: 'exited', exitCode: 125, error: { code: 'internal' } })
         else expect(said.state).toBe('running')
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('an update is all of it in the end: what runs, and what stays down, has no files of what was before', () => {
+    const outcomes = fc.array(fc.constantFrom(...OUTCOMES), { maxLength: 6 })
+    fc.assert(
+      fc.property(goals, policies, facts, outcomes, (goal, policy, start, ahead) => {
+        fc.pre(goal.kind !== 'removed')
+        // As the API has it: an update of what is to run is another run.
+        const asked = 'run' in goal && goal.kind !== 'stopped' ? { ...goal, run: start.record.run + 1 } : goal
+        const end = converge(wanted(asked, policy, 2), start, ahead)
+        expect(end.record.revision).toBe(2)
       }),
       { numRuns: 2000 },
     )
@@ -303,6 +322,39 @@ describe('cases', () => {
     expect(planContainer(want, stopping, 6000).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGKILL' }])
     const told = wanted({ kind: 'running', run: 2, endPrevious: { signal: 'SIGINT', timeoutMs: 5000 } })
     expect(planContainer(told, running, 2000).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGINT' }])
+  })
+
+  describe('an update', () => {
+    const update = wanted({ kind: 'running', run: 2, endPrevious: { timeoutMs: 5000 } }, { kind: 'no' }, 1)
+
+    test('ends what runs once the new image is here', () => {
+      expect(kinds(planContainer(update, { ...running, image: { state: 'absent' } }, 0))).toEqual(['fetchImage'])
+      expect(planContainer(update, { ...running, image: { state: 'fetching' } }, 0)).toEqual({ actions: [] })
+      expect(planContainer(update, running, 0).actions).toEqual([{ kind: 'sendStop', id, signal: '' }])
+      const stopping: ContainerFacts = { ...running, record: { ...running.record, stopSentAt: 1000 } }
+      expect(planContainer(update, { ...stopping, image: { state: 'absent' } }, 6000).actions).toMatchObject([
+        { kind: 'sendStop', signal: 'SIGKILL' },
+      ])
+      expect(planContainer(update, { ...exited(0), isAttached: false }, 0).actions).toMatchObject([
+        { kind: 'runContainer', run: 2 },
+      ])
+    })
+
+    test('that cannot have its image says so, and what runs goes on', () => {
+      const have: ContainerFacts = { ...running, image: failedImage(1000) }
+      expect(planContainer(update, have, 1500)).toEqual({ actions: [], lookAgainAt: 2000 })
+      expect(observedState(update, have)).toMatchObject({ state: 'running', run: 1, error: { code: 'internal' } })
+      expect(observedState(wanted(goal), running)).not.toHaveProperty('error')
+    })
+
+    test('of what stays down takes its files, unless a build reads them', () => {
+      const stopped = wanted({ kind: 'stopped', run: 1, timeoutMs: 0 }, { kind: 'no' }, 1)
+      const have = { ...exited(0), isAttached: false }
+      expect(planContainer(stopped, have, 0).actions).toEqual([{ kind: 'resetContainer', id, revision: 1 }])
+      expect(planContainer(stopped, { ...have, isHeld: true }, 0)).toEqual({ actions: [] })
+      const created = wanted({ kind: 'created' }, { kind: 'no' }, 1)
+      expect(kinds(planContainer(created, { ...absent, record: NEW_RECORD }, 0))).toEqual(['prepareContainer'])
+    })
   })
 
   test('what is being stopped still gets signals', () => {

@@ -1,10 +1,10 @@
 import type { ContainerGoal, DesiredContainer, StopOrder } from '#shared/domain/container.ts'
 import type { ContainerAction, ContainerPlan } from './actions.ts'
-import type { ContainerFacts, Failure } from './facts.ts'
+import { type ContainerFacts, type Failure, isStale } from './facts.ts'
 import { attemptsAfter, restartDelayMs, restarts } from './restart.ts'
 import { type RunEnd, runEnd } from './run-end.ts'
 
-type Begin = (attempts: number, count: number) => ContainerAction
+type Begin = (attempts: number, count: number) => ContainerPlan
 
 /** For an earlier run of whose end nothing was said: Docker's default. */
 const DEFAULT_STOP: StopOrder = { timeoutMs: 10_000 }
@@ -32,9 +32,9 @@ export function planContainer(want: DesiredContainer, have: ContainerFacts, now:
 }
 
 function planCreate(want: DesiredContainer, have: ContainerFacts, now: number): ContainerPlan {
-  const { failure } = have.record
-  if (have.hasRemains && !failure) return CONVERGED
-  return afterFailure(failure, now, CONVERGED) ?? withImage(want, have, now, { kind: 'prepareContainer', want })
+  const failure = isStale(want.spec, have.record) ? undefined : have.record.failure // Of what it was before, otherwise.
+  if (have.hasRemains && !failure && !isStale(want.spec, have.record)) return CONVERGED
+  return afterFailure(failure, now, CONVERGED) ?? withImage(want, have, now, act({ kind: 'prepareContainer', want }))
 }
 
 /** Brings the process to an end: asked first, killed when its time is over. A signal ordered meanwhile still goes to it. */
@@ -45,7 +45,7 @@ function planEnd(want: DesiredContainer, order: StopOrder, have: ContainerFacts,
   switch (process.state) {
     case 'absent':
     case 'exited':
-      return ended(id, have)
+      return stayed(want, have)
     case 'created':
       return act(kill)
     case 'paused': // A frozen process gets no signal.
@@ -56,6 +56,14 @@ function planEnd(want: DesiredContainer, order: StopOrder, have: ContainerFacts,
       return now >= killAt ? act(kill) : (pendingSignal(want, have) ?? { actions: [], lookAgainAt: killAt })
     }
   }
+}
+
+/** What stays ended has no files of what it was before an update, but those that a build reads. */
+function stayed(want: DesiredContainer, have: ContainerFacts): ContainerPlan {
+  const { spec, id } = want
+  const plan = ended(id, have)
+  const isOld = isStale(spec, have.record) && have.hasRemains && !have.isHeld
+  return plan.actions.length === 0 && isOld ? act({ kind: 'resetContainer', id, revision: spec.revision ?? 0 }) : plan
 }
 
 /** Empty: the image's own stop signal, which the executor knows. */
@@ -76,14 +84,16 @@ function planRun(
 ): ContainerPlan {
   const { id } = want
   const { process, record } = have
-  const begin: Begin = (attempts, count) => ({
-    ...{ kind: 'runContainer', want, run: goal.run, attempts, restarts: count },
-  })
+  const begin: Begin = (attempts, count) =>
+    act({ kind: 'runContainer', want, run: goal.run, attempts, restarts: count })
   const isOver = process.state === 'absent' || process.state === 'exited'
   if (record.run < goal.run) {
     // An earlier run ends first, with the time it was given; then the new one begins.
     if (isOver) return withImage(want, have, now, begin(0, 0))
-    return planEnd(want, (goal.kind === 'running' ? goal.endPrevious : undefined) ?? DEFAULT_STOP, have, now)
+    const end = planEnd(want, (goal.kind === 'running' ? goal.endPrevious : undefined) ?? DEFAULT_STOP, have, now)
+    // What an update replaces goes on until the new image is here: a slow or failing download is no downtime.
+    const isUpdate = isStale(want.spec, record) && record.stopSentAt === undefined
+    return isUpdate ? withImage(want, have, now, end) : end
   }
   if (record.failure || isOver) return planBegin(want, have, now, begin)
   switch (process.state) {
@@ -144,10 +154,10 @@ function released(id: DesiredContainer['id'], { isAttached }: ContainerFacts): C
 }
 
 /** Does what needs the image, or fetches that first: in the background, so that the container can be stopped meanwhile. */
-function withImage(want: DesiredContainer, { image }: ContainerFacts, now: number, action: ContainerAction) {
+function withImage(want: DesiredContainer, { image }: ContainerFacts, now: number, then: ContainerPlan): ContainerPlan {
   switch (image.state) {
     case 'present':
-      return act(action)
+      return then
     case 'fetching':
       return CONVERGED
     case 'absent':

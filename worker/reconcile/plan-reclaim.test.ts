@@ -1,9 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Digest, digestFromHex } from '#shared/digest.ts'
-import { planReclaim, type ReclaimAction, type StoreFacts } from './plan-reclaim.ts'
+import type { ContainerId } from '#shared/domain/ids.ts'
+import { type EndedContainers, planReclaim, type ReclaimAction, type StoreFacts } from './plan-reclaim.ts'
 
 const digest = (at: number): Digest => digestFromHex(at.toString(16).padStart(64, '0'))
+const NONE: EndedContainers = { expired: [], leavingBytes: 0 }
 const MARKS = { high: 0.8, low: 0.6, usedBefore: 1000 }
 
 /** A disk of 1000 bytes. */
@@ -16,33 +18,52 @@ const image = (at: number, layers: number[], usedAt: number, isHeld = false) => 
   ...{ digest: digest(100 + at), layers: layers.map(digest), usedAt, isHeld },
 })
 const removed = (actions: ReclaimAction[]) =>
-  actions.map(action => (action.kind === 'removeImage' ? action.digest : action.key))
+  actions.map(action => {
+    if (action.kind === 'removeImage') return action.digest
+    return action.kind === 'removeCachedStep' ? action.key : action.id
+  })
 
 describe('room is made', () => {
   test('below the high mark nothing is', () => {
-    expect(planReclaim(facts({ freeBytes: 200, images: [image(1, [1], 1)] }), MARKS)).toEqual([])
+    expect(planReclaim(facts({ freeBytes: 200, images: [image(1, [1], 1)] }), NONE, MARKS)).toEqual([])
   })
 
   test('the longest unused first, until the low mark', () => {
     const images = [image(1, [1], 30), image(2, [2], 10), image(3, [3], 20), image(4, [4], 40)]
-    expect(removed(planReclaim(facts({ images }), MARKS))).toEqual([digest(102), digest(103), digest(101)])
+    expect(removed(planReclaim(facts({ images }), NONE, MARKS))).toEqual([digest(102), digest(103), digest(101)])
   })
 
   test('images before the build cache', () => {
     const cachedSteps = [{ key: 'step', bytes: 300, layer: undefined, usedAt: 1 }]
-    const plan = planReclaim(facts({ images: [image(1, [1], 900)], cachedSteps }), MARKS)
+    const plan = planReclaim(facts({ images: [image(1, [1], 900)], cachedSteps }), NONE, MARKS)
     expect(removed(plan)).toEqual([digest(101), 'step'])
   })
 
   test('what a container has and what was just used stays', () => {
     const images = [image(1, [1], 1, true), image(2, [2], 1000), image(3, [3], 1)]
-    expect(removed(planReclaim(facts({ images }), MARKS))).toEqual([digest(103)])
+    expect(removed(planReclaim(facts({ images }), NONE, MARKS))).toEqual([digest(103)])
   })
 
   test('a layer counts once its last name goes', () => {
     const images = [image(1, [1, 2], 1), image(2, [1, 3], 2), image(3, [4], 3)]
-    const plan = planReclaim(facts({ freeBytes: 190, images, layerBytes: new Map([[digest(1), 300]]) }), MARKS)
+    const plan = planReclaim(facts({ freeBytes: 190, images, layerBytes: new Map([[digest(1), 300]]) }), NONE, MARKS)
     expect(removed(plan)).toEqual([digest(101), digest(102)])
+  })
+})
+
+describe('containers that have ended', () => {
+  const ended = (name: string, finishedAt: number) => ({ id: name as ContainerId, finishedAt, bytes: 150 })
+  const expired = [ended('late', 30), ended('early', 10), ended('middle', 20)]
+
+  test('go last, the earliest end first, until the low mark', () => {
+    const given = facts({ images: [image(1, [1], 900)] })
+    expect(removed(planReclaim(given, { expired, leavingBytes: 0 }, MARKS))).toEqual([digest(101), 'early', 'middle'])
+  })
+
+  test('stay while others that are leaving make the room', () => {
+    expect(removed(planReclaim(facts({}), { expired, leavingBytes: 300 }, MARKS))).toEqual([])
+    expect(removed(planReclaim(facts({}), { expired, leavingBytes: 290 }, MARKS))).toEqual(['early'])
+    expect(planReclaim(facts({ freeBytes: 200 }), { expired, leavingBytes: 0 }, MARKS)).toEqual([])
   })
 })
 
@@ -69,7 +90,7 @@ const anyFacts: fc.Arbitrary<StoreFacts> = fc.record({
 test('never what is held or was just used; each once; no more than what the low mark asks', () => {
   fc.assert(
     fc.property(anyFacts, given => {
-      const plan = planReclaim(given, MARKS)
+      const plan = planReclaim(given, NONE, MARKS)
       expect(new Set(removed(plan)).size).toBe(plan.length)
       const gone = new Set(removed(plan))
       for (const one of given.images.filter(({ isHeld, usedAt }) => isHeld || usedAt >= MARKS.usedBefore)) {

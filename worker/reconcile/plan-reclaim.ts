@@ -1,4 +1,5 @@
 import type { Digest } from '#shared/digest.ts'
+import type { ContainerId } from '#shared/domain/ids.ts'
 
 /** What takes room on this host and could be fetched or made again. Times are Unix milliseconds, sizes bytes on the disk. */
 export interface StoreFacts {
@@ -10,6 +11,14 @@ export interface StoreFacts {
   layerBytes: ReadonlyMap<Digest, number>
 }
 
+/** Sizes are what a container's own files take on the disk, log included. */
+export interface EndedContainers {
+  /** Those that were kept for their time. */
+  expired: { id: ContainerId; finishedAt: number; bytes: number }[]
+  /** Of those that are on their way out: nothing else is given up in their place. */
+  leavingBytes: number
+}
+
 export interface WaterMarks {
   /** Shares of the disk, from 0 to 1: above `high` room is made, until no more than `low` is taken. */
   high: number
@@ -18,14 +27,21 @@ export interface WaterMarks {
   usedBefore: number
 }
 
-export type ReclaimAction = { kind: 'removeImage'; digest: Digest } | { kind: 'removeCachedStep'; key: string }
+export type ReclaimAction =
+  | { kind: 'removeImage'; digest: Digest }
+  | { kind: 'removeCachedStep'; key: string }
+  | { kind: 'expireContainer'; id: ContainerId }
 
 /**
- * What to give up so that the disk falls to its low mark: images that no container has, then steps of the build cache, the
- * longest unused first. Empty below the high mark. Layers go with the last one that names them. Pure; costs the number of
+ * What to give up so that the disk falls to its low mark: images that no container has, then steps of the build cache, then
+ * containers that have ended, the longest unused first. Empty below the high mark. Layers go with the last one that names them. Pure; costs the number of
  * names of layers.
  */
-export function planReclaim(facts: StoreFacts, { high, low, usedBefore }: WaterMarks): ReclaimAction[] {
+export function planReclaim(
+  facts: StoreFacts,
+  { expired, leavingBytes }: EndedContainers,
+  { high, low, usedBefore }: WaterMarks,
+): ReclaimAction[] {
   const { totalBytes, freeBytes, images, cachedSteps } = facts
   const taken = totalBytes - freeBytes
   if (taken <= high * totalBytes) return []
@@ -51,6 +67,12 @@ export function planReclaim(facts: StoreFacts, { high, low, usedBefore }: WaterM
     excess -= bytes
     giveUp(layer ? [layer] : [])
     actions.push({ kind: 'removeCachedStep', key })
+  }
+  excess -= leavingBytes
+  for (const { id, bytes } of [...expired].sort((one, other) => one.finishedAt - other.finishedAt)) {
+    if (excess <= 0) return actions
+    excess -= bytes
+    actions.push({ kind: 'expireContainer', id })
   }
   return actions
 }

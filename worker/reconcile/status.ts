@@ -1,6 +1,6 @@
 import type { DesiredContainer, ObservedState } from '#shared/domain/container.ts'
 import type { ErrorCode } from '#shared/errors.ts'
-import type { ContainerFacts, Failure } from './facts.ts'
+import { type ContainerFacts, type Failure, isStale } from './facts.ts'
 import { restartAt } from './plan-container.ts'
 import { type RunEnd, runEnd, UNKNOWN_EXIT } from './run-end.ts'
 
@@ -22,9 +22,15 @@ export function observedState(want: DesiredContainer, have: ContainerFacts): Obs
   if (end && !(failure && record.run < run)) return endedState(want, end, have)
   // Of what is to be stopped, nothing is tried again.
   if (failure?.retryAt !== undefined && want.goal.kind === 'stopped') return { state: 'created' }
-  if (failure) return failedState(run, failure)
+  const isLive = process.state === 'running' || process.state === 'paused'
+  // An update that cannot have its image: what it is to replace goes on.
+  const goesOn = isLive && !record.failure && isStale(want.spec, record)
+  if (failure && !goesOn) return failedState(run, failure)
   if (process.state === 'running' || process.state === 'paused')
-    return { state: process.state, run: record.run, pid: process.pid, startedAt: process.startedAt }
+    return {
+      ...{ state: process.state, run: record.run, pid: process.pid, startedAt: process.startedAt },
+      ...(failure ? { error: { code: failure.code, message: failure.message } } : {}),
+    }
   return { state: 'created' }
 }
 

@@ -103,6 +103,33 @@ describe('what is fetched', () => {
   })
 })
 
+describe('for a reader that follows no link', () => {
+  test('links may lead out, and the folder of git comes along where it is asked for', async () => {
+    const commit = server.repository('links', `ln -s /etc/passwd out; ${FIRST}; chmod +x file; git commit -qam 2`)
+    using undo = new DisposableStack()
+    const folder = mkdtempSync(join(tmpdir(), 'slipway-fetch-'))
+    undo.defer(() => rmSync(folder, { recursive: true }))
+    const into = join(folder, 'into')
+    mkdirSync(into)
+    const fetch = {
+      ...{ folder: join(folder, 'git'), into, secret: undefined, limits: LIMITS, signal: new AbortController().signal },
+      ...{ requireRoom: () => {}, onStep: () => {}, onCommit: () => {}, keepsGit: true },
+    }
+    const source = { url: url('links'), submodules: false }
+    await expect(fetchGit(source, fetch)).rejects.toMatchObject({ code: 'context.unsafe-path' })
+    rmSync(into, { recursive: true })
+    mkdirSync(into)
+    await fetchGit(source, { ...fetch, keepsLinks: true })
+    const git = (...args: string[]) => execFileSync('git', args, { cwd: into, encoding: 'utf8' }).trim()
+    expect(git('rev-parse', 'HEAD')).toBe(commit)
+    expect(git('status', '--porcelain')).toBe('')
+    expect(git('remote', 'get-url', 'origin')).toBe(url('links'))
+    const modes = ['file', 'app/main', '.git/HEAD'].map(name => statSync(join(into, name)).mode & 0o777)
+    expect(modes).toEqual([0o755, 0o644, 0o644])
+    expect(statSync(join(into, '.git/HEAD')).uid).toBe(0)
+  })
+})
+
 describe('submodules', () => {
   const link = (name: string, path: string, commit: string) =>
     `git config -f .gitmodules submodule.${path}.path ${path}; git config -f .gitmodules submodule.${path}.url ${name};

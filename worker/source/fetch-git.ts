@@ -7,19 +7,22 @@ import { removeTree } from '../host/remove-tree.ts'
 import { extractContext } from '../layer/context.ts'
 import type { TarLimits } from '../layer/layer-writer.ts'
 import { isSameServer, submoduleUrl } from './git-address.ts'
-import { GIT_USER, type GitWork, git, gitStream } from './git-command.ts'
+import { git, gitStream } from './git-command.ts'
 import { gitCredentials, NO_CREDENTIALS } from './git-credentials.ts'
+import { keepGitFolder } from './keep-git-folder.ts'
+import { SANDBOX_USER, type Sandbox } from './sandbox.ts'
 import { readSubmodules, type Submodule } from './submodules.ts'
 
-export interface GitFetch {
-  /** For git's own files, made and removed. */
-  folder: string
-  /** An empty folder: gets the files, without git's own. */
+export interface GitFetch extends Sandbox {
+  /** An empty folder: gets the files, without git's own but where they are asked for. */
   into: string
   /** The value of the secret that the source names. */
   secret: string | undefined
   limits: TarLimits
-  signal: AbortSignal
+  /** Links may lead out: whoever gets the files follows none. */
+  keepsLinks?: boolean
+  /** The folder `.git` comes along, of the repository itself and not of its submodules. */
+  keepsGit?: boolean
   /** For all of it; left out: half an hour. */
   deadlineMs?: number
   /** Before each repository. Throws where the disk is full. */
@@ -61,23 +64,24 @@ async function fetchAll(source: GitSource, fetch: GitFetch): Promise<void> {
   await using undo = new AsyncDisposableStack()
   undo.defer(() => removeTree(fetch.folder))
   await mkdir(fetch.folder, { mode: 0o700 })
-  await chown(fetch.folder, GIT_USER, GIT_USER)
+  await chown(fetch.folder, SANDBOX_USER, SANDBOX_USER)
   let left = MAX_SUBMODULES
   let count = 0
 
   const take = async (repository: Repository, depth: number): Promise<void> => {
     const store = `/tmp/${count++}.git`
     const { url, into, subfolder } = repository
-    const work: GitWork = fetch
     fetch.requireRoom()
     const commit = await fetchCommit(repository, store, fetch, source)
     fetch.onStep(`${url}${repository.ref === undefined ? '' : ` ${repository.ref}`} is commit ${commit}`)
     if (depth === 0) fetch.onCommit(commit)
-    const tree = await treeOf(work, store, commit, subfolder)
-    const tar = gitStream(work, ['--git-dir', store, 'archive', '--format=tar', tree])
-    await extractContext(tar, into, fetch.limits)
+    const tree = await treeOf(fetch, store, commit, subfolder)
+    const tar = gitStream(fetch, ['--git-dir', store, 'archive', '--format=tar', tree])
+    await extractContext(tar, into, fetch.limits, { keepsLinks: fetch.keepsLinks })
+    if (depth === 0 && fetch.keepsGit && subfolder === undefined)
+      await keepGitFolder(fetch, store, { commit, url, into })
     if (!source.submodules) return
-    for (const submodule of await readSubmodules(work, store, commit, subfolder)) {
+    for (const submodule of await readSubmodules(fetch, store, commit, subfolder)) {
       if (depth >= MAX_DEPTH || --left < 0) throw tooMany()
       await takeSubmodule(submodule, repository, depth)
     }
@@ -105,22 +109,29 @@ async function fetchCommit(
   await mkdir(info, { recursive: true })
   await writeFile(join(info, 'attributes'), ATTRIBUTES)
   const wanted = ref ?? 'HEAD'
-  const shallow = ['fetch', '--quiet', '--depth=1', '--no-tags', '--no-recurse-submodules', '--', url, wanted]
+  const fetchOne = (depth: string[]) =>
+    here(['fetch', '--quiet', ...depth, '--no-tags', '--no-recurse-submodules', '--', url, wanted])
+  const shallow = () => fetchOne(['--depth=1'])
   if (!isCommitId(wanted)) {
-    await here(shallow)
+    await shallow().catch(error => (isPlainServer(error) ? fetchOne([]) : Promise.reject(error)))
     return (await here(['rev-parse', '--verify', '--quiet', 'FETCH_HEAD^{commit}'])).trim()
   }
   // A server may refuse to be asked for a commit that no name leads to; all of its names may lead there.
-  await here(shallow).catch(() => here(['fetch', '--quiet', '--no-recurse-submodules', '--', url, ...EVERYTHING]))
+  await shallow().catch(() => here(['fetch', '--quiet', '--no-recurse-submodules', '--', url, ...EVERYTHING]))
   const found = await here(['rev-parse', '--verify', '--quiet', `${wanted}^{commit}`]).catch(() => undefined)
   if (found !== undefined) return found.trim()
   throw new SlipwayError('source.not-found', `${url} has no commit ${wanted} on any branch or tag.`)
 }
 
+/** A folder of a web server, which knows nothing of git (gitprotocol-http(5), "dumb"): it gives all of the past. */
+function isPlainServer(error: unknown): boolean {
+  return error instanceof SlipwayError && error.message.includes('does not support shallow capabilities')
+}
+
 const EVERYTHING = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*']
 
 /** What to archive: a commit, so that files have its time. */
-async function treeOf(work: GitWork, store: string, commit: string, subfolder: string | undefined): Promise<string> {
+async function treeOf(work: Sandbox, store: string, commit: string, subfolder: string | undefined): Promise<string> {
   if (subfolder === undefined) return commit
   const here = (args: string[], env = {}) => git(work, { ...NO_CREDENTIALS, env }, ['--git-dir', store, ...args])
   const idOf = async (what: string) => (await here(['rev-parse', '--verify', '--quiet', what])).trim()

@@ -1,5 +1,6 @@
-import { type GitWork, git } from './git-command.ts'
+import { git } from './git-command.ts'
 import { NO_CREDENTIALS } from './git-credentials.ts'
+import type { Sandbox } from './sandbox.ts'
 
 export interface Submodule {
   /** Inside of what was asked for. */
@@ -14,7 +15,7 @@ const MAX_CONFIG_BYTES = 256 * 1024
 
 /** The submodules of a commit below a subfolder, as `.gitmodules` (gitmodules(5)) names them; those that it lacks are passed over. */
 export async function readSubmodules(
-  work: GitWork,
+  work: Sandbox,
   store: string,
   commit: string,
   subfolder: string | undefined,

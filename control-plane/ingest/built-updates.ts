@@ -1,0 +1,76 @@
+import type { BuildUpdate } from '#shared/domain/build.ts'
+import type { BuildId, HostId } from '#shared/domain/ids.ts'
+import { SlipwayError, toFault } from '#shared/errors.ts'
+import type { Report } from '#shared/protocol/agent.ts'
+import type { Ports } from '../ports.ts'
+import { type BuiltUpdate, orderBuiltUpdates, recordUpdates } from '../store/container-updates.ts'
+import { type ContainerOnHost, findContainer } from '../store/containers.ts'
+import type { Statement } from '../store/database.ts'
+import type { NewEvent } from '../store/events.ts'
+import type { HostRow } from '../store/hosts.ts'
+import type { buildsByIds } from '../store/ingest.ts'
+
+type KnownBuild = Awaited<ReturnType<typeof buildsByIds>>[number]
+
+export interface BuiltUpdates {
+  /** For the batch that records the builds, before that. */
+  statements: Statement[]
+  events: NewEvent[]
+  hosts: Set<HostId>
+  containers: string[]
+}
+
+/** What is to be updated, now that these builds have succeeded. A container that cannot be is told in its build, and fails nothing. */
+export async function builtUpdates(
+  ports: Ports,
+  builder: HostRow | undefined,
+  known: readonly KnownBuild[],
+  fresh: Report['builds'],
+  now: number,
+): Promise<BuiltUpdates> {
+  const found: BuiltUpdates = { statements: [], events: [], hosts: new Set(), containers: [] }
+  const ordered: BuiltUpdate[] = []
+  for (const { id, observed } of fresh) {
+    const build = known.find(row => row.id === id)
+    const names = build?.spec.kind === 'dockerfile' ? (build.spec.update ?? []) : []
+    if (!build || observed.state !== 'succeeded' || build.goal !== 'built' || names.length === 0) continue
+    const updates: BuildUpdate[] = []
+    for (const name of new Set(names)) {
+      try {
+        const { container } = fitting(await findContainer(ports.db, name), name, builder)
+        const update = { build: id as BuildId, container: container.id, ...imageOf(build) }
+        ordered.push(update)
+        found.hosts.add(container.hostId)
+        found.containers.push(container.id)
+        const data = { name: container.name, image: update.image, build: id }
+        if (container.spec.imageDigest !== update.imageDigest)
+          found.events.push({ at: now, type: 'container.update', subjectId: container.id, data })
+        updates.push({ container: name })
+      } catch (error) {
+        if (!(error instanceof SlipwayError)) throw error
+        updates.push({ container: name, error: toFault(error) })
+        found.events.push({
+          ...{ at: now, type: 'build.update-failed', subjectId: id, data: { container: name, code: error.code } },
+        })
+      }
+    }
+    found.statements.push(recordUpdates(ports.db, id as BuildId, updates))
+  }
+  if (ordered.length > 0) found.statements.push(...orderBuiltUpdates(ports.db, ordered))
+  return found
+}
+
+function fitting(found: ContainerOnHost | undefined, name: string, builder: HostRow | undefined): ContainerOnHost {
+  if (!found || found.container.goal.kind === 'removed') {
+    throw new SlipwayError('container.not-found', `There is no container ${name} any more that the image could go to.`)
+  }
+  const [built, runs] = [builder?.observedFacts?.architecture, found.host.observedFacts?.architecture]
+  if (built === runs) return found
+  throw new SlipwayError('image.wrong-architecture', `The image is for ${built}, and the host of ${name} is ${runs}.`)
+}
+
+function imageOf({ spec, imageDigest }: KnownBuild): Pick<BuiltUpdate, 'image' | 'imageDigest'> {
+  const [image] = spec.tags
+  if (image !== undefined && imageDigest !== null) return { image, imageDigest }
+  throw new SlipwayError('image.not-found', 'The build published no image.')
+}

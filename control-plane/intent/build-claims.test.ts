@@ -1,0 +1,212 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Digest } from '#shared/digest.ts'
+import type { BuildNeeds } from '#shared/domain/build-needs.ts'
+import { type BuildId, type HostId, newId } from '#shared/domain/ids.ts'
+import type { Report } from '#shared/protocol/agent.ts'
+import { openRegistryWorld, type RegistryWorld } from '#test/support/registry-world.ts'
+import { ingestBuildLog } from '../ingest/build-log.ts'
+import { ingestReport } from '../ingest/report.ts'
+import type { Ports } from '../ports.ts'
+import { forgetHost, insertHost } from '../store/hosts.ts'
+import { claimFor, endStrandedBuilds } from './build-claims.ts'
+import { sealSecrets, secretsForBuild } from './build-secrets.ts'
+import { inspectBuild } from './build-view.ts'
+import { readBuildLog } from './build-wait.ts'
+import { insertQueued, orderCancel } from './builds.ts'
+import { desiredState } from './desired.ts'
+
+const [A, B] = ['a'.repeat(16), 'b'.repeat(16)] as [HostId, HostId]
+let world: RegistryWorld
+let ports: Ports
+
+beforeEach(async () => {
+  world = await openRegistryWorld()
+  ports = world.ports
+  for (const id of [A, B]) await insertHost(ports.db, { id, name: `host-${id[0]}`, createdAt: 1 })
+  await beat(A, B)
+})
+afterEach(() => world[Symbol.asyncDispose]())
+
+const FACTS = {
+  ...{ hostname: 'one', architecture: 'amd64', os: 'linux', kernel: '6', cpus: 1, memoryBytes: 1e9 },
+  ...{ diskBytes: 1e12, diskFreeBytes: 9e11, agentVersion: '0', snapshotter: 'erofs', runtime: 'crun', cgroup: 'v2' },
+} as unknown as NonNullable<Report['facts']>
+
+async function say(id: HostId, facts: object = {}, builds: Report['builds'] = []): Promise<void> {
+  await ingestReport(ports, id, { generation: 0, facts: { ...FACTS, ...facts }, containers: [], builds })
+}
+async function beat(...ids: HostId[]): Promise<void> {
+  for (const id of ids) await say(id)
+}
+/** Time passes while these hosts are heard of. */
+async function pass(ms: number, ...heard: HostId[]): Promise<void> {
+  for (let left = ms; left > 0; left -= 10_000) {
+    world.advance(Math.min(left, 10_000))
+    await beat(...heard)
+  }
+}
+
+async function queue(needs: BuildNeeds = {}, more: { host?: string; tag?: string; secret?: string } = {}) {
+  const id = newId<BuildId>(ports.random)
+  const secrets = more.secret === undefined ? {} : { s: more.secret }
+  const sealedSecrets = await sealSecrets(ports, id, { secrets, ssh: {} })
+  const source = { kind: 'git', url: 'https://forge.example/a.git', submodules: false } as const
+  const spec = { kind: 'dockerfile', source, dockerfile: 'Dockerfile', args: {}, noCache: false } as const
+  const packing = { compression: 'gzip', forceCompression: false } as const
+  const plain = { labels: {}, annotations: {}, contexts: {}, allow: [], update: [], hasSecrets: false }
+  const rest = { ...plain, ...packing, provenance: false, sbom: false }
+  const queued = { tags: [more.tag ?? 'app:1'], host: more.host, needs, sealedSecrets }
+  await insertQueued(ports, id, queued, async tags => ({ ...spec, ...rest, tags }), [])
+  return id
+}
+
+const TIMES = { startedAt: 1, finishedAt: 2 }
+const SUCCEEDED = { state: 'succeeded' as const, ...TIMES, imageDigest: `sha256:${'0'.repeat(64)}` as Digest }
+const CANCELED = { state: 'canceled' as const, ...TIMES }
+
+describe('claims', () => {
+  test('of many hosts that ask at once exactly one gets a build', async () => {
+    const id = await queue()
+    const asked = await Promise.all([A, B, A, B, A, B].map(host => claimFor(ports, host, undefined)))
+    const got = asked.filter(claimed => claimed !== undefined)
+    expect(got.map(({ build }) => build.id)).toEqual([id])
+    expect(await inspectBuild(ports, id)).toMatchObject({ attempts: 1, state: 'queued' })
+  })
+
+  test('a claim makes the build desired state of the host, at the next generation', async () => {
+    const id = await queue()
+    const before = (await desiredState(ports, A, undefined))?.generation ?? -1
+    expect((await claimFor(ports, A, undefined))?.build.generation).toBe(before + 1)
+    expect(await desiredState(ports, A, before)).toMatchObject({
+      generation: before + 1,
+      builds: [{ id }],
+      openBuilds: [id],
+    })
+  })
+
+  test('labels, architecture and a named host are asked of the host', async () => {
+    const labelled = await queue({ constraints: { zone: 'eu', 'disk.kind': 'nvme' } })
+    const arm = await queue({ platform: 'linux/arm64' })
+    const named = await queue({}, { host: 'host-b' })
+    expect(await claimFor(ports, A, undefined)).toBeUndefined()
+    await expect(claimFor(ports, A, named)).rejects.toMatchObject({ code: 'build.taken' })
+    await say(A, { labels: { zone: 'eu' } })
+    expect(await claimFor(ports, A, undefined)).toBeUndefined()
+    await say(A, { labels: { zone: 'eu', 'disk.kind': 'nvme', more: 'x' } })
+    expect((await claimFor(ports, A, undefined))?.build.id).toBe(labelled)
+    await say(A, { architecture: 'arm64' })
+    expect((await claimFor(ports, A, undefined))?.build.id).toBe(arm)
+    expect((await claimFor(ports, B, named))?.build.id).toBe(named)
+  })
+
+  test('the host with the warm cache comes first; others wait a moment, or for none that is full or silent', async () => {
+    const first = await queue()
+    await claimFor(ports, A, undefined)
+    await say(A, {}, [{ id: first, observed: SUCCEEDED }])
+    const next = await queue()
+    expect(await claimFor(ports, B, next)).toBeUndefined()
+    world.advance(2000)
+    expect((await claimFor(ports, B, next))?.build.id).toBe(next)
+    const kept = await queue()
+    expect((await claimFor(ports, A, undefined))?.build.id).toBe(kept)
+    await say(A, { buildsAtOnce: 1 })
+    expect((await claimFor(ports, B, await queue()))?.build).toBeDefined()
+    await say(A, { buildsAtOnce: 9 })
+    await pass(31_000, B)
+    expect((await claimFor(ports, B, await queue()))?.build).toBeDefined()
+  })
+})
+
+describe('a host that is lost', () => {
+  test('its build is taken over once it is silent, and everything of its own is refused then', async () => {
+    const id = await queue({}, { secret: 'hidden' })
+    await claimFor(ports, A, undefined)
+    await say(A, {}, [{ id, observed: { state: 'running', startedAt: 1 } }])
+    await ingestBuildLog(ports, A, id, { offset: 0, lines: [{ at: 1, stream: 'step', text: 'of A' }] })
+    await pass(29_000, B)
+    expect(await claimFor(ports, B, undefined)).toBeUndefined()
+    await pass(2000, B)
+    const before = (await desiredState(ports, A, undefined))?.generation
+    const claimed = await claimFor(ports, B, undefined)
+    expect(claimed).toMatchObject({ build: { id }, logFrom: 2 })
+    const { lines } = await readBuildLog(ports, id, 0)
+    expect(lines.map(({ text }) => text)).toEqual([
+      'of A',
+      'host host-a was not heard of any more: host host-b takes over (attempt 2 of 3)',
+    ])
+    // It comes back, and is told that the build is not its own.
+    await say(A, {}, [{ id, observed: CANCELED }])
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'running', host: { name: 'host-b' }, attempts: 2 })
+    expect(await desiredState(ports, A, before)).toMatchObject({ builds: [], openBuilds: [] })
+    const late = { offset: 2, lines: [{ at: 1, stream: 'step' as const, text: 'late' }] }
+    await expect(ingestBuildLog(ports, A, id, late)).rejects.toMatchObject({ code: 'build.not-found' })
+    await expect(secretsForBuild(ports, A, id)).rejects.toMatchObject({ code: 'build.not-found' })
+    expect(await secretsForBuild(ports, B, id)).toEqual({ kept: {}, secrets: { s: 'hidden' }, ssh: {} })
+    await ingestBuildLog(ports, B, id, late)
+    expect((await readBuildLog(ports, id, 2)).lines).toHaveLength(1)
+  })
+
+  test('nobody who was cut off himself takes builds from others', async () => {
+    await queue()
+    await claimFor(ports, A, undefined)
+    world.advance(60_000) // The API was away: no host was heard of.
+    await beat(B)
+    expect(await claimFor(ports, B, undefined)).toBeUndefined()
+    await beat(A)
+    await pass(40_000, A, B)
+    expect(await claimFor(ports, B, undefined)).toBeUndefined()
+  })
+
+  test('a build that was begun three times without an end fails, and its secrets go', async () => {
+    const id = await queue({}, { secret: 'hidden' })
+    await claimFor(ports, A, undefined)
+    expect(await claimFor(ports, A, id)).toMatchObject({ logFrom: 1 })
+    expect(await claimFor(ports, A, id)).toMatchObject({ logFrom: 2 })
+    await expect(claimFor(ports, A, id)).rejects.toMatchObject({ code: 'build.taken' })
+    expect(await inspectBuild(ports, id)).toMatchObject({
+      state: 'failed',
+      error: { code: 'build.attempts-exhausted' },
+    })
+    expect(await world.rows('select sealed_secrets from builds')).toEqual([{ sealed_secrets: null }])
+  })
+
+  test('that is removed leaves its unfinished builds to others', async () => {
+    const [free, bound] = [await queue(), await queue({}, { host: 'host-a' })]
+    await claimFor(ports, A, undefined)
+    await forgetHost(ports.db, A)
+    expect((await claimFor(ports, B, undefined))?.build.id).toBe(free)
+    await expect(inspectBuild(ports, bound)).rejects.toMatchObject({ code: 'build.not-found' })
+  })
+})
+
+describe('ends without a host', () => {
+  test('a build that waits is canceled at once', async () => {
+    const id = await queue({}, { secret: 'hidden' })
+    await orderCancel(ports, id)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'canceled', finishedAt: expect.any(String) })
+    await expect(claimFor(ports, A, id)).rejects.toMatchObject({ code: 'build.taken' })
+    expect(await world.rows('select sealed_secrets from builds')).toEqual([{ sealed_secrets: null }])
+  })
+
+  test('a cancel of what a host has is that host’s to do, and is done for it when it is silent', async () => {
+    const id = await queue()
+    await claimFor(ports, A, undefined)
+    await orderCancel(ports, id)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'queued' })
+    await pass(31_000, B)
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'canceled' })
+  })
+
+  test('a build that no host takes says why, and fails in the end', async () => {
+    const id = await queue({ constraints: { gpu: 'yes' } })
+    expect((await inspectBuild(ports, id)).waiting).toContain('gpu=yes')
+    await endStrandedBuilds(ports)
+    world.advance(23 * 3_600_000)
+    await endStrandedBuilds(ports)
+    expect((await inspectBuild(ports, id)).waiting).toContain('no host is ready')
+    world.advance(2 * 3_600_000)
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'failed', error: { code: 'build.no-host' } })
+  })
+})

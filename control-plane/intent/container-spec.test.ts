@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest'
+import type { Digest } from '#shared/digest.ts'
+import type { ImageConfig } from '#shared/domain/image.ts'
+import { containerSpec, updatedSpec } from './container-spec.ts'
+
+const image = (letter: string, Cmd?: string[]) => ({
+  digest: `sha256:${letter.repeat(64)}` as Digest,
+  config: {
+    architecture: 'amd64',
+    os: 'linux',
+    config: { Cmd },
+    rootfs: { type: 'layers', diff_ids: [] },
+  } as ImageConfig,
+})
+const asked = {
+  image: 'app:1',
+  env: { A: '1' },
+  ports: ['80:80'],
+  restart: 'on-failure:3',
+  memory: '64m',
+  readOnly: true,
+}
+const first = containerSpec(asked, image('a', ['run']))
+
+test('an update takes what it names, and leaves the rest as it is', () => {
+  const second = updatedSpec(first, { image: 'app:2' }, image('b', ['run']))
+  expect(second).toEqual({ ...first, image: 'app:2', imageDigest: image('b').digest, revision: 1 })
+  const third = second && updatedSpec(second, { env: ['B=2'], memory: '32m', restart: 'no' }, image('b', ['run']))
+  expect(third).toMatchObject({
+    image: 'app:2',
+    env: ['B=2'],
+    restart: { kind: 'no' },
+    revision: 2,
+    ports: first.ports,
+  })
+  expect(third?.resources.memoryBytes).toBe(32 * 1024 ** 2)
+})
+
+test('an update to what is there already is none', () => {
+  expect(updatedSpec(first, {}, image('a', ['run']))).toBeUndefined()
+  const once = updatedSpec(first, { image: 'app:1', user: 'nobody' }, image('a', ['run']))
+  expect(once?.revision).toBe(1)
+  expect(once && updatedSpec(once, { image: 'app:1', user: 'nobody' }, image('a', ['run']))).toBeUndefined()
+  expect(updatedSpec(first, { image: 'app:1' }, image('c', ['run']))?.revision).toBe(1) // The tag has moved.
+})
+
+test('an update to an image that names no command needs one', () => {
+  const wrong = expect.objectContaining({ code: 'container.command-missing' })
+  expect(() => updatedSpec(first, { image: 'bare' }, image('d'))).toThrow(wrong)
+  expect(updatedSpec(first, { image: 'bare', command: ['x'] }, image('d'))?.command).toEqual(['x'])
+})

@@ -1,0 +1,64 @@
+import type { ContainerSpec } from '#shared/domain/container.ts'
+import { parseImageReference } from '#shared/domain/reference.ts'
+import { SlipwayError } from '#shared/errors.ts'
+import type { UpdateContainer } from '#shared/protocol/containers.ts'
+import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
+import type { Ports } from '../ports.ts'
+import { resolveImage } from '../registry/resolve.ts'
+import { insertUpdateEvent, updateSpec } from '../store/container-updates.ts'
+import { type ContainerOnHost, findContainerById } from '../store/containers.ts'
+import { bumpGeneration } from '../store/hosts.ts'
+import { updatedSpec } from './container-spec.ts'
+import { requireContainer } from './containers.ts'
+import { nextGoal } from './goals.ts'
+
+const RACES = 5
+const DEFAULT_STOP_S = 10
+
+/**
+ * Replaces what a container is, in place: id, name, host, address and published ports stay, files begin anew. What is asked to
+ * run is stopped once the new image is there, and begins again. Errors: `container.not-found`, `container.removing`, those of
+ * the image and the spec.
+ */
+export async function updateContainer(
+  ports: Ports,
+  idOrName: string,
+  { signal, timeout = DEFAULT_STOP_S, ...asked }: UpdateContainer,
+): Promise<ContainerOnHost> {
+  const end = { signal, timeoutMs: Math.round(timeout * 1000) }
+  for (let attempt = 1; attempt <= RACES; attempt++) {
+    const found = await requireContainer(ports, idOrName)
+    const { container } = found
+    const wanted = nextGoal(container, { kind: 'update', end })
+    const image = await imageFor(ports, found, asked.image)
+    const spec = updatedSpec(container.spec, asked, image)
+    if (!spec) return found
+    const data = { name: container.name, image: spec.image, revision: spec.revision }
+    const [, changed] = await ports.db.batch([
+      bumpGeneration(ports.db, container.hostId),
+      updateSpec(ports.db, container, { spec, goal: wanted?.goal ?? container.goal }),
+      insertUpdateEvent(ports.db, container, ports.clock.now(), data),
+    ])
+    await Promise.all([
+      ringHost(ports, container.hostId),
+      ringChanged(ports, 'container', [container.id]),
+      ringEvents(ports),
+    ])
+    if (changed.length > 0) return (await findContainerById(ports.db, container.id)) ?? found
+  }
+  throw new SlipwayError('store.unavailable', 'This container is being changed by many at once: try again.')
+}
+
+/** For the host that has the container. */
+async function imageFor(ports: Ports, { container, host }: ContainerOnHost, asked: string | undefined) {
+  const architecture = host.observedFacts?.architecture
+  const reference = asked ?? sameImage(container.spec)
+  const image = await resolveImage(ports, reference, architecture === undefined ? [] : [architecture])
+  if (architecture === undefined || image.config.architecture === architecture) return image
+  const message = `${reference} is for ${image.config.architecture}, and the container's host is ${architecture}: build it for that.`
+  throw new SlipwayError('image.wrong-architecture', message)
+}
+
+function sameImage({ image, imageDigest }: ContainerSpec): string {
+  return `${parseImageReference(image).repository}@${imageDigest}`
+}

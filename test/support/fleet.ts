@@ -1,0 +1,158 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ApiClient, apiClient } from '#infra/local/api-client.ts'
+import { COMPILE_CACHE, CONTROL_PLANE_LEAN } from '#infra/local/boot.ts'
+import { type Layout, pathsOf } from '#infra/local/layout.ts'
+import { writeNatsConfig } from '#infra/local/nats.ts'
+import { type Supervised, supervise, waitUntil } from '#infra/local/processes.ts'
+import { leftoversOf } from './leftovers.ts'
+import { freePort, makeDataFolder } from './slipway.ts'
+
+/** A machine of a fleet: namespaces for network and mounts, an address of its own, and an agent that may be killed and started. */
+export interface FleetHost {
+  name: string
+  layout: Layout
+  /** Starts its agent, or does so again. */
+  start(env?: Record<string, string>): void
+  kill(): Promise<void>
+  /** Runs a command there. */
+  run(...command: string[]): string
+}
+
+export interface Fleet extends AsyncDisposable {
+  api: ApiClient
+  nats: Supervised
+  hosts: [FleetHost, FleetHost]
+  /** Stops everything; what is left all the same. */
+  remove(): Promise<string[]>
+}
+
+const project = join(import.meta.dirname, '../..')
+const BRIDGE = 'slwfleet'
+const NETWORK = '10.98.9'
+/** A machine has cgroups and its own view of the network; namespaces' names are its own, too. */
+const MACHINE = [
+  ...[
+    'set -e',
+    'mkdir -p /run/netns',
+    'mount -t tmpfs tmpfs /run/netns',
+    'mount -t tmpfs tmpfs /mnt',
+    'mkdir /mnt/cgroup',
+  ],
+  ...[
+    'mount --rbind /sys/fs/cgroup /mnt/cgroup',
+    'mount -t sysfs sysfs /sys',
+    'mount --rbind /mnt/cgroup /sys/fs/cgroup',
+  ],
+  ...['ip link set lo up', 'echo ready', 'exec sleep 1200'],
+].join('; ')
+
+/** A control plane with two hosts in namespaces that reach it by a bridge. `prefix`: up to 6 of a-z and 0-9. */
+export async function bootFleet(prefix: string): Promise<Fleet> {
+  await using undo = new AsyncDisposableStack()
+  const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' })
+  ip('link', 'add', BRIDGE, 'type', 'bridge')
+  undo.defer(() => void ip('link', 'delete', BRIDGE))
+  ip('address', 'add', `${NETWORK}.1/24`, 'dev', BRIDGE)
+  ip('link', 'set', BRIDGE, 'up')
+  const dataFolder = makeDataFolder(prefix)
+  undo.defer(() => rmSync(dataFolder, { recursive: true, force: true }))
+  const address = `${NETWORK}.1`
+  const [apiPort, natsPort] = [await freePort(address), await freePort(address)]
+  const whole: Layout = {
+    ...{ instance: prefix, dataFolder, runFolder: `/run/slipway-${prefix}`, apiPort, natsPort },
+    addressPool: '10.97.0.0/16',
+  }
+  const paths = pathsOf(whole)
+  mkdirSync(paths.secrets, { recursive: true, mode: 0o700 })
+  const config = writeNatsConfig(whole)
+  writeFileSync(config, readFileSync(config, 'utf8').replace('127.0.0.1', address), { mode: 0o600 })
+  const natsLog = join(paths.logs, 'nats.log')
+  const nats = undo.use(
+    supervise({ name: 'nats', command: 'nats-server', args: ['-c', config], logPath: natsLog }, () => {}),
+  )
+  const url = `http://${address}:${apiPort}`
+  const env = {
+    ...{ ...CONTROL_PLANE_LEAN.env, NODE_COMPILE_CACHE: COMPILE_CACHE, SLIPWAY_DATA: paths.controlPlane },
+    ...{ SLIPWAY_LISTEN: `${address}:${apiPort}`, SLIPWAY_NATS_URL: `nats://${address}:${natsPort}` },
+    ...{ SLIPWAY_NATS_CREDENTIALS: paths.natsApiCredentials, SLIPWAY_TOKEN_FILE: paths.operatorToken },
+    SLIPWAY_ADDRESS_POOL: whole.addressPool,
+  }
+  const main = { command: process.execPath, args: [join(project, 'control-plane/main.node.ts')], env }
+  undo.use(supervise({ name: 'the control plane', ...main, logPath: join(paths.logs, 'api.log') }, () => {}))
+  const isUp = () =>
+    fetch(`${url}/readyz`).then(
+      answer => answer.ok,
+      () => false,
+    )
+  if (!(await waitUntil(isUp, 30_000))) throw new Error('the control plane did not come up')
+  const api = apiClient(url, readFileSync(paths.operatorToken, 'utf8').trim())
+  const open = (letter: string, at: number) => openHost(undo, { api, url, whole, name: `${prefix}${letter}`, at })
+  const hosts: [FleetHost, FleetHost] = [await open('a', 2), await open('b', 3)]
+  const started = undo.move()
+  const remove = async () => {
+    for (const host of hosts) await host.kill()
+    const left = hosts.flatMap(host => {
+      const own = { SLIPWAY_INSTANCE: host.layout.instance, SLIPWAY_DATA: pathsOf(host.layout).agent }
+      const words = Object.entries({ ...own, SLIPWAY_RUN: host.layout.runFolder }).map(
+        ([key, value]) => `${key}=${value}`,
+      )
+      host.run('env', ...words, process.execPath, join(project, 'worker/remove-all.ts'))
+      return leftoversOf(host.layout)
+    })
+    await started.disposeAsync()
+    return left
+  }
+  return { api, nats, hosts, remove, [Symbol.asyncDispose]: async () => void (await remove()) }
+}
+
+interface Place {
+  api: ApiClient
+  url: string
+  whole: Layout
+  name: string
+  at: number
+}
+
+async function openHost(undo: AsyncDisposableStack, { api, url, whole, name, at }: Place): Promise<FleetHost> {
+  const machine = spawn('unshare', ['--net', '--mount', 'sh', '-c', MACHINE], { stdio: ['ignore', 'pipe', 'inherit'] })
+  undo.defer(() => void machine.kill('SIGKILL'))
+  await once(machine.stdout, 'data')
+  const enter = ['--target', String(machine.pid), '--net', '--mount']
+  const run = (...command: string[]) =>
+    execFileSync('nsenter', [...enter, ...command], { encoding: 'utf8', timeout: 60_000 })
+  const link = `slwf${at}`
+  execFileSync('ip', ['link', 'add', link, 'type', 'veth', 'peer', 'name', 'up0', 'netns', String(machine.pid)])
+  execFileSync('ip', ['link', 'set', link, 'master', BRIDGE, 'up'])
+  run('ip', 'address', 'add', `${NETWORK}.${at}/24`, 'dev', 'up0')
+  run('ip', 'link', 'set', 'up0', 'up')
+  run('ip', 'route', 'add', 'default', 'via', `${NETWORK}.1`)
+  const dataFolder = join(whole.dataFolder, name)
+  const layout = { ...whole, instance: name, dataFolder, runFolder: `/run/slipway-${name}` }
+  undo.defer(() => rmSync(layout.runFolder, { recursive: true, force: true }))
+  const { token } = await api.call<{ token: string }>('POST', '/v1/hosts', { name })
+  mkdirSync(dataFolder, { recursive: true })
+  const tokenFile = join(dataFolder, 'token')
+  writeFileSync(tokenFile, token, { mode: 0o600 })
+  const settings = {
+    ...{ NODE_COMPILE_CACHE: COMPILE_CACHE, SLIPWAY_URL: url, SLIPWAY_TOKEN_FILE: tokenFile, SLIPWAY_INSTANCE: name },
+    ...{ SLIPWAY_NATS_URL: `nats://${NETWORK}.1:${whole.natsPort}`, SLIPWAY_DATA: pathsOf(layout).agent },
+    ...{ SLIPWAY_NATS_CREDENTIALS: pathsOf(whole).natsAgentCredentials, SLIPWAY_RUN: layout.runFolder },
+  }
+  let agent: ReturnType<typeof spawn> | undefined
+  const kill = async () => {
+    if (!agent || agent.exitCode !== null || agent.signalCode !== null) return
+    const gone = once(agent, 'exit')
+    agent.kill('SIGKILL')
+    await gone
+  }
+  const start = (env: Record<string, string> = {}) => {
+    // nsenter becomes the agent: its process is the one to kill.
+    const args = [...enter, process.execPath, join(project, 'worker/main.ts')]
+    agent = spawn('nsenter', args, { env: { ...process.env, ...settings, ...env }, stdio: 'ignore' })
+  }
+  undo.defer(kill)
+  return { name, layout, start, kill, run }
+}

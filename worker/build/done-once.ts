@@ -1,0 +1,27 @@
+import type { StepWork } from './build-work.ts'
+import { cachedStep } from './cached-step.ts'
+import type { StepResult } from './step-cache.ts'
+
+/**
+ * A step's result: from the cache, or made. Two that come to the same step at the same time, of one build or of two of this
+ * host, do it once: the second waits for the first, and does it itself only where that failed.
+ */
+export function doneOnce(work: StepWork, key: string, make: () => Promise<StepResult>): Promise<StepResult> {
+  const { cache, signal, isCacheUsed, madeHere, steps, output } = work
+  // A build without the cache does not take what another build makes just now, either.
+  const name = isCacheUsed ? key : `${work.folder} ${key}`
+  if (steps.isTaken(name)) output.write('step', 'the same step is under way: its result is waited for')
+  const doOrFind = async () => {
+    signal.throwIfAborted()
+    const known = madeHere.get(key) ?? (isCacheUsed ? await cachedStep(work, key) : undefined)
+    if (known) {
+      output.cached()
+      return known
+    }
+    const result = await make()
+    await cache.keep(key, result)
+    madeHere.set(key, result)
+    return result
+  }
+  return steps.take(name, doOrFind, signal)
+}
