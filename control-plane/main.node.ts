@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
-import { connect, headers } from 'nats'
+import { connect } from 'nats'
 import { pino } from 'pino'
 import writeFileAtomic from 'write-file-atomic'
 import { z } from 'zod'
@@ -83,7 +83,7 @@ const random = (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes)
 const ports: Ports = {
   db: openDatabase(sqlite),
   blobs,
-  bus: natsTcpBus({ connect, headers }, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
+  bus: natsTcpBus(connect, { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-api' }),
   clock: systemClock,
   random,
   config: {

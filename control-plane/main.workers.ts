@@ -1,4 +1,4 @@
-import { connect, headers } from 'nats.ws'
+import { connect } from 'nats.ws'
 import { z } from 'zod'
 import { durationMs, durationSchema } from '#shared/domain/duration.ts'
 import { defaultUpstreams, readUpstreams } from '#shared/domain/upstream.ts'
@@ -98,7 +98,7 @@ function openPorts(bindings: Bindings, environment: Environment, execution: Exec
       accessKeyId: environment.S3_ACCESS_KEY_ID,
       secretAccessKey: environment.S3_SECRET_ACCESS_KEY,
     }),
-    bus: natsWsBus({ connect, headers }, { url: environment.NATS_URL, user, password }),
+    bus: natsWsBus(connect, { url: environment.NATS_URL, user, password }),
     clock: systemClock,
     random,
     config: {

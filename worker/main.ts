@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { availableParallelism, hostname, release, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { connect, headers } from 'nats'
+import { connect } from 'nats'
 import { pino } from 'pino'
 import { z } from 'zod'
 import { durationMs, durationSchema } from '#shared/domain/duration.ts'
@@ -88,10 +88,13 @@ const api = httpControlPlane(environment.SLIPWAY_URL, readFileSync(environment.S
 const [user, password] = environment.SLIPWAY_NATS_CREDENTIALS
   ? readFileSync(environment.SLIPWAY_NATS_CREDENTIALS, 'utf8').trim().split(':')
   : []
-const bus = natsTcpBus(
-  { connect, headers },
-  { url: environment.SLIPWAY_NATS_URL, user, password, name: 'slipway-agent', inboxPrefix: AGENT_INBOXES },
-)
+const bus = natsTcpBus(connect, {
+  url: environment.SLIPWAY_NATS_URL,
+  user,
+  password,
+  name: 'slipway-agent',
+  inboxPrefix: AGENT_INBOXES,
+})
 const host = await openHost(
   {
     instance: environment.SLIPWAY_INSTANCE,

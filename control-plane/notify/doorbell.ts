@@ -1,12 +1,12 @@
 import type { BuildId, HostId } from '#shared/domain/ids.ts'
-import { SUBJECTS } from '#shared/protocol/bus.ts'
+import { BUILD_QUEUE, SUBJECTS } from '#shared/protocol/bus.ts'
 import type { Ports } from '../ports.ts'
 
 /** Rings are best effort: whoever misses one polls. A bus that is down never fails or delays a request. */
 
 /** Says to one agent that a build waits; repeats are one message. */
-export function ringBuildQueue(ports: Ports, id: BuildId): Promise<void> {
-  return ring(ports, SUBJECTS.queuedBuilds, id, id)
+export async function ringBuildQueue({ bus }: Ports, id: BuildId): Promise<void> {
+  await bus.enqueue(BUILD_QUEUE, new TextEncoder().encode(id), id).catch(() => {})
 }
 
 /** Says no more than "read again": what changed is read from the API. */
@@ -26,9 +26,9 @@ export function ringEvents(ports: Ports): Promise<void> {
   return ring(ports, SUBJECTS.events, '')
 }
 
-async function ring(ports: Ports, subject: string, text: string, messageId?: string): Promise<void> {
+async function ring(ports: Ports, subject: string, text: string): Promise<void> {
   try {
-    await ports.bus.publish(subject, new TextEncoder().encode(text), messageId)
+    await ports.bus.publish(subject, new TextEncoder().encode(text))
   } catch {
     // Not heard: the agent's next poll or the reader's next look finds it.
   }

@@ -89,7 +89,7 @@ export function describeWorkQueue(name: string, open: () => Promise<[MessageBus,
       const queue = queueOf(own)
       await sender.ensureQueue(queue)
       await sender.ensureQueue(queue) // The second time it is there.
-      const say = (said: string, id?: string) => sender.publish(queue.subject, bytes(said), id)
+      const say = (said: string, id = `${said} of ${own}`) => sender.enqueue(queue, bytes(said), id)
       const take = async (end: MessageBus, waitMs = 1000.3) => {
         const message = await end.take(queue, waitMs)
         return message && { ...message, said: text(message.body) }
@@ -138,6 +138,15 @@ export function describeWorkQueue(name: string, open: () => Promise<[MessageBus,
         taken.push(message?.said)
       }
       expect(taken).toEqual(['3', '4', '5', undefined])
+    })
+
+    test('a queue that is not there is made for its first message', async () => {
+      await using it = await world('first')
+      const queue = queueOf('unmade')
+      await it.sender.enqueue(queue, bytes('a'), 'first')
+      const message = await it.taker.take(queue, 1000)
+      expect(message && text(message.body)).toBe('a')
+      message?.done()
     })
 
     test('a queue that nobody made is said to be unavailable', async () => {

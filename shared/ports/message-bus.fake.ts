@@ -4,17 +4,16 @@ import { MAX_PENDING, type Message, type MessageBus, type Subscription, type Wor
 /** A bus within one process, for tests and simulations. Delivers in the order of publishing; loses nothing below the bound. */
 export function fakeMessageBus(): MessageBus {
   const inboxes = new Set<Inbox>()
-  const queues = new Map<string, { queue: WorkQueue; waiting: Waiting[]; known: Set<string> }>()
+  const queues = new Map<string, { waiting: Waiting[]; known: Set<string> }>()
+  const ensure = ({ name }: WorkQueue) => {
+    const queue = queues.get(name) ?? { waiting: [], known: new Set<string>() }
+    queues.set(name, queue)
+    return queue
+  }
   let isClosed = false
   return {
     isConnected: () => !isClosed,
-    publish: async (subject, body, messageId) => {
-      for (const { queue, waiting, known } of queues.values()) {
-        if (queue.subject !== subject || (messageId !== undefined && known.has(messageId))) continue
-        if (messageId !== undefined) known.add(messageId)
-        waiting.push({ body, notBefore: 0 })
-        if (waiting.length > queue.maxMessages) waiting.shift()
-      }
+    publish: async (subject, body) => {
       for (const inbox of inboxes) if (inbox.matches(subject)) inbox.push({ subject, body })
     },
     subscribe: async pattern => {
@@ -22,10 +21,14 @@ export function fakeMessageBus(): MessageBus {
       inboxes.add(inbox)
       return inbox
     },
-    ensureQueue: async queue => {
-      const { waiting = [], known = new Set<string>() } = queues.get(queue.name) ?? {}
-      queues.set(queue.name, { queue, waiting, known })
+    enqueue: async (queue, body, messageId) => {
+      const { waiting, known } = ensure(queue)
+      if (known.has(messageId)) return
+      known.add(messageId)
+      waiting.push({ body, notBefore: 0 })
+      if (waiting.length > queue.maxMessages) waiting.shift()
     },
+    ensureQueue: async queue => void ensure(queue),
     take: async ({ name }, waitMs) => {
       const deadline = Date.now() + waitMs
       for (;;) {

@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import * as nats from 'nats'
-import * as natsWs from 'nats.ws'
+import { connect as connectTcp } from 'nats'
+import { connect as connectWs } from 'nats.ws'
 import { afterAll, beforeAll } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
 import { freePort } from '#test/support/slipway.ts'
@@ -23,8 +23,8 @@ writeFileSync(
   `listen: "127.0.0.1:${port}"\nwebsocket { listen: "127.0.0.1:${wsPort}", no_tls: true }\njetstream { store_dir: "${folder}" }\n`,
 )
 const server = spawn('nats-server', ['-c', join(folder, 'nats.conf')], { stdio: 'ignore' })
-const tcp = (at = port) => natsTcpBus(nats, { ...who, url: `nats://127.0.0.1:${at}`, name: 'test' })
-const ws = (at = wsPort) => natsWsBus(natsWs, { ...who, url: `ws://127.0.0.1:${at}` })
+const tcp = (at = port) => natsTcpBus(connectTcp, { ...who, url: `nats://127.0.0.1:${at}`, name: 'test' })
+const ws = (at = wsPort) => natsWsBus(connectWs, { ...who, url: `ws://127.0.0.1:${at}` })
 
 async function ready(bus: MessageBus): Promise<MessageBus> {
   const isReached = () =>

@@ -6,10 +6,9 @@ export interface MessageBus {
   /** Whether messages can pass right now; a guess that may be old by a moment. */
   isConnected(): boolean
   /**
-   * Hands a message over, or throws `bus.unavailable`. Bounded: never waits longer than a second. What is published to the
-   * subject of a queue waits there for a taker; `messageId` makes it one message, however often it is published.
+   * Hands a message over, or throws `bus.unavailable`. Bounded: never waits longer than a second.
    */
-  publish(subject: string, body: Uint8Array, messageId?: string): Promise<void>
+  publish(subject: string, body: Uint8Array): Promise<void>
   /**
    * Subscribes; resolves once the server knows it, so that nothing published afterwards is missed while connected.
    * `subject` may end in `.*` or `.>` as NATS has it. Adapters that reconnect by themselves restore subscriptions.
@@ -17,6 +16,11 @@ export interface MessageBus {
    * Throws `bus.unavailable` when the bus cannot be reached within two seconds and the adapter does not reconnect.
    */
   subscribe(subject: string): Promise<Subscription>
+  /**
+   * Puts a message into a queue, which is made where there is none: it waits there for a taker. `messageId` makes it one message,
+   * however often it is put there. Throws `bus.unavailable`; five seconds at most.
+   */
+  enqueue(queue: WorkQueue, body: Uint8Array, messageId: string): Promise<void>
   /** Makes a work queue, or changes it to this. Idempotent. Throws `bus.unavailable`. */
   ensureQueue(queue: WorkQueue): Promise<void>
   /**

@@ -1,25 +1,14 @@
 import { SlipwayError } from '../errors.ts'
 import { MAX_PENDING, type Message, type MessageBus, type Subscription } from './message-bus.ts'
-import { ensureNatsQueue, type NatsStreams, takeFromNats } from './nats-queue.ts'
+import { enqueueInNats, ensureNatsQueue, type NatsStreams, takeFromNats } from './nats-queue.ts'
 
 /** The part of a NATS client that a bus needs; the `nats` and `nats.ws` packages both have it. */
 export interface NatsConnection extends NatsStreams {
-  publish(subject: string, body: Uint8Array, options?: object): void
+  publish(subject: string, body: Uint8Array): void
   subscribe(subject: string): NatsSubscription
   flush(): Promise<void>
   close(): Promise<void>
   isClosed(): boolean
-}
-
-/** `headers` of the same package makes them. */
-export interface NatsHeaders {
-  set(name: string, value: string): void
-}
-
-/** What of the package is used: its module will do. */
-export interface NatsClient<Connect> {
-  connect: Connect
-  headers(): NatsHeaders
 }
 
 export interface NatsSubscription extends AsyncIterable<{ subject: string; data: Uint8Array }> {
@@ -33,7 +22,6 @@ export interface NatsLink {
   isConnected(): boolean
   /** Nobody connects before there is something to say; otherwise a message without a connection fails at once. */
   connectsAtUse: boolean
-  headers(): NatsHeaders
   close(): Promise<void>
 }
 
@@ -44,7 +32,7 @@ const QUEUE_MS = 5000
 export function natsBus(link: NatsLink): MessageBus {
   return {
     isConnected: () => link.isConnected(),
-    publish: async (subject, body, messageId) => {
+    publish: async (subject, body) => {
       if (!link.isConnected()) {
         if (!link.connectsAtUse) throw busUnavailable()
         await withDeadline(link.connection(), PUBLISH_MS)
@@ -52,11 +40,7 @@ export function natsBus(link: NatsLink): MessageBus {
         if (!link.isConnected()) throw busUnavailable()
       }
       const connection = await link.connection()
-      if (messageId === undefined) return connection.publish(subject, body)
-      const headers = link.headers()
-      headers.set('Nats-Msg-Id', messageId)
-      // Nobody waits for the stream's word: whoever hears no bell looks by itself.
-      connection.publish(subject, body, { headers })
+      connection.publish(subject, body)
     },
     subscribe: async subject => {
       const connection = await link.connection()
@@ -64,6 +48,8 @@ export function natsBus(link: NatsLink): MessageBus {
       if (link.isConnected()) await withDeadline(connection.flush(), PUBLISH_MS).catch(() => {}) // Restored on reconnect.
       return subscription(inner)
     },
+    enqueue: (queue, body, messageId) =>
+      inTime(link, QUEUE_MS, connection => enqueueInNats(connection, queue, body, messageId)),
     ensureQueue: queue => inTime(link, QUEUE_MS, connection => ensureNatsQueue(connection, queue)),
     take: (queue, waitMs) => inTime(link, waitMs + QUEUE_MS, connection => takeFromNats(connection, queue, waitMs)),
     close: () => link.close(),

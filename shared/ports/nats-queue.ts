@@ -3,6 +3,7 @@ import type { QueuedMessage, WorkQueue } from './message-bus.ts'
 /** JetStream as far as a queue needs it; `nats` and `nats.ws` both have it. */
 export interface NatsStreams {
   jetstream(): {
+    publish(subject: string, body: Uint8Array, options: { msgID: string; timeout: number }): Promise<unknown>
     consumers: { get(stream: string, consumer: string): Promise<{ next(options: { expires: number }): Next }> }
   }
   jetstreamManager(options: { checkAPI: boolean }): Promise<{
@@ -14,6 +15,7 @@ export interface NatsStreams {
 type Next = Promise<{ data: Uint8Array; ack(): void; nak(delayMs?: number): void } | null>
 
 const NANOSECONDS = 1_000_000
+const ENQUEUE_MS = 1000
 /** Dead takers and queues that fill up aside, this is what a queue of doorbells holds. */
 const MESSAGE_BYTES = 1024
 /** One consumer that all takers share. */
@@ -31,6 +33,22 @@ export async function ensureNatsQueue(connection: NatsStreams, queue: WorkQueue)
   await manager.streams.add(stream).catch(() => manager.streams.update(queue.name, stream))
   const consumer = { durable_name: CONSUMER, ack_policy: 'explicit', ack_wait: queue.takerMs * NANOSECONDS }
   await manager.consumers.add(queue.name, { ...consumer, max_deliver: queue.maxTakes })
+}
+
+/** A server without the queue (a new one, or one that lost its files) gets it then. */
+export async function enqueueInNats(
+  connection: NatsStreams,
+  queue: WorkQueue,
+  body: Uint8Array,
+  messageId: string,
+): Promise<void> {
+  const publish = () => connection.jetstream().publish(queue.subject, body, { msgID: messageId, timeout: ENQUEUE_MS })
+  try {
+    await publish()
+  } catch {
+    await ensureNatsQueue(connection, queue)
+    await publish()
+  }
 }
 
 export async function takeFromNats(

@@ -1,6 +1,6 @@
 import { systemClock } from './clock.ts'
 import type { MessageBus } from './message-bus.ts'
-import { busUnavailable, type NatsClient, type NatsConnection, natsBus } from './nats-bus.ts'
+import { busUnavailable, type NatsConnection, natsBus } from './nats-bus.ts'
 
 export interface NatsOptions {
   url: string
@@ -33,7 +33,7 @@ export type NatsConnect = (options: {
  * A bus over TCP that starts without its server and reconnects for ever. `connect` runs in the background until the
  * first connection; later ones are the client's own, which also restores subscriptions.
  */
-export function natsTcpBus({ connect, headers }: NatsClient<NatsConnect>, options: NatsOptions): MessageBus {
+export function natsTcpBus(connect: NatsConnect, options: NatsOptions): MessageBus {
   let connection: NatsConnection | undefined
   let isUp = false
   const closing = new AbortController()
@@ -71,7 +71,6 @@ export function natsTcpBus({ connect, headers }: NatsClient<NatsConnect>, option
   const opening = keepTrying()
   return natsBus({
     connectsAtUse: false,
-    headers,
     isConnected: () => isUp,
     connection: async () => {
       if (!connection) await Promise.race([opening, new Promise(resolve => setTimeout(resolve, 2000).unref())])

@@ -1,5 +1,5 @@
 import type { MessageBus } from './message-bus.ts'
-import { busUnavailable, type NatsClient, type NatsConnection, natsBus } from './nats-bus.ts'
+import { busUnavailable, type NatsConnection, natsBus } from './nats-bus.ts'
 
 export interface NatsWsOptions {
   /** `wss://…`; `ws://` on loopback alone. */
@@ -23,7 +23,7 @@ const CONNECT_MS = 2000
  * A bus over WebSocket for one request: it connects at its first use and never again, since workerd binds a connection
  * to the request that opened it. Whoever made it closes it when the request is over.
  */
-export function natsWsBus({ connect, headers }: NatsClient<NatsWsConnect>, options: NatsWsOptions): MessageBus {
+export function natsWsBus(connect: NatsWsConnect, options: NatsWsOptions): MessageBus {
   let opening: Promise<NatsConnection> | undefined
   let opened: NatsConnection | undefined
   const open = async () => {
@@ -37,7 +37,6 @@ export function natsWsBus({ connect, headers }: NatsClient<NatsWsConnect>, optio
   }
   return natsBus({
     connectsAtUse: true,
-    headers,
     isConnected: () => opened !== undefined && !opened.isClosed(),
     connection: () => {
       opening ??= open().catch(cause => {

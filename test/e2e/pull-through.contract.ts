@@ -32,7 +32,7 @@ export function describePullThrough(registry: string, get: () => PulledThrough):
       const context = await uploadFiles(slipway.api, { Dockerfile: `FROM ${image}\nRUN echo made > /made\n` })
       let log = ''
       await buildContext(slipway.api, { context, tags: ['on-box:1'] }, text => (log += text))
-      expect(log).toContain(`FROM ${image}`)
+      expect(log).toContain(`pulling ${image}`)
     })
 
     test('a build may not take a name of the upstream', async () => {

@@ -32,7 +32,7 @@ test('a Dockerfile builds on an image of the Hub by its short name', async () =>
   const context = await uploadFiles(slipway.api, { Dockerfile: 'FROM box:1\nRUN echo short > /made\n' })
   let log = ''
   await buildContext(slipway.api, { context, tags: ['on-short:1'] }, text => (log += text))
-  expect(log).toContain('FROM box:1')
+  expect(log).toContain('pulling box:1')
 })
 
 describePullThrough('docker.io', () => ({ slipway, upstream }))

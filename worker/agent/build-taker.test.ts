@@ -13,13 +13,12 @@ async function takeUntil(
   { hasQueue = true, rooms = () => true }: { hasQueue?: boolean; rooms?: () => boolean } = {},
 ) {
   const bus = fakeMessageBus()
-  if (hasQueue) await bus.ensureQueue(BUILD_QUEUE)
-  const say = (id: string) => bus.publish(BUILD_QUEUE.subject, new TextEncoder().encode(id), id)
+  const say = (id: string) => bus.enqueue(BUILD_QUEUE, new TextEncoder().encode(id), id)
   const over = new AbortController()
   const asked: (string | undefined)[] = []
   // Days pass at once, but for who waits for the bus.
   const clock = { now: systemClock.now, sleep: async () => {} }
-  await say('b')
+  if (hasQueue) await say('b')
   await takeBuilds({
     ...{ bus, clock, log: pino({ level: 'silent' }), isReady: () => true, signal: over.signal },
     builds: {
