@@ -114,7 +114,8 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       { ...options, warn: warner(buildLog, told.warnings) },
     )
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
-    return buildLog.step('exporting the image', signal, log => {
+    // Awaited here: attestations are uploaded out of the build's folder, which goes when this ends.
+    return await buildLog.step('exporting the image', signal, log => {
       const attested: PublishOptions['attest'] =
         spec.kind === 'dockerfile'
           ? image => attest(image, { spec, draft, work: shared, log, api, pushes, facts })
