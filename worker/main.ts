@@ -128,6 +128,7 @@ const builder = await openBuilder({
   folder: join(dataFolder, 'builds'),
   random: bytes => crypto.getRandomValues(bytes),
   network: () => desired.state()?.network,
+  identity: { id: environment.SLIPWAY_URL, version: VERSION },
   stepsAtOnce: environment.SLIPWAY_BUILD_STEPS,
   entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
 })

@@ -53,7 +53,8 @@ async function queue(needs: BuildNeeds = {}, more: { host?: string; tag?: string
   const source = { kind: 'git', url: 'https://forge.example/a.git', submodules: false } as const
   const spec = { kind: 'dockerfile', source, dockerfile: 'Dockerfile', args: {}, noCache: false } as const
   const packing = { compression: 'gzip', forceCompression: false } as const
-  const rest = { labels: {}, annotations: {}, contexts: {}, allow: [], update: [], hasSecrets: false, ...packing }
+  const plain = { labels: {}, annotations: {}, contexts: {}, allow: [], update: [], hasSecrets: false }
+  const rest = { ...plain, ...packing, provenance: false, sbom: false }
   const queued = { tags: [more.tag ?? 'app:1'], host: more.host, needs, sealedSecrets }
   await insertQueued(ports, id, queued, async tags => ({ ...spec, ...rest, tags }), [])
   return id

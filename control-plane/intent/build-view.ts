@@ -53,6 +53,7 @@ function viewBuild({ build, host }: BuildOnHost, waiting: string | undefined): B
     imageDigest: build.imageDigest ?? undefined,
     updates: build.updates ?? undefined,
     warnings: build.observedWarnings ?? undefined,
+    attestations: build.observedAttestations ?? undefined,
     error: build.observedError ?? undefined,
     createdAt: iso(build.createdAt),
     startedAt: build.observedStartedAt ? iso(build.observedStartedAt) : undefined,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { digestOf } from '#shared/digest.ts'
+import { EMPTY_CONFIG, IN_TOTO } from '#shared/domain/attestation.ts'
 import type { BuildId, HostId } from '#shared/domain/ids.ts'
 import { MEDIA_TYPES } from '#shared/domain/image.ts'
 import { parseRepository } from '#shared/domain/repository.ts'
@@ -87,7 +88,12 @@ const WAYS: Way[] = [
     before: ports => pushBlob(ports, team, 'layer one'),
     run: async ports => mountBlob(ports, other, await digestOf('layer one'), team),
   },
-  { name: 'publish a build', before: givenBuild, run: publish },
+  { name: 'publish a build', before: givenBuild, run: ports => publish(ports, []) },
+  {
+    name: 'publish a build with an attestation',
+    before: givenBuild,
+    run: ports => publish(ports, ['{"a":"statement"}']),
+  },
   {
     name: 'remove and collect',
     before: async ports => {
@@ -119,12 +125,22 @@ async function givenBuild({ db }: Ports): Promise<void> {
   await insertBuild(db, { id: buildId, hostId, spec: spec as Parameters<typeof insertBuild>[1]['spec'], createdAt: 1 })
 }
 
+async function attestationText(statement: string): Promise<string> {
+  return JSON.stringify({
+    ...{ schemaVersion: 2, mediaType: MEDIA_TYPES.manifest, artifactType: IN_TOTO },
+    config: await descriptorOf(EMPTY_CONFIG.text, EMPTY_CONFIG.mediaType),
+    layers: [await descriptorOf(statement, IN_TOTO)],
+    subject: await descriptorOf(image.manifest, MEDIA_TYPES.manifest),
+  })
+}
+
 /** As an agent does it: what is missing goes up by signed URLs, then the image appears. */
-async function publish(ports: Ports): Promise<void> {
-  const layers = await Promise.all(image.layers.map(layer => descriptorOf(layer, MEDIA_TYPES.layer)))
+async function publish(ports: Ports, statements: string[]): Promise<void> {
+  const texts = [...image.layers, ...statements]
+  const layers = await Promise.all(texts.map(text => descriptorOf(text, MEDIA_TYPES.layer)))
   const { missing } = await missingBlobs(ports, hostId, layers)
   for (const blob of missing) {
-    const text = image.layers[layers.findIndex(layer => layer.digest === blob.digest)] ?? ''
+    const text = texts[layers.findIndex(layer => layer.digest === blob.digest)] ?? ''
     const url = 'upload' in blob ? blob.upload.url : ''
     await ports.blobs.put(new URL(url).pathname.slice('/blobs/'.length), new TextEncoder().encode(text))
     await takeUpload(ports, hostId, blob.digest)
@@ -133,6 +149,7 @@ async function publish(ports: Ports): Promise<void> {
     buildId,
     tags: [],
     layerSizes: [],
+    attestations: await Promise.all(statements.map(attestationText)),
     manifest: image.manifest,
     config: image.config,
   })

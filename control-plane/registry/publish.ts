@@ -1,4 +1,5 @@
 import { type Digest, digestOf } from '#shared/digest.ts'
+import { EMPTY_CONFIG } from '#shared/domain/attestation.ts'
 import { type HostId, newId, type UploadId } from '#shared/domain/ids.ts'
 import { type Descriptor, imageConfigSchema, imageManifestSchema } from '#shared/domain/image.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
@@ -12,6 +13,7 @@ import { insertUploads } from '../store/uploads.ts'
 import { newObjectKey, UPLOAD_LIFE_MS } from './blob-keys.ts'
 import { lackingBlobs } from './host-uploads.ts'
 import { takeLayerSizes } from './layer-sizes.ts'
+import { readManifest } from './manifest-document.ts'
 import { pushManifest } from './manifests.ts'
 
 /**
@@ -34,14 +36,47 @@ export async function publishImage(ports: Ports, hostId: HostId, image: PublishI
   const now = ports.clock.now()
   const digest = await digestOf(image.manifest)
   const bytes = new TextEncoder().encode(image.manifest)
+  const attestations = await attestationsOf(image, digest)
+  if (attestations.length > 0) await storeConfig(ports, await emptyConfig(), EMPTY_CONFIG.text)
   for (const { repository, tag } of build.spec.tags.map(parseImageReference)) {
     const name = parseRepository(repository)
     const digests = [manifest.config, ...manifest.layers].map(blob => blob.digest)
     await linkBlobs(ports.db, name, digests, now)
+    // Before the tag, so that whoever sees that finds them.
+    for (const one of attestations) {
+      await linkBlobs(ports.db, name, one.blobs, now)
+      await pushManifest(ports, name, one.digest, one.mediaType, one.bytes)
+    }
     await pushManifest(ports, name, tag ?? 'latest', manifest.mediaType, bytes)
   }
   await setImageOfBuild(ports.db, build.id, digest)
   return digest
+}
+
+interface AttestationManifest {
+  digest: Digest
+  mediaType: string
+  bytes: Uint8Array<ArrayBuffer>
+  blobs: Digest[]
+}
+
+/** Errors: `image.manifest-invalid` for what refers to another image. */
+async function attestationsOf(image: PublishImage, subject: Digest): Promise<AttestationManifest[]> {
+  const manifests = image.attestations.map(text => new TextEncoder().encode(text))
+  return Promise.all(
+    manifests.map(async bytes => {
+      const facts = readManifest(bytes, undefined)
+      if (facts.subject !== subject)
+        throw invalid(`an attestation is of ${facts.subject ?? 'nothing'}, not of ${subject}`)
+      const { mediaType } = facts
+      return { digest: await digestOf(bytes), mediaType, bytes, blobs: facts.blobs.map(blob => blob.digest) }
+    }),
+  )
+}
+
+async function emptyConfig(): Promise<Descriptor> {
+  const { mediaType, text } = EMPTY_CONFIG
+  return { mediaType, digest: await digestOf(text), size: text.length }
 }
 
 async function storeConfig(ports: Ports, { digest, size }: Descriptor, text: string): Promise<void> {

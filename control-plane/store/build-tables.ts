@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import type { Digest } from '#shared/digest.ts'
+import type { Attestation } from '#shared/domain/attestation.ts'
 import type { BuildSpec, BuildState, BuildTrigger, BuildUpdate, BuildWarning } from '#shared/domain/build.ts'
 import type { BuildLimits, Placement } from '#shared/domain/build-needs.ts'
 import type { CommitStatusTarget, HookSpec } from '#shared/domain/hook.ts'
@@ -42,6 +43,7 @@ export const builds = sqliteTable(
     observedCommit: text(),
     imageDigest: text().$type<Digest>(),
     observedWarnings: text({ mode: 'json' }).$type<BuildWarning[]>(),
+    observedAttestations: text({ mode: 'json' }).$type<Attestation[]>(),
     /** Of the containers that it names: written with its success. */
     updates: text({ mode: 'json' }).$type<BuildUpdate[]>(),
     logLines: integer().notNull().default(0),

@@ -81,6 +81,7 @@ export function recordBuilds(db: Database, hostId: HostId, seen: Report['builds'
       observedFinishedAt: observed('finishedAt'),
       observedError: sql`seen.value -> '$.observed.error'`,
       observedWarnings: sql`seen.value -> '$.observed.warnings'`,
+      observedAttestations: sql`seen.value -> '$.observed.attestations'`,
       // Nobody needs them once the build has ended.
       sealedSecrets: sql`case when ${observed('state')} = 'running' then ${builds.sealedSecrets} end`,
       imageDigest: sql`coalesce(${observed('imageDigest')}, ${builds.imageDigest})`,

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
+import { attestationFields, attestationSchema } from './attestation.ts'
 import { buildLimitsSchema } from './build-needs.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
 import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
@@ -98,6 +99,7 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     hasSecrets: z.boolean().default(false),
     ...compressionFields,
     ...forceField,
+    ...attestationFields,
     /** Containers, by name or id, that get the image once it is built. */
     update: z.array(z.string()).default([]),
   }),
@@ -137,6 +139,7 @@ export const observedBuildSchema = z.discriminatedUnion('state', [
   z.object({
     ...{ state: z.literal('succeeded'), ...ended, imageDigest: digestSchema },
     warnings: z.array(buildWarningSchema).optional(),
+    attestations: z.array(attestationSchema).max(8).optional(),
   }),
   z.object({
     ...{ state: z.literal('failed'), ...ended, error: faultSchema },

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { attestationFields } from './attestation.ts'
 import { ENTITLEMENTS, gitSourceSchema } from './build.ts'
 import { buildNeedsSchema } from './build-needs.ts'
 import { compressionFields, forceField } from './layer-compression.ts'
@@ -46,6 +47,7 @@ export const hookSpecSchema = z.object({
     allow: z.array(z.enum(ENTITLEMENTS)),
     ...compressionFields,
     ...forceField,
+    ...attestationFields,
     // Left out by hooks that were made before there was any.
     update: z.array(z.string()).default([]),
     secrets: secretNames,

@@ -77,6 +77,11 @@ export const publishImageSchema = z.object({
   config: z.string().max(4 * 1024 * 1024),
   /** As far as the host knows them. */
   layerSizes: z.array(layerSizeSchema).max(1000).default([]),
+  /** Manifests of attestations whose subject is the image, as text; their blobs are there. */
+  attestations: z
+    .array(z.string().max(64 * 1024))
+    .max(8)
+    .default([]),
 })
 export type PublishImage = z.infer<typeof publishImageSchema>
 export const publishedImageSchema = z.object({ digest: digestSchema })

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { attestationFields, attestationSchema } from '../domain/attestation.ts'
 import {
   buildKindSchema,
   buildStateSchema,
@@ -90,6 +91,7 @@ export const dockerfileOptions = {
   ...buildNeedsSchema.shape,
   ...compressionFields,
   ...forceField,
+  ...attestationFields,
   update: z.array(z.string().min(1).max(63)).max(20).default([]).meta({
     description:
       'Containers, by name or id, that are updated to the image once it is built (as POST /v1/containers/{container}/update does). One that is gone by then fails no build: see `updates`',
@@ -157,6 +159,10 @@ export const buildSchema = z.object({
     .array(buildWarningSchema)
     .optional()
     .meta({ description: 'Advice about the Dockerfile, once the build has ended' }),
+  attestations: z
+    .array(attestationSchema)
+    .optional()
+    .meta({ description: 'What was published beside the image: manifests that refer to it' }),
   error: faultSchema.optional(),
   createdAt: z.iso.datetime(),
   startedAt: z.iso.datetime().optional(),

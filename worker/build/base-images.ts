@@ -1,7 +1,10 @@
+import { digestHex } from '#shared/digest.ts'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
+import { parseImageReference } from '#shared/domain/reference.ts'
 import { parseInstructions } from '../dockerfile/dockerfile.ts'
 import type { Instruction } from '../dockerfile/instruction.ts'
 import type { Stage } from '../dockerfile/stages.ts'
+import { imagePurl } from '../sbom/purl.ts'
 import { refuseOtherPlatform } from './base-image.ts'
 import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
@@ -13,7 +16,7 @@ type Contexts = BuildSpecOf<'dockerfile'>['contexts']
 /** Images by their names, each pulled once a build; a named context that is an image stands in for its name. */
 export function openBaseImages(
   contexts: Contexts,
-  { ports, signal, log }: Pick<SharedWork, 'ports' | 'signal' | 'log'>,
+  { ports, signal, log, materials }: Pick<SharedWork, 'ports' | 'signal' | 'log' | 'materials'>,
 ) {
   const pull = once((reference: string) =>
     log.step(`pulling ${reference}`, signal, ({ progress }) =>
@@ -24,9 +27,15 @@ export function openBaseImages(
     const other = contextOf(contexts, name)
     const reference = other?.kind === 'image' ? other.reference : name
     const image = await pull(reference)
+    materials.add({ uri: purlOf(reference, ports.architecture), digest: { sha256: digestHex(image.digest) } })
     refuseOtherPlatform(reference, platform, image.config.architecture, ports.architecture)
     return draftOf(image)
   }
+}
+
+function purlOf(reference: string, architecture: string): string {
+  const { repository, tag, digest } = parseImageReference(reference)
+  return imagePurl(repository, tag ?? digest ?? 'latest', `linux/${architecture}`)
 }
 
 export function contextOf(contexts: Contexts, name: string): Contexts[string] | undefined {

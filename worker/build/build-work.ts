@@ -9,6 +9,7 @@ import type { Snapshot } from '../snapshot/snapshotter.ts'
 import type { openBuildEndpoints } from './build-endpoints.ts'
 import type { BuildLog, StepLog } from './build-log.ts'
 import type { CacheMounts } from './cache-mounts.ts'
+import type { Materials } from './materials.ts'
 import type { SourceRoot } from './missing-source.ts'
 import type { StepCache, StepResult } from './step-cache.ts'
 import type { Together } from './together.ts'
@@ -39,6 +40,8 @@ export interface SharedWork {
   secret(name: string): Promise<string>
   /** Told which commit is built. */
   commitIs(commit: string): void
+  /** For its provenance. */
+  materials: Materials
 }
 
 /** How layers are compressed. */

@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import type { Digest } from '#shared/digest.ts'
 import {
   type BuildSecrets,
   type BuildWarning,
@@ -20,6 +19,7 @@ import { removeTree } from '../host/remove-tree.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
 import { sentenceOf } from './advice.ts'
+import { attest } from './attest.ts'
 import { openBuildEndpoints } from './build-endpoints.ts'
 import { type BuildLog, openBuildLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
@@ -30,8 +30,9 @@ import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
 import { openLogSender } from './log-sender.ts'
+import { openMaterials } from './materials.ts'
 import { once } from './once.ts'
-import { publishDraft } from './publish.ts'
+import { type Published, type PublishOptions, publishDraft } from './publish.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
 import { openTurns } from './turns.ts'
 
@@ -44,6 +45,8 @@ export interface BuilderOptions {
   random: Random
   /** What RUN steps may ask for on this host (`network.host`, `security.insecure`). */
   entitlements: ReadonlySet<string>
+  /** Who builds, for provenance: an address that says whom to trust, and the agent's version. */
+  identity: { id: string; version: string }
   /** Steps of one build that are done side by side. */
   stepsAtOnce: number
   /** The host's network, as desired state has it. */
@@ -82,32 +85,43 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const buildIn = async (
     wanted: DesiredBuild,
     buildLog: BuildLog,
-    told: { warnings: BuildWarning[]; commitIs(commit: string): void },
+    told: Told,
     disk: { keeps(bytes: number): void; owned: Set<string> },
     signal: AbortSignal,
-  ): Promise<Digest> => {
+  ): Promise<Published> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
-    const { random, api } = options
+    const { random, api, identity } = options
+    const { id, spec } = wanted
+    const materials = openMaterials(spec.kind === 'dockerfile' && spec.provenance !== false)
     const secrets = once((build: BuildId) => api.buildSecrets(build))
     const ofBuild = {
       log: buildLog,
-      secret: keptOf(wanted.id, secrets),
-      commitIs: told.commitIs,
+      secret: keptOf(id, secrets),
+      commitIs: (commit: string) => {
+        told.commit = commit
+      },
+      materials,
       limits: wanted.limits,
     }
     const ofHost = { ports, cache, cacheMounts, endpoints, steps, held, random }
     const shared = { ...ofHost, ...ofBuild, ...disk, signal, folder: own }
     const draft = await draftOf(
       wanted,
-      { ...shared, secretsOf: () => secrets(wanted.id) },
+      { ...shared, secretsOf: () => secrets(id) },
       { ...options, warn: warner(buildLog, told.warnings) },
     )
-    return buildLog.step('exporting the image', signal, stepLog =>
-      publishDraft(draft, wanted, { ...options, cache, log: stepLog, pushes, signal }),
-    )
+    const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
+    // Awaited here: attestations are uploaded out of the build's folder, which goes when this ends.
+    return await buildLog.step('exporting the image', signal, log => {
+      const attested: PublishOptions['attest'] =
+        spec.kind === 'dockerfile'
+          ? image => attest(image, { spec, draft, work: shared, log, api, pushes, facts })
+          : undefined
+      return publishDraft(draft, wanted, { ...options, cache, log, pushes, attest: attested, signal })
+    })
   }
 
   /** What a build keeps on the disk: its folder, what its snapshots hold, and the layers that it made of them. */
@@ -137,23 +151,19 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       const startedAt = ports.clock.now()
       const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
       const buildLog = openBuildLog(sender, ports.clock.now)
-      const warnings: BuildWarning[] = []
+      const told: Told = { warnings: [], commit: undefined, startedAt }
       using _ = running.begin()
-      let commit: string | undefined
-      const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit })
+      const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit: told.commit })
+      const { warnings } = told
       try {
         ports.requireRoom()
-        const told = {
-          warnings,
-          commitIs: (found: string) => {
-            commit = found
-          },
-        }
         const disk = openDisk(wanted)
         const whole = { ...wanted.limits, measure: disk.bytes, clock: ports.clock }
-        const imageDigest = await withinLimits(whole, signal, over => buildIn(wanted, buildLog, told, disk, over))
+        const { imageDigest, attestations } = await withinLimits(whole, signal, over =>
+          buildIn(wanted, buildLog, told, disk, over),
+        )
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', ...ended(), imageDigest, warnings: inOrder(warnings) }
+        return { state: 'succeeded', ...ended(), imageDigest, warnings: inOrder(warnings), attestations }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
@@ -166,6 +176,13 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       }
     },
   }
+}
+
+/** What is known of a build while it runs. */
+interface Told {
+  warnings: BuildWarning[]
+  commit: string | undefined
+  startedAt: number
 }
 
 /** Which stage came first is a matter of chance. */

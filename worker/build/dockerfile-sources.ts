@@ -1,3 +1,4 @@
+import { createHash, type Hash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { addAbortSignal } from 'node:stream'
@@ -15,22 +16,28 @@ import { once } from './once.ts'
 
 type Api = Pick<ControlPlane, 'downloadContext'>
 
-/** An uploaded context as a folder of the build's own. */
+/** An uploaded context as a folder of the build's own; `name` is what provenance calls it. */
 export async function unpackContext(
   id: ContextId,
   folder: string,
-  { signal, log }: { signal: AbortSignal; log: Pick<StepLog, 'progress'> },
+  { signal, log, materials }: Pick<SharedWork, 'signal' | 'materials'> & { log: Pick<StepLog, 'progress'> },
   api: Api,
+  /** As provenance has it. */
+  name: string,
   onWritten?: (bytes: number) => void,
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
   const upload = await untilAborted(api.downloadContext(id), signal)
-  await extractContext(counted(addAbortSignal(signal, upload), log), folder, CONTEXT_LIMITS, { onWritten })
+  const hash = materials.isAsked ? createHash('sha256') : undefined
+  await extractContext(counted(addAbortSignal(signal, upload), log, hash), folder, CONTEXT_LIMITS, { onWritten })
+  if (hash) materials.add({ name, digest: { sha256: hash.digest('hex') } })
 }
 
-async function* counted(upload: AsyncIterable<Uint8Array>, { progress }: Pick<StepLog, 'progress'>) {
+/** Read to its end by whoever unpacks it. */
+async function* counted(upload: AsyncIterable<Uint8Array>, { progress }: Pick<StepLog, 'progress'>, hash?: Hash) {
   let bytes = 0
   for await (const chunk of upload) {
+    hash?.update(chunk)
     bytes += chunk.length
     progress({ bytes })
     yield chunk
@@ -53,7 +60,7 @@ export function namedContexts(contexts: BuildSpecOf<'dockerfile'>['contexts'], w
     if (found?.kind !== 'files') return undefined
     const path = join(work.folder, 'contexts', found.contextId)
     return work.log.step(`loading the context ${name}`, work.signal, async log => {
-      await unpackContext(found.contextId, path, { ...work, log }, api)
+      await unpackContext(found.contextId, path, { ...work, log }, api, `context:${name}`)
       const ignore = await applyIgnoreFile(path, 'Dockerfile', work.signal)
       return { ...mainContext(path, ignore), name: `the context ${name}` }
     })

@@ -47,17 +47,23 @@ export async function fetchFile(
   const result = await runAny(program, args, { env, input, timeoutMs: FETCH_MS, signal })
   if (result.exitCode !== 0) throw failed(`${shown(url)} could not be fetched: ${result.stderr.trim().slice(0, 500)}`)
   if (checksum !== undefined) await compare(path, url, checksum)
+  if (work.materials.isAsked) work.materials.add({ uri: shown(url), digest: { sha256: await hashOf('sha256', path) } })
   await chown(path, 0, 0)
   await chmod(path, 0o600)
   return { path: latin1(path), name: latin1(name ?? 'file'), isFolder: false, parents: [], isRemote: true }
 }
 
 async function compare(path: string, url: string, checksum: string): Promise<void> {
-  const hash = createHash(checksum.slice(0, checksum.indexOf(':')))
-  await pipeline(createReadStream(path), hash)
-  const has = `${checksum.slice(0, checksum.indexOf(':'))}:${hash.digest('hex')}`
+  const algorithm = checksum.slice(0, checksum.indexOf(':'))
+  const has = `${algorithm}:${await hashOf(algorithm, path)}`
   if (has !== checksum)
     throw failed(`${shown(url)} has the checksum ${has}, and not the ${checksum} that was asked for`)
+}
+
+async function hashOf(algorithm: string, path: string): Promise<string> {
+  const hash = createHash(algorithm)
+  await pipeline(createReadStream(path), hash)
+  return hash.digest('hex')
 }
 
 /** Without a password that it may hold. */

@@ -11,6 +11,7 @@ import type { BuildWork } from './build-work.ts'
 import { latin1 } from './byte-paths.ts'
 import type { CopySource } from './copy-sources.ts'
 import { failed, shown } from './fetch-file.ts'
+import { commitDigest } from './provenance.ts'
 import { ownFolder } from './source-folders.ts'
 
 /**
@@ -36,6 +37,7 @@ export async function fetchRepository(
     ...{ folder: join(own, 'git'), into, secret, limits: CONTEXT_LIMITS, signal: work.signal },
     ...{ enter: network.enter, keepsLinks: true, keepsGit, requireRoom: work.ports.requireRoom, onStep: () => {} },
     onCommit: commit => {
+      work.materials.add({ uri: `${shown(remote)}#${ref ?? 'HEAD'}`, digest: commitDigest(commit) })
       if (checksum === undefined || commit === checksum) return
       const at = ref === undefined ? '' : ` at ${ref}`
       throw failed(`${shown(remote)}${at} is commit ${commit}, and not the ${checksum} that was asked for`)

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import PQueue from 'p-queue'
@@ -55,7 +56,8 @@ async function buildTarget(
   await shared.log.step('loading the context', signal, log =>
     takeSource(spec.source, context, { ...shared, log }, api, onWritten),
   )
-  const { dockerfile, platform, globals, stages } = await readStages(context, spec, ports.architecture)
+  const { text, dockerfile, platform, globals, stages } = await readStages(context, spec, ports.architecture)
+  noteRecipe(shared, spec.dockerfile, text)
   const main = mainContext(context, await applyIgnoreFile(context, spec.dockerfile, signal))
   const scope: Scope = { dockerfile, given: spec.args, globals }
   const epoch = epochOf(spec.args)
@@ -73,6 +75,12 @@ async function buildTarget(
   const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, pulled, advice })
   const built = await draftFor(targetStage(stages, spec.target))
   return withEpoch(labelled(built, spec.labels), epoch)
+}
+
+function noteRecipe({ materials, secrets }: SharedWork & Pick<BuildWork, 'secrets'>, path: string, text: string) {
+  const sha256 = createHash('sha256').update(text).digest('hex')
+  const ids = { secrets: Object.keys(secrets.secrets), ssh: Object.keys(secrets.ssh) }
+  materials.recipeIs({ dockerfile: { path, text, sha256 }, ...ids })
 }
 
 /** Labels of the request win over those of the Dockerfile. */

@@ -1,10 +1,12 @@
 import PQueue from 'p-queue'
 import type { Digest } from '#shared/digest.ts'
+import type { Attestation } from '#shared/domain/attestation.ts'
 import type { DesiredBuild } from '#shared/domain/build.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { MissingBlob } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
+import type { MadeAttestation, Subject } from './attest.ts'
 import type { StepLog } from './build-log.ts'
 import { untilAborted } from './deadline.ts'
 import { type Draft, imageOf } from './image-draft.ts'
@@ -18,7 +20,14 @@ export interface PublishOptions {
   log: Pick<StepLog, 'write' | 'progress'>
   /** By digest, of all builds of this host. */
   pushes: Turns
+  /** What is published beside the image, once its bytes are in the store. */
+  attest?: ((image: Subject) => Promise<MadeAttestation[]>) | undefined
   signal: AbortSignal
+}
+
+export interface Published {
+  imageDigest: Digest
+  attestations: Attestation[]
 }
 
 const UPLOADS_AT_ONCE = 3
@@ -29,7 +38,11 @@ const BEGUN_ANEW = new Set<string>(['upload.not-found', 'blob.not-found'])
  * Layers that the store lacks are uploaded, then the image appears under its tags, whole. This host has it from then
  * on without fetching anything. A cancel before the last moment leaves no tag.
  */
-export async function publishDraft(draft: Draft, { id, spec }: DesiredBuild, options: PublishOptions): Promise<Digest> {
+export async function publishDraft(
+  draft: Draft,
+  { id, spec }: DesiredBuild,
+  options: PublishOptions,
+): Promise<Published> {
   const { api, cache, log, ports, pushes } = options
   const over = new AbortController()
   const signal = AbortSignal.any([options.signal, over.signal])
@@ -67,13 +80,20 @@ export async function publishDraft(draft: Draft, { id, spec }: DesiredBuild, opt
     log.progress({ bytes, total })
   }
   const uploads = new PQueue({ concurrency: UPLOADS_AT_ONCE })
+  const subject = { digest: image.digest, size: Buffer.byteLength(texts.manifest) }
+  let made: MadeAttestation[]
   try {
-    await untilAborted(Promise.all(missing.map(blob => uploads.add(() => pushOne(blob)))), signal)
+    const pushed = Promise.all(missing.map(blob => uploads.add(() => pushOne(blob))))
+    ;[made] = await untilAborted(Promise.all([options.attest?.(subject) ?? [], pushed]), signal)
   } finally {
     over.abort() // What still goes up after a failure would do so for nothing.
   }
   await ports.images.add(image)
   options.signal.throwIfAborted()
-  await api.publishImage({ buildId: id, tags: spec.tags, layerSizes: draft.layerSizes, ...texts })
-  return image.digest
+  const attestations = made.map(({ manifest }) => manifest)
+  await api.publishImage({ buildId: id, tags: spec.tags, layerSizes: draft.layerSizes, attestations, ...texts })
+  return {
+    imageDigest: image.digest,
+    attestations: made.map(({ predicateType, digest }) => ({ predicateType, digest })),
+  }
 }

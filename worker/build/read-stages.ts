@@ -5,8 +5,9 @@ import { readDockerfile } from './build-context.ts'
 
 /** The Dockerfile of a context and its stages, as a build on a host of this architecture has them. Errors: those of Dockerfiles. */
 export async function readStages(context: string, spec: BuildSpecOf<'dockerfile'>, architecture: string) {
-  const dockerfile = parseDockerfile(await readDockerfile(context, spec.dockerfile), spec.dockerfile)
+  const text = await readDockerfile(context, spec.dockerfile)
+  const dockerfile = parseDockerfile(text, spec.dockerfile)
   const platform = new Map([...platformArgs(architecture), ['TARGETSTAGE', spec.target ?? 'default'] as const])
   const globals = globalArgs(dockerfile, spec.args, platform)
-  return { dockerfile, platform, globals, stages: resolveStages(dockerfile, globals) }
+  return { text, dockerfile, platform, globals, stages: resolveStages(dockerfile, globals) }
 }

@@ -21,6 +21,7 @@ export async function lookAtStep(work: BuildWork, step: FileStep): Promise<Look>
   if (step.kind === 'folder') return { content: undefined, fetched: [] }
   if (step.kind === 'run') {
     refuseForbidden(work, step)
+    if (step.network !== 'none') work.materials.reachedOut()
     return { content: await contentOfMounts(work, step), fetched: [] }
   }
   const context = await work.contextOf(step.from)

@@ -9,12 +9,14 @@ import type { StepLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
 import { unpackContext } from './dockerfile-sources.ts'
+import { shown } from './fetch-file.ts'
+import { CONTEXT, commitDigest } from './provenance.ts'
 
 /** Brings the files of a build into an empty folder. `onWritten` is told now and then how many bytes of an upload's tar are there. Errors: those of an upload's unpacking, and `source.…`. */
 export async function takeSource(
   source: BuildSource,
   into: string,
-  work: Pick<SharedWork, 'ports' | 'signal' | 'folder' | 'secret' | 'commitIs'> & { log: StepLog },
+  work: Pick<SharedWork, 'ports' | 'signal' | 'folder' | 'secret' | 'commitIs' | 'materials'> & { log: StepLog },
   api: Pick<ControlPlane, 'downloadContext'>,
   onWritten: (bytes: number) => void,
 ): Promise<void> {
@@ -22,11 +24,13 @@ export async function takeSource(
   const limits = CONTEXT_LIMITS
   switch (source.kind) {
     case 'context':
-      return unpackContext(source.contextId, into, work, api, onWritten)
+      return unpackContext(source.contextId, into, work, api, CONTEXT, onWritten)
     case 'url': {
       const { origin, pathname } = new URL(source.url) // A query may have a token in it.
       log.write('step', `fetching ${origin}${pathname}`)
-      return fetchTar(source.url, source.sha256, { file: join(folder, 'source.tar'), into, limits, signal })
+      const place = { file: join(folder, 'source.tar'), into, limits, signal }
+      const sha256 = await fetchTar(source.url, source.sha256, place)
+      return work.materials.add({ name: CONTEXT, uri: `${origin}${pathname}`, digest: { sha256 } })
     }
     case 'git': {
       log.write('step', `fetching ${source.url}`)
@@ -35,7 +39,10 @@ export async function takeSource(
         ...{ folder: join(folder, 'git'), into, secret, limits, signal },
         requireRoom: work.ports.requireRoom,
         onStep: text => log.write('step', text),
-        onCommit: work.commitIs,
+        onCommit: commit => {
+          work.commitIs(commit)
+          work.materials.add({ name: CONTEXT, uri: shown(source.url), digest: commitDigest(commit) })
+        },
       })
     }
     default:

@@ -5,6 +5,7 @@ import { announced } from './heredoc.ts'
 import type { Instruction } from './instruction.ts'
 import type { Finding, LintScope } from './lint.ts'
 import { gitSource, isHttpUrl } from './remote.ts'
+import { isSensitiveName } from './sensitive-name.ts'
 import { splitWords } from './words.ts'
 
 /** Rules about instructions one by one. */
@@ -56,22 +57,17 @@ function oldForm(instruction: Instruction): Finding[] {
   return [{ rule: 'LegacyKeyValueFormat', message, instruction }]
 }
 
-const SENSITIVE = /(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)/i
-const PUBLIC = /(?:^|_)(?:public)(?:_|$)/i
-
 function secrets(instruction: Instruction): Finding[] {
   const { keyword, text } = instruction
   if (keyword !== 'ARG' && keyword !== 'ENV') return []
   const words = splitWords(text)
   const isOldForm = keyword === 'ENV' && !words[0]?.includes('=')
   const names = (isOldForm ? words.slice(0, 1) : words).map(word => word.split('=')[0] ?? '')
-  return names
-    .filter(name => SENSITIVE.test(name) && !PUBLIC.test(name))
-    .map(name => ({
-      rule: 'SecretsUsedInArgOrEnv',
-      message: `Do not use ARG or ENV instructions for sensitive data (${keyword} "${name}")`,
-      ...{ instruction, part: name },
-    }))
+  return names.filter(isSensitiveName).map(name => ({
+    rule: 'SecretsUsedInArgOrEnv',
+    message: `Do not use ARG or ENV instructions for sensitive data (${keyword} "${name}")`,
+    ...{ instruction, part: name },
+  }))
 }
 
 function protocols(instruction: Instruction): Finding[] {

@@ -23,10 +23,10 @@ const MAX_BYTES = 2 * 1024 ** 3
 
 /**
  * The files of a tar behind a URL. An operator may name a server of a private network; a redirect leads there from such a
- * server alone, and never from https to http. Errors: `source.fetch-failed`, `source.refused`, `source.digest-mismatch`,
+ * server alone, and never from https to http. Returns the SHA-256 of the tar as it came, in hex. Errors: `source.fetch-failed`, `source.refused`, `source.digest-mismatch`,
  * `request.too-large`, those of `extractContext`.
  */
-export async function fetchTar(url: string, sha256: string | undefined, fetch: TarFetch): Promise<void> {
+export async function fetchTar(url: string, sha256: string | undefined, fetch: TarFetch): Promise<string> {
   const { file, into, limits } = fetch
   const signal = AbortSignal.any([fetch.signal, AbortSignal.timeout(TRANSFER_MS)])
   await using undo = new AsyncDisposableStack()
@@ -36,6 +36,7 @@ export async function fetchTar(url: string, sha256: string | undefined, fetch: T
     throw new SlipwayError('source.digest-mismatch', `The tar has SHA-256 ${digest}, not ${sha256}.`)
   }
   await extractContext(createReadStream(file, { signal }), into, limits)
+  return digest
 }
 
 async function answerOf(asked: URL, signal: AbortSignal): Promise<Response> {
