@@ -1,12 +1,13 @@
 import { createReadStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { StepResult } from '#shared/domain/cached-step.ts'
 import { type ContainerId, newId } from '#shared/domain/ids.ts'
 import { DamagedStream } from '../host/decompressor.ts'
 import { decompress } from '../layer/decompress.ts'
 import { packTar } from '../layer/pack.ts'
 import type { BuildWork } from './build-work.ts'
-import { type StepResult, stepKey } from './step-cache.ts'
+import { stepKey } from './step-cache.ts'
 
 type Work = Pick<BuildWork, 'cache' | 'packing' | 'signal' | 'folder' | 'random'>
 type Layer = NonNullable<StepResult['layer']>

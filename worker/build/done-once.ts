@@ -1,6 +1,6 @@
+import type { StepResult } from '#shared/domain/cached-step.ts'
 import type { StepWork } from './build-work.ts'
 import { cachedStep } from './cached-step.ts'
-import type { StepResult } from './step-cache.ts'
 
 /**
  * A step's result: from the cache, or made. Two that come to the same step at the same time, of one build or of two of this

@@ -1,4 +1,5 @@
 import { digestOf } from '#shared/digest.ts'
+import type { StepResult } from '#shared/domain/cached-step.ts'
 import {
   type Descriptor,
   type HistoryEntry,
@@ -8,7 +9,6 @@ import {
 } from '#shared/domain/image.ts'
 import type { LayerSize, ResolvedImage } from '#shared/protocol/agent.ts'
 import { firstState, type StageState } from '../dockerfile/stage-state.ts'
-import type { StepResult } from './step-cache.ts'
 
 /** An image as far as a stage has come. Never mutated. */
 export interface Draft {

@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs'
 import { rename } from 'node:fs/promises'
+import type { StepResult } from '#shared/domain/cached-step.ts'
 import { decompress } from '../layer/decompress.ts'
 import type { PackedLayer } from '../layer/pack.ts'
 import type { SharedWork } from './build-work.ts'
-import type { StepResult } from './step-cache.ts'
 
 /**
  * Takes a packed layer that is no snapshot of a build's: into the host's layers, so that the image can be run here

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { digestFromHex } from '#shared/digest.ts'
-import { openStepCache, type StepResult, stepKey } from './step-cache.ts'
+import type { StepResult } from '#shared/domain/cached-step.ts'
+import { openStepCache, stepKey } from './step-cache.ts'
 
 async function openCache() {
   const folder = mkdtempSync(join(tmpdir(), 'slipway-cache-'))

@@ -1,31 +1,13 @@
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
-import { type Digest, digestHex, digestSchema } from '#shared/digest.ts'
-import { COMPRESSIONS } from '#shared/domain/layer-compression.ts'
+import { type Digest, digestHex } from '#shared/digest.ts'
+import { type StepResult, stepResultSchema } from '#shared/domain/cached-step.ts'
 
 /** Raise it whenever the same inputs would give other files than before. */
 const CACHE_VERSION = 3
 
 const KEY = /^[0-9a-f]{64}$/
-
-export const resultSchema = z.object({
-  /** ISO 8601. A cached step keeps its time, so that a build of cached steps gives the same image again. */
-  created: z.string(),
-  /** Left out when the step changed no file. */
-  layer: z
-    .object({
-      diffId: digestSchema,
-      unpackedBytes: z.int().optional(),
-      digest: digestSchema,
-      size: z.int(),
-      /** Of the blob; left out: gzip. */
-      compression: z.enum(COMPRESSIONS).optional(),
-    })
-    .optional(),
-})
-export type StepResult = z.infer<typeof resultSchema>
 
 /**
  * What steps gave, a small file by each step's key, and their layers as compressed blobs. An entry counts only while its
@@ -108,7 +90,7 @@ async function cachedStep(folder: string, key: string): Promise<CachedStep | und
 
 async function readResult(path: string): Promise<StepResult | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined)
-  return text === undefined ? undefined : resultSchema.safeParse(parsed(text)).data
+  return text === undefined ? undefined : stepResultSchema.safeParse(parsed(text)).data
 }
 
 /** A step's key: everything that its result depends on. */

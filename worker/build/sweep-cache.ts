@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { digestHex } from '#shared/digest.ts'
-import { resultSchema, type StepResult } from './step-cache.ts'
+import { type StepResult, stepResultSchema } from '#shared/domain/cached-step.ts'
 
 const NAME = /^[0-9a-f]{64}$/
 
@@ -26,7 +26,7 @@ export async function sweepCache(folder: string, olderThan: number): Promise<voi
 
 async function readEntry(path: string): Promise<StepResult | undefined> {
   try {
-    return resultSchema.parse(JSON.parse(await readFile(path, 'utf8')))
+    return stepResultSchema.parse(JSON.parse(await readFile(path, 'utf8')))
   } catch {
     return undefined
   }

@@ -1,0 +1,24 @@
+import { z } from 'zod'
+import { stepKeySchema, stepResultSchema } from '../domain/cached-step.ts'
+
+/**
+ * The fleet's cache of build steps, under `/v1/agent/builds/cache` with a host's own token:
+ *
+ * - `GET steps/{key}`: the step if the fleet has it, and steps that were built on it, so that a chain of steps costs one
+ *   question and not one a step. Whoever is told of a layer has the registry's grace period to name its blob.
+ * - `PUT steps/{key}`: what a step gave. Idempotent; its blob has to be in the store. Errors: `blob.not-found`.
+ */
+export const FOLLOWING_STEPS = 64
+
+export const foundStepsSchema = z.object({
+  /** The one asked for first, where there is one; none without it. */
+  steps: z.array(z.object({ key: stepKeySchema, result: stepResultSchema })).max(FOLLOWING_STEPS + 1),
+})
+export type FoundSteps = z.infer<typeof foundStepsSchema>
+
+export const shareStepSchema = z.strictObject({
+  /** The step before it in its stage; left out for a stage's first. */
+  after: stepKeySchema.optional(),
+  result: stepResultSchema,
+})
+export type ShareStep = z.infer<typeof shareStepSchema>
