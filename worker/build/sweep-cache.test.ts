@@ -17,7 +17,10 @@ test('old blobs without an entry and entries without a blob go; what belongs tog
   const [whole, empty, lost, torn] = ['whole', 'empty', 'lost', 'torn'].map(stepKey)
   await cache.keep(whole ?? '', { created: '2026-01-01T00:00:00.000Z', layer })
   await cache.keep(empty ?? '', { created: '2026-01-01T00:00:00.000Z' })
-  await cache.keep(lost ?? '', { created: '2026-01-01T00:00:00.000Z', layer: { ...layer, diffId: digest('2'), digest: digest('b') } })
+  await cache.keep(lost ?? '', {
+    created: '2026-01-01T00:00:00.000Z',
+    layer: { ...layer, diffId: digest('2'), digest: digest('b') },
+  })
   writeFileSync(join(folder, torn ?? ''), '{"created":')
   for (const letter of ['a', 'c']) writeFileSync(cache.blobPath(digest(letter)), 'blob')
 
