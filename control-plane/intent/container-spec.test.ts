@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Digest } from '#shared/digest.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
+import { type CreateContainer, createContainerSchema } from '#shared/protocol/containers.ts'
 import { containerSpec, updatedSpec } from './container-spec.ts'
 
 const image = (letter: string, Cmd?: string[]) => ({
@@ -42,6 +43,20 @@ test('an update to what is there already is none', () => {
   expect(once?.revision).toBe(1)
   expect(once && updatedSpec(once, { image: 'app:1', user: 'nobody' }, image('a', ['run']))).toBeUndefined()
   expect(updatedSpec(first, { image: 'app:1' }, image('c', ['run']))?.revision).toBe(1) // The tag has moved.
+})
+
+test('an update keeps every setting that it does not name', () => {
+  const { name, host, start, ...settings } = createContainerSchema.shape
+  const all: Required<Omit<CreateContainer, 'name' | 'host' | 'start'>> = {
+    ...asked,
+    ...{ command: ['x'], entrypoint: ['e'], workdir: '/w', user: 'nobody', hostname: 'h', labels: { a: 'b' } },
+    ...{ cpus: 0.5, pidsLimit: 10, keepFor: '36h' },
+  }
+  expect(Object.keys(all).sort()).toEqual(Object.keys(settings).sort())
+  const spec = containerSpec(all, image('a'))
+  expect(updatedSpec(spec, {}, image('a'))).toBeUndefined()
+  expect(updatedSpec(spec, { env: ['B=2'] }, image('a'))).toEqual({ ...spec, env: ['B=2'], revision: 1 })
+  expect(updatedSpec(spec, { keepFor: '2d' }, image('a'))).toEqual({ ...spec, keepForMs: 48 * 3_600_000, revision: 1 })
 })
 
 test('an update to an image that names no command needs one', () => {

@@ -1,6 +1,6 @@
 import type { Digest } from '#shared/digest.ts'
 import { type ContainerSpec, containerSpecSchema, type RestartPolicy } from '#shared/domain/container.ts'
-import { durationMs } from '#shared/domain/duration.ts'
+import { durationMs, formatDuration } from '#shared/domain/duration.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
 import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
@@ -48,10 +48,11 @@ export function updatedSpec(
   asked: UpdateContainer,
   image: { digest: Digest; config: ImageConfig },
 ): ContainerSpec | undefined {
-  const { restart, resources, isReadOnly, ports, imageDigest: _digest, revision = 0, ...same } = current
+  const { restart, resources, isReadOnly, keepForMs, ports, imageDigest: _digest, revision = 0, ...same } = current
   const before: CreateContainer = {
     ...{ ...same, restart: formatRestartPolicy(restart), readOnly: isReadOnly },
     ...{ memory: resources.memoryBytes, cpus: resources.cpus, pidsLimit: resources.pids },
+    keepFor: keepForMs === undefined ? undefined : formatDuration(keepForMs),
   }
   const merged = { ...before, ...asked, image: asked.image ?? current.image }
   const next = containerSpecSchema.parse({ ...containerSpec(merged, image), ports, revision })
