@@ -116,6 +116,22 @@ describe('a build that names containers', () => {
     expect(await world.rows("select data from events where type = 'build.update-failed'")).toHaveLength(2)
   })
 
+  test('whose image names no command is no update for a container without one of its own, which goes on', async () => {
+    const entry = { ...RUN, command: undefined, entrypoint: ['run'] }
+    await send('POST', '/v1/containers', { ...entry, name: 'own' })
+    await send('POST', '/v1/containers', { ...RUN, name: 'web' })
+    const [row] = await world.rows<{ spec: string }>("select spec from containers where name = 'web'")
+    const { command: _, ...spec } = JSON.parse(row?.spec ?? '') // As of an image that names one.
+    await world.rows(`update containers set spec = '${JSON.stringify(spec)}' where name = 'web'`)
+    const { id } = await buildOf(['web', 'own'])
+    await succeed(id)
+    expect(await send('GET', `/v1/builds/${id}`)).toMatchObject({
+      updates: [{ container: 'web', error: { code: 'container.command-missing' } }, { container: 'own' }],
+    })
+    expect(await find('web')).toMatchObject({ imageDigest: old.digest, revision: 0 })
+    expect(await find('own')).toMatchObject({ imageDigest: fresh.digest, revision: 1 })
+  })
+
   test('orders nothing when it failed or was canceled, and nothing to a container that has the image', async () => {
     await send('POST', '/v1/containers', { ...RUN, name: 'web' })
     const failed = await buildOf(['web'])

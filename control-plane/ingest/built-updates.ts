@@ -1,5 +1,8 @@
 import type { BuildUpdate } from '#shared/domain/build.ts'
+import { commandOf } from '#shared/domain/command.ts'
+import type { ContainerSpec } from '#shared/domain/container.ts'
 import type { BuildId, HostId } from '#shared/domain/ids.ts'
+import { imageConfigSchema } from '#shared/domain/image.ts'
 import { SlipwayError, toFault } from '#shared/errors.ts'
 import type { Report } from '#shared/protocol/agent.ts'
 import type { Ports } from '../ports.ts'
@@ -9,6 +12,7 @@ import type { Statement } from '../store/database.ts'
 import type { NewEvent } from '../store/events.ts'
 import type { HostRow } from '../store/hosts.ts'
 import type { buildsByIds } from '../store/ingest.ts'
+import { findManifest, type ManifestRow } from '../store/manifests.ts'
 
 type KnownBuild = Awaited<ReturnType<typeof buildsByIds>>[number]
 
@@ -37,8 +41,10 @@ export async function builtUpdates(
     const updates: BuildUpdate[] = []
     for (const name of new Set(names)) {
       try {
+        const image = imageOf(build)
         const { container } = fitting(await findContainer(ports.db, name), name, builder)
-        const update = { build: id as BuildId, container: container.id, ...imageOf(build) }
+        requireCommand(container.spec, image.image, await findManifest(ports.db, image.imageDigest))
+        const update = { build: id as BuildId, container: container.id, ...image }
         ordered.push(update)
         found.hosts.add(container.hostId)
         found.containers.push(container.id)
@@ -67,6 +73,14 @@ function fitting(found: ContainerOnHost | undefined, name: string, builder: Host
   const [built, runs] = [builder?.observedFacts?.architecture, found.host.observedFacts?.architecture]
   if (built === runs) return found
   throw new SlipwayError('image.wrong-architecture', `The image is for ${built}, and the host of ${name} is ${runs}.`)
+}
+
+/** What could not be created is no update either: the old one would be stopped for it, and lose its files. */
+function requireCommand(spec: ContainerSpec, image: string, built: ManifestRow | undefined): void {
+  if (!built?.config) throw new SlipwayError('image.not-found', 'The image that was built is gone, or is none.')
+  if (commandOf(spec, imageConfigSchema.parse(JSON.parse(built.config)).config).length > 0) return
+  const message = `Image ${image} names no command: give its Dockerfile a CMD, or the container a "command".`
+  throw new SlipwayError('container.command-missing', message)
 }
 
 function imageOf({ spec, imageDigest }: KnownBuild): Pick<BuiltUpdate, 'image' | 'imageDigest'> {

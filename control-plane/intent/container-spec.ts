@@ -1,4 +1,5 @@
 import type { Digest } from '#shared/digest.ts'
+import { commandOf } from '#shared/domain/command.ts'
 import { type ContainerSpec, containerSpecSchema, type RestartPolicy } from '#shared/domain/container.ts'
 import { durationMs, formatDuration } from '#shared/domain/duration.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
@@ -13,12 +14,7 @@ const MEMORY_MAXIMUM = 1024 ** 5
 
 /** What was asked for, against the image it names, as a spec. Pure. */
 export function containerSpec(asked: CreateContainer, image: { digest: Digest; config: ImageConfig }): ContainerSpec {
-  const defaults = image.config.config
-  const isCommandKnown = [
-    ...(asked.entrypoint ?? defaults?.Entrypoint ?? []),
-    ...(asked.command ?? (asked.entrypoint ? [] : (defaults?.Cmd ?? []))),
-  ]
-  if (isCommandKnown.length === 0) {
+  if (commandOf(asked, image.config.config).length === 0) {
     throw new SlipwayError('container.command-missing', `Image ${asked.image} names no command: give one as "command".`)
   }
   // With the agents' own schema: what they could not read must not become desired state.

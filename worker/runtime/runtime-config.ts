@@ -1,3 +1,4 @@
+import { commandOf } from '#shared/domain/command.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
 import type { ImageDefaults } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
@@ -79,11 +80,9 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
   }
 }
 
-/** As Docker merges them: an entrypoint of one's own takes the image's command away with its entrypoint. */
+/** Errors: `container.command-missing`. */
 export function processArgs(spec: Pick<ProcessSpec, 'entrypoint' | 'command'>, image: ImageDefaults): string[] {
-  const entrypoint = spec.entrypoint ?? image.Entrypoint ?? []
-  const command = spec.command ?? (spec.entrypoint ? [] : (image.Cmd ?? []))
-  const args = [...entrypoint, ...command]
+  const args = commandOf(spec, image)
   if (args.length > 0) return args
   throw new SlipwayError('container.command-missing', 'The image names no command: give the container one.')
 }
