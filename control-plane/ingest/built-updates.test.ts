@@ -132,6 +132,23 @@ describe('a build that names containers', () => {
     expect(await find('own')).toMatchObject({ imageDigest: fresh.digest, revision: 1 })
   })
 
+  test.each([
+    ['as they ended', 1],
+    ['the later one first', -1],
+  ])('and another one in the same report: a container gets what was built last, %s', async (_, order) => {
+    await send('POST', '/v1/containers', { ...RUN, name: 'web' })
+    const first = await buildOf(['web'])
+    const second = await buildOf(['web', (await find('web')).id], 'app:newest')
+    await setImageOfBuild(world.ports.db, first.id, fresh.digest)
+    await setImageOfBuild(world.ports.db, second.id, newest.digest)
+    const ended = { state: 'succeeded', startedAt: 1 } as const
+    const one = { id: first.id, observed: { ...ended, finishedAt: 2, imageDigest: fresh.digest } }
+    const two = { id: second.id, observed: { ...ended, finishedAt: 3, imageDigest: newest.digest } }
+    await report(order > 0 ? [one, two] : [two, one])
+    expect(await find('web')).toMatchObject({ image: 'app:newest', imageDigest: newest.digest })
+    expect(await updates()).toMatchObject([{ image: 'app:fresh' }, { image: 'app:newest' }])
+  })
+
   test('orders nothing when it failed or was canceled, and nothing to a container that has the image', async () => {
     await send('POST', '/v1/containers', { ...RUN, name: 'web' })
     const failed = await buildOf(['web'])

@@ -35,7 +35,7 @@ export interface BuiltUpdate {
 const STOP = JSON.stringify(DEFAULT_STOP)
 
 /**
- * Orders updates to what was built, in the batch that records the builds' success and before that: only of builds that had not
+ * Orders updates to what one build made, in the batch that records its success and before that: only of one that had not
  * ended until now and that nobody canceled, so that a repeat orders nothing. Whoever changes a container at the same moment
  * loses nothing: spec and goal are changed where they are. A container that has the image stays as it is.
  */
