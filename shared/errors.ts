@@ -121,6 +121,7 @@ export const ERRORS = {
   'container.start-failed': { status: 500, retry: true },
   'container.logs-unavailable': { status: 404, retry: false },
   'container.files-unavailable': { status: 404, retry: false },
+  'container.files-in-use': { status: 409, retry: true },
   'port.taken': { status: 409, retry: false },
   'port.taken-on-host': { status: 409, retry: true },
   // the system itself

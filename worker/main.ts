@@ -158,7 +158,7 @@ const disk = createDiskKeeper({
   ...{ clock: systemClock, log, report: reporter.usage },
   wanted: () => desired.state()?.containers ?? [],
   isLive: id => hasProcess(host, id),
-  observe: want => observeContainer(host, want, builder.holds(want.id) || host.holds.isHeld(want.id)),
+  observe: want => observeContainer(host, want, builder.holds(want.id)),
   sweepCache: olderThan => sweepCache(join(dataFolder, 'builds/cache'), olderThan),
   busySince: () => earliest(builder.busySince(), host.images.pullingSince()),
 })

@@ -27,7 +27,7 @@ export async function endedContainers(options: EndedPorts, now: number): Promise
     const facts = await observe(want)
     const status = observedState(want, facts)
     const at = expiresAt(want.spec, want.goal, status)
-    if (at === undefined || at > now || facts.isHeld || status.state !== 'exited') continue
+    if (at === undefined || at > now || facts.isRead || status.state !== 'exited') continue
     found.expired.push({ id: want.id, finishedAt: status.finishedAt, bytes: await bytesOf(want) })
   }
   return found

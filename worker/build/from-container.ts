@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
 import { splitEntry, withConfig, withEnv } from '../dockerfile/stage-state.ts'
-import { openSnapshot } from '../execute/container-snapshot.ts'
-import { packLayer } from '../layer/pack.ts'
+import { type OpenSnapshot, openSnapshot } from '../execute/container-snapshot.ts'
+import { type PackedLayer, packLayer } from '../layer/pack.ts'
 import { MOUNT_POINTS } from '../runtime/mount-points.ts'
 import type { SharedWork } from './build-work.ts'
 import { annotated, type Draft, draftOf, withStep } from './image-draft.ts'
@@ -12,6 +12,7 @@ import { keepLayer } from './plain-layer.ts'
 import { withChanges } from './told-changes.ts'
 
 type Spec = BuildSpecOf<'container'>
+type ReadingWork = Pick<SharedWork, 'ports' | 'held' | 'signal'>
 
 /**
  * The image that a container has become (`docker commit`): its own image, a layer of what it changed, and the
@@ -21,24 +22,36 @@ type Spec = BuildSpecOf<'container'>
 export async function fromContainer(spec: Spec, work: SharedWork): Promise<Draft> {
   const { container, message, author } = spec
   await using undo = new AsyncDisposableStack()
-  const { image } = undo.use(await openSnapshot(work.ports, container.id, container.spec))
+  const snapshot = undo.use(await openSnapshot(work.ports, container.id, container.spec))
   // Before the work on files: what is wrong with the changes is known at once.
-  const draft = withChanges(startedAs(draftOf(image), container.spec), spec)
+  const draft = withChanges(startedAs(draftOf(snapshot.image), container.spec), spec)
   const path = join(work.folder, 'changes.layer')
   undo.defer(() => rm(path, { force: true }))
-  const packed = await standingStill(spec, work, async () => {
-    const placeholders = new Set(MOUNT_POINTS.keys())
-    await using changes = await work.ports.snapshots.openChanges(container.id)
-    const { compression, compressionLevel: level } = spec
-    const packing = { path, compression, level, signal: work.signal }
-    return await packLayer(changes.upper, { ...packing, lower: changes.lower, placeholders })
-  })
+  const packed = await packChanges(spec, work, snapshot, path)
   const said = (container.spec.command ?? container.spec.entrypoint ?? []).join(' ')
   return annotated(withStep(draft, await keepLayer(packed, work), said), { comment: message, author })
 }
 
+/** As a layer at `path`, what the container changed. Errors: `container.files-unavailable` also where they went meanwhile. */
+export async function packChanges(
+  spec: Spec,
+  work: ReadingWork,
+  snapshot: Pick<OpenSnapshot, 'requireWhole'>,
+  path: string,
+): Promise<PackedLayer> {
+  const read = async () => {
+    const placeholders = new Set(MOUNT_POINTS.keys())
+    await using changes = await work.ports.snapshots.openChanges(spec.container.id)
+    const { compression, compressionLevel: level } = spec
+    const packing = { path, compression, level, signal: work.signal }
+    return await packLayer(changes.upper, { ...packing, lower: changes.lower, placeholders })
+  }
+  // A layer without what was taken away would be taken for the whole.
+  return standingStill(spec, work, read).finally(snapshot.requireWhole)
+}
+
 /** Nothing writes while `read` runs; nobody lets the container go on meanwhile but a stop, or an agent's death. */
-async function standingStill<T>({ container, pauses }: Spec, work: SharedWork, read: () => Promise<T>): Promise<T> {
+async function standingStill<T>({ container, pauses }: Spec, work: ReadingWork, read: () => Promise<T>): Promise<T> {
   const { ports, held } = work
   const isRunning = (await ports.runtime.inspect(container.id)).state === 'running'
   if (!pauses || !isRunning) return read()

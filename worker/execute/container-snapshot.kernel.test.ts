@@ -1,10 +1,13 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { openSnapshot } from './container-snapshot.ts'
+import { openContainerStream } from './container-streams.ts'
 import { releaseContainer, removeContainer } from './remove-container.ts'
+import { resetContainer } from './reset-container.ts'
 import { runContainer } from './run-container.ts'
 
 /** Who reads the files of a container that has ended, while others read, start or clean up: each at the worst moment. */
@@ -88,3 +91,72 @@ test.each(['before its process is made', 'when it runs'])(
     await removeContainer(host.ports, want.id)
   },
 )
+
+const GONE = { code: 'container.files-unavailable' }
+
+test('an update takes no files that somebody reads, nor is anything of its container gone; afterwards it does', async () => {
+  const want = await endedContainer()
+  const updated = { ...want, spec: { ...want.spec, revision: 1 } }
+  {
+    await using snapshot = await openSnapshot(host.ports, want.id, want.spec)
+    writeFileSync(join(snapshot.rootfs, 'written'), '')
+    await expect(run(updated, 2)).rejects.toMatchObject({ code: 'container.files-in-use' })
+    await expect(resetContainer(host.ports, want.id, 1)).rejects.toMatchObject({ code: 'container.files-in-use' })
+    expect(await host.ports.runtime.inspect(want.id)).toMatchObject({ state: 'exited', exitCode: 0 })
+    expect(readdirSync(snapshot.rootfs)).toContain('written')
+    snapshot.requireWhole()
+  }
+  await run(updated, 2)
+  await using snapshot = await openSnapshot(host.ports, want.id, updated.spec)
+  expect(readdirSync(snapshot.rootfs)).not.toContain('written')
+  await removeContainer(host.ports, want.id)
+})
+
+test('whoever asked for the files of before an update has none, instead of those of another image', async () => {
+  const want = await endedContainer()
+  await resetContainer(host.ports, want.id, 1)
+  await expect(openSnapshot(host.ports, want.id, want.spec)).rejects.toMatchObject(GONE)
+  expect((await host.ports.snapshots.list()).map(({ id }) => id)).not.toContain(want.id)
+  await removeContainer(host.ports, want.id)
+})
+
+test('a removal goes on while files are read, and whoever reads them hears that they went, even where others are made', async () => {
+  const want = await endedContainer()
+  const read = openContainerStream(
+    { kind: 'export', containerId: want.id },
+    host.ports,
+    () => want,
+    new AbortController().signal,
+  )
+  await using snapshot = await openSnapshot(host.ports, want.id, want.spec)
+  await read.next()
+  await removeContainer(host.ports, want.id)
+  expect(snapshot.requireWhole).toThrow(expect.objectContaining(GONE))
+  const rest = async () => {
+    for await (const _ of read);
+  }
+  await expect(rest()).rejects.toMatchObject(GONE)
+  await expect(openSnapshot(host.ports, want.id, want.spec)).rejects.toMatchObject(GONE)
+  await run(want, 1)
+  expect(snapshot.requireWhole).toThrow(expect.objectContaining(GONE))
+  await removeContainer(host.ports, want.id)
+})
+
+test('whoever comes while the files are taken away makes no new ones', async () => {
+  const want = await endedContainer()
+  const { snapshots } = host.ports
+  let came: Promise<unknown> | undefined
+  const slow = {
+    ...host.ports,
+    snapshots: Object.assign(Object.create(snapshots) as typeof snapshots, {
+      remove: async (id: string) => {
+        await snapshots.remove(id)
+        came = openSnapshot(host.ports, want.id, want.spec)
+        await expect(came).rejects.toMatchObject(GONE)
+      },
+    }),
+  }
+  await removeContainer(slow, want.id)
+  expect(came).toBeDefined()
+  expect((await snapshots.list()).map(({ id }) => id)).not.toContain(want.id)
+})

@@ -61,6 +61,7 @@ async function* ofFiles(
 ): AsyncGenerator<Uint8Array, void> {
   await using snapshot = await openSnapshot(ports, id, want?.spec)
   yield* read(snapshot)
+  snapshot.requireWhole()
 }
 
 async function* changesIn({ snapshots }: StreamPorts, id: ContainerId): AsyncGenerator<FileChange[], void> {

@@ -12,6 +12,7 @@ export async function releaseContainer(ports: HostPorts, id: string): Promise<vo
 /** Everything of an id, in the order in which one holds the other; each step passes when there is nothing. */
 export async function removeContainer(ports: HostPorts, id: string): Promise<void> {
   ports.fetches.forget(id)
+  using _ = ports.holds.close(id) // Whoever came to read them now would make new ones, and find them empty.
   await ports.runtime.delete(id)
   await ports.network.detach(id)
   await ports.snapshots.remove(id)

@@ -16,6 +16,7 @@ import { execute } from './execute.ts'
 import type { HostPorts } from './ports.ts'
 import { removeContainer } from './remove-container.ts'
 import { logPathOf, prepareContainer, runContainer } from './run-container.ts'
+import { snapshotHolds } from './snapshot-holds.ts'
 
 /** Beginning a run fails, or its agent dies, at every step: nothing is left, and the next looks make it run, once. */
 
@@ -56,7 +57,8 @@ function faulty(ports: HostPorts, [port, method]: Step, fault: (typeof FAULTS)[n
       return name === method ? (...args: unknown[]) => call(() => bound(...args)) : bound
     },
   })
-  return { ...ports, [port]: proxy }
+  // An agent that dies leaves no holds to the next one.
+  return { ...ports, holds: snapshotHolds(), [port]: proxy }
 }
 
 /** As the agent's loop does it, with all waits over at once. */

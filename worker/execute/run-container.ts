@@ -8,6 +8,7 @@ import { cgroupRoot } from '#worker/host/cgroup.ts'
 import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
+import { isStale } from '../reconcile/facts.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
@@ -17,7 +18,7 @@ import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
 import { makeMountPoints } from './make-mount-points.ts'
 import type { HostPorts } from './ports.ts'
-import { resetStale } from './reset-container.ts'
+import { requireUnread, resetStale } from './reset-container.ts'
 import { unmountUnlessHeld } from './snapshot-holds.ts'
 import { makeVolumeFolders } from './volume-folders.ts'
 
@@ -31,6 +32,7 @@ export async function runContainer(
   const { want, run, attempts, restarts } = action
   const folder = join(ports.containersFolder, want.id)
   const old = await readRecord(folder)
+  if (isStale(want.spec, old)) requireUnread(ports, want.id)
   // How the run before ended goes before this one is recorded: it must never be read as this one's end.
   await ports.runtime.delete(want.id)
   await resetStale(ports, want)

@@ -17,6 +17,7 @@ export interface ObservedPorts {
   /** Whether the snapshotter has anything of this id: a look at one folder. */
   hasSnapshot(id: string): boolean
   fetches: { state(want: DesiredContainer): Promise<ImageFacts> }
+  holds: { isHeld(id: string): boolean }
 }
 
 /** Facts of one container: a few small reads and a look at two folders; no process, no list. `isHeld`: by a build. */
@@ -34,7 +35,7 @@ export async function observeContainer(
   const image: ImageFacts =
     isOver || record.failure || isStale(want.spec, record) ? await ports.fetches.state(want) : { state: 'present' }
   const hasRemains = existsSync(folder) || ports.hasSnapshot(id) || isAttached
-  return { process, record, image, isHeld, isAttached, hasRemains }
+  return { process, record, image, isHeld, isRead: ports.holds.isHeld(id), isAttached, hasRemains }
 }
 
 /** Every id that has anything on this host. Costs a listing of each port; for the full pass. */

@@ -19,6 +19,8 @@ export interface ContainerFacts {
       }
   /** It stands still for a build that reads its files. */
   isHeld: boolean
+  /** Somebody reads its files, a build or whoever asked for them: no update takes them meanwhile. */
+  isRead: boolean
   image: ImageFacts
   /** It has a network namespace, and so addresses and published ports. */
   isAttached: boolean

@@ -119,6 +119,7 @@ const processes: fc.Arbitrary<ContainerFacts['process']> = fc.oneof(
 const facts: fc.Arbitrary<ContainerFacts> = fc.record({
   process: processes,
   isHeld: fc.constant(false),
+  isRead: fc.constant(false),
   isAttached: fc.boolean(),
   hasRemains: fc.constant(true),
   image: fc.constantFrom({ state: 'present' } as const, { state: 'absent' } as const, failedImage(5000)),
@@ -209,6 +210,7 @@ describe('cases', () => {
     process: { state: 'exited', exitCode, startedAt: 900, finishedAt },
     ...{
       isHeld: false,
+      isRead: false,
       isAttached: true,
       hasRemains: true,
       image: { state: 'present' },
@@ -243,7 +245,7 @@ describe('cases', () => {
   test('a stop becomes a kill after its time', () => {
     const have: ContainerFacts = {
       process: { state: 'running', pid: 1, startedAt: 0 },
-      ...{ isHeld: false, isAttached: true, hasRemains: true, image: { state: 'present' } },
+      ...{ isHeld: false, isRead: false, isAttached: true, hasRemains: true, image: { state: 'present' } },
       record: { ...NEW_RECORD, run: 1, stopSentAt: 1000 },
     }
     const want = wanted({ kind: 'stopped', run: 1, timeoutMs: 500 })
@@ -256,6 +258,7 @@ describe('cases', () => {
       process: { state: 'absent' },
       image: { state: 'present' },
       isHeld: false,
+      isRead: false,
       isAttached: false,
       hasRemains: true,
     },
@@ -322,39 +325,6 @@ describe('cases', () => {
     expect(planContainer(want, stopping, 6000).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGKILL' }])
     const told = wanted({ kind: 'running', run: 2, endPrevious: { signal: 'SIGINT', timeoutMs: 5000 } })
     expect(planContainer(told, running, 2000).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGINT' }])
-  })
-
-  describe('an update', () => {
-    const update = wanted({ kind: 'running', run: 2, endPrevious: { timeoutMs: 5000 } }, { kind: 'no' }, 1)
-
-    test('ends what runs once the new image is here', () => {
-      expect(kinds(planContainer(update, { ...running, image: { state: 'absent' } }, 0))).toEqual(['fetchImage'])
-      expect(planContainer(update, { ...running, image: { state: 'fetching' } }, 0)).toEqual({ actions: [] })
-      expect(planContainer(update, running, 0).actions).toEqual([{ kind: 'sendStop', id, signal: '' }])
-      const stopping: ContainerFacts = { ...running, record: { ...running.record, stopSentAt: 1000 } }
-      expect(planContainer(update, { ...stopping, image: { state: 'absent' } }, 6000).actions).toMatchObject([
-        { kind: 'sendStop', signal: 'SIGKILL' },
-      ])
-      expect(planContainer(update, { ...exited(0), isAttached: false }, 0).actions).toMatchObject([
-        { kind: 'runContainer', run: 2 },
-      ])
-    })
-
-    test('that cannot have its image says so, and what runs goes on', () => {
-      const have: ContainerFacts = { ...running, image: failedImage(1000) }
-      expect(planContainer(update, have, 1500)).toEqual({ actions: [], lookAgainAt: 2000 })
-      expect(observedState(update, have)).toMatchObject({ state: 'running', run: 1, error: { code: 'internal' } })
-      expect(observedState(wanted(goal), running)).not.toHaveProperty('error')
-    })
-
-    test('of what stays down takes its files, unless a build reads them', () => {
-      const stopped = wanted({ kind: 'stopped', run: 1, timeoutMs: 0 }, { kind: 'no' }, 1)
-      const have = { ...exited(0), isAttached: false }
-      expect(planContainer(stopped, have, 0).actions).toEqual([{ kind: 'resetContainer', id, revision: 1 }])
-      expect(planContainer(stopped, { ...have, isHeld: true }, 0)).toEqual({ actions: [] })
-      const created = wanted({ kind: 'created' }, { kind: 'no' }, 1)
-      expect(kinds(planContainer(created, { ...absent, record: NEW_RECORD }, 0))).toEqual(['prepareContainer'])
-    })
   })
 
   test('what is being stopped still gets signals', () => {

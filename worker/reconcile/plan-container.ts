@@ -7,6 +7,8 @@ import { type RunEnd, runEnd } from './run-end.ts'
 type Begin = (attempts: number, count: number) => ContainerPlan
 
 const CONVERGED: ContainerPlan = { actions: [] }
+/** Those who read a container's files are waited for, and nobody tells when they leave. */
+const READERS_LOOK_MS = 500
 const act = (...actions: ContainerAction[]): ContainerPlan => ({ actions })
 
 /**
@@ -32,7 +34,10 @@ export function planContainer(want: DesiredContainer, have: ContainerFacts, now:
 function planCreate(want: DesiredContainer, have: ContainerFacts, now: number): ContainerPlan {
   const failure = isStale(want.spec, have.record) ? undefined : have.record.failure // Of what it was before, otherwise.
   if (have.hasRemains && !failure && !isStale(want.spec, have.record)) return CONVERGED
-  return afterFailure(failure, now, CONVERGED) ?? withImage(want, have, now, act({ kind: 'prepareContainer', want }))
+  return (
+    afterFailure(failure, now, CONVERGED) ??
+    withImage(want, have, now, onceUnread(want, have, now, act({ kind: 'prepareContainer', want })))
+  )
 }
 
 /** Brings the process to an end: asked first, killed when its time is over. A signal ordered meanwhile still goes to it. */
@@ -43,7 +48,7 @@ function planEnd(want: DesiredContainer, order: StopOrder, have: ContainerFacts,
   switch (process.state) {
     case 'absent':
     case 'exited':
-      return stayed(want, have)
+      return stayed(want, have, now)
     case 'created':
       return act(kill)
     case 'paused': // A frozen process gets no signal.
@@ -56,12 +61,19 @@ function planEnd(want: DesiredContainer, order: StopOrder, have: ContainerFacts,
   }
 }
 
-/** What stays ended has no files of what it was before an update, but those that a build reads. */
-function stayed(want: DesiredContainer, have: ContainerFacts): ContainerPlan {
+/** What stays ended has no files of what it was before an update. */
+function stayed(want: DesiredContainer, have: ContainerFacts, now: number): ContainerPlan {
   const { spec, id } = want
   const plan = ended(id, have)
-  const isOld = isStale(spec, have.record) && have.hasRemains && !have.isHeld
-  return plan.actions.length === 0 && isOld ? act({ kind: 'resetContainer', id, revision: spec.revision ?? 0 }) : plan
+  const isOld = isStale(spec, have.record) && have.hasRemains
+  if (plan.actions.length > 0 || !isOld) return plan
+  return onceUnread(want, have, now, act({ kind: 'resetContainer', id, revision: spec.revision ?? 0 }))
+}
+
+/** For what takes the files of a container that was updated. */
+function onceUnread(want: DesiredContainer, have: ContainerFacts, now: number, then: ContainerPlan): ContainerPlan {
+  const isAwaited = have.isRead && isStale(want.spec, have.record)
+  return isAwaited ? { actions: [], lookAgainAt: now + READERS_LOOK_MS } : then
 }
 
 /** Empty: the image's own stop signal, which the executor knows. */
@@ -87,11 +99,11 @@ function planRun(
   const isOver = process.state === 'absent' || process.state === 'exited'
   if (record.run < goal.run) {
     // An earlier run ends first, with the time it was given; then the new one begins.
-    if (isOver) return withImage(want, have, now, begin(0, 0))
+    if (isOver) return withImage(want, have, now, onceUnread(want, have, now, begin(0, 0)))
     const end = planEnd(want, (goal.kind === 'running' ? goal.endPrevious : undefined) ?? DEFAULT_STOP, have, now)
-    // What an update replaces goes on until the new image is here: a slow or failing download is no downtime.
+    // What an update replaces goes on until the new image is here and nobody reads its files: neither is downtime.
     const isUpdate = isStale(want.spec, record) && record.stopSentAt === undefined
-    return isUpdate ? withImage(want, have, now, end) : end
+    return isUpdate ? withImage(want, have, now, onceUnread(want, have, now, end)) : end
   }
   if (record.failure || isOver) return planBegin(want, have, now, begin)
   switch (process.state) {
