@@ -103,7 +103,10 @@ function planRun(
     const end = planEnd(want, (goal.kind === 'running' ? goal.endPrevious : undefined) ?? DEFAULT_STOP, have, now)
     // What an update replaces goes on until the new image is here and nobody reads its files: neither is downtime.
     const isUpdate = isStale(want.spec, record) && record.stopSentAt === undefined
-    return isUpdate ? withImage(want, have, now, onceUnread(want, have, now, end)) : end
+    if (!isUpdate) return end
+    // Ordered of this run: the next one gets none of it.
+    const signal = process.state === 'running' ? pendingSignal(want, have) : undefined
+    return signal ?? withImage(want, have, now, onceUnread(want, have, now, end))
   }
   if (record.failure || isOver) return planBegin(want, have, now, begin)
   switch (process.state) {

@@ -73,3 +73,15 @@ test('waits for those who read the files that it takes, while what runs goes on'
   const again = wanted(next, 0)
   expect(kinds(planContainer(again, { ...running, isRead: true }, 1000))).toEqual(['sendStop'])
 })
+
+test('lets what goes on have its signals until then', () => {
+  const signaled: DesiredContainer = { ...update, signal: { seq: 1, signal: 'SIGHUP' } }
+  const sent = [{ kind: 'sendSignal', id, signal: 'SIGHUP', seq: 1 }]
+  for (const image of [{ state: 'absent' }, { state: 'fetching' }, failedImage, { state: 'present' }] as const)
+    expect(planContainer(signaled, { ...running, image }, 1500).actions).toEqual(sent)
+  expect(planContainer(signaled, { ...running, isRead: true }, 1500).actions).toEqual(sent)
+  const paused: ContainerFacts = { ...running, process: { state: 'paused', pid: 1, startedAt: 0 } }
+  expect(kinds(planContainer(signaled, paused, 1500))).toEqual(['resumeProcess', 'sendStop'])
+  const told: ContainerFacts = { ...running, record: { ...running.record, signalSeq: 1 } }
+  expect(kinds(planContainer(signaled, told, 1500))).toEqual(['sendStop'])
+})
