@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
@@ -75,6 +77,36 @@ test('images that take their time hold up no stop and no removal, not even of th
   expect(await waitUntil(isTold, 5000)).toBe(true)
   for (const want of [alive, ...waiting]) set({ ...want, goal: { kind: 'removed', isForced: true } })
   for (const { id } of [alive, ...waiting]) expect(await says(id, 'absent')).toBe(true)
+  await reconciler.idle()
+})
+
+test('what dies while its update waits for an image is begun again as it was, with its files', async () => {
+  const pull = () => new Promise<never>(() => {})
+  const fetches = createImageFetches({ ...host.ports.images, pull }, systemClock, () => {})
+  const { reconciler, set, says, said } = loop({ ...host.ports, fetches })
+  using _ = host.ports.runtime.watchExits(reconciler.look)
+  const plain = host.want(['sh', '-c', 'echo run >>/runs; exec sleep 1000'])
+  const first: DesiredContainer = { ...plain, spec: { ...plain.spec, restart: { kind: 'always' } } }
+  const runs = async () => {
+    const [found] = (await host.ports.snapshots.list()).filter(({ id }) => id === first.id)
+    const path = join(found?.rootfs ?? '', 'runs')
+    return existsSync(path) ? readFileSync(path, 'utf8').length / 'run\n'.length : 0
+  }
+  set(first)
+  expect(await says(first.id, 'running')).toBe(true)
+  expect(await waitUntil(async () => (await runs()) === 1, 5000)).toBe(true)
+  const imageDigest = `sha256:${'2'.repeat(64)}` as DesiredContainer['spec']['imageDigest']
+  set({
+    ...{ ...first, goal: { kind: 'running', run: 2, endPrevious: { timeoutMs: 0 } } },
+    spec: { ...first.spec, imageDigest, restart: { kind: 'no' }, revision: 1 },
+  })
+  await reconciler.idle()
+  await host.ports.runtime.kill(first.id, 'SIGKILL')
+  expect(await waitUntil(async () => (await runs()) === 2, 10_000)).toBe(true)
+  expect(await waitUntil(async () => said.get(first.id)?.state === 'running', 5000)).toBe(true)
+  expect(said.get(first.id)).toMatchObject({ run: 1 })
+  set({ ...first, goal: { kind: 'removed', isForced: true } })
+  expect(await says(first.id, 'absent')).toBe(true)
   await reconciler.idle()
 })
 

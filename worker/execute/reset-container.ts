@@ -15,7 +15,7 @@ export async function resetContainer(ports: HostPorts, id: string, revision: num
   using _ = ports.holds.close(id)
   await ports.network.detach(id)
   await ports.snapshots.remove(id)
-  await writeRecord(folder, { ...(await readRecord(folder)), revision, failure: undefined })
+  await writeRecord(folder, { ...(await readRecord(folder)), revision, spec: undefined, failure: undefined })
 }
 
 /** Errors: `container.files-in-use`. */

@@ -39,7 +39,7 @@ export async function runContainer(
   // A signal ordered before this run began was for an earlier one.
   const { revision, imageDigest } = want.spec
   const signalSeq = Math.max(old.signalSeq, want.signal?.seq ?? 0)
-  const record = { run, restarts, attempts, revision, imageDigest, signalSeq }
+  const record = { run, restarts, attempts, revision, spec: want.spec, imageDigest, signalSeq }
   await writeRecord(folder, record)
   try {
     await using undo = new AsyncDisposableStack()

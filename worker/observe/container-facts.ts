@@ -34,8 +34,14 @@ export async function observeContainer(
   const isOver = process.state === 'absent' || process.state === 'exited'
   const image: ImageFacts =
     isOver || record.failure || isStale(want.spec, record) ? await ports.fetches.state(want) : { state: 'present' }
+  const replaced = isStale(want.spec, record) ? record.spec : undefined
+  const isBeginnable = replaced && (await ports.fetches.state({ ...want, spec: replaced })).state === 'present'
   const hasRemains = existsSync(folder) || ports.hasSnapshot(id) || isAttached
-  return { process, record, image, isHeld, isRead: ports.holds.isHeld(id), isAttached, hasRemains }
+  const isRead = ports.holds.isHeld(id)
+  return {
+    ...{ process, record, image, isHeld, isRead, isAttached, hasRemains },
+    ...(isBeginnable ? { replaced } : {}),
+  }
 }
 
 /** Every id that has anything on this host. Costs a listing of each port; for the full pass. */

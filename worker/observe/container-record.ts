@@ -2,12 +2,15 @@ import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { digestSchema } from '#shared/digest.ts'
+import { containerSpecSchema } from '#shared/domain/container.ts'
 import { ERROR_CODES, SlipwayError } from '#shared/errors.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { type ContainerRecord, NEW_RECORD } from '#worker/reconcile/facts.ts'
 
 const recordSchema = z.object({
   revision: z.int().optional(),
+  // Without it the run goes on all the same, which it would not without its record.
+  spec: containerSpecSchema.optional().catch(undefined),
   imageDigest: digestSchema.optional(),
   run: z.int(),
   restarts: z.int(),

@@ -27,6 +27,8 @@ export interface ContainerFacts {
   /** Anything else of it: folder, snapshot, network. */
   hasRemains: boolean
   record: ContainerRecord
+  /** What an update is to replace, as it was begun; undefined where it cannot be begun again: its image is gone. */
+  replaced?: ContainerSpec | undefined
 }
 
 /** `fetching`: on its way in the background; the container is looked at again when that ends. */
@@ -50,6 +52,8 @@ export interface Failure {
 export interface ContainerRecord {
   /** Of the spec whose files are here (`ContainerSpec.revision`). */
   revision?: number | undefined
+  /** Of the present run, for as long as its files are here. */
+  spec?: ContainerSpec | undefined
   /** The image of the present run, whose own stop signal counts. */
   imageDigest?: Digest | undefined
   /** The run that was begun last; 0 before the first. Written before the run is begun. */

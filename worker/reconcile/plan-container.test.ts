@@ -116,28 +116,37 @@ const processes: fc.Arbitrary<ContainerFacts['process']> = fc.oneof(
     ...{ startedAt: fc.option(time, { nil: undefined }), finishedAt: time },
   }),
 )
-const facts: fc.Arbitrary<ContainerFacts> = fc.record({
-  process: processes,
-  isHeld: fc.constant(false),
-  isRead: fc.constant(false),
-  isAttached: fc.boolean(),
-  hasRemains: fc.constant(true),
-  image: fc.constantFrom({ state: 'present' } as const, { state: 'absent' } as const, failedImage(5000)),
-  record: fc.record({
-    ...{ begunAt: fc.option(time, { nil: undefined }), endedAt: fc.option(time, { nil: undefined }) },
-    failure: fc.option(time.map(failureAt), { nil: undefined }),
-    revision: fc.nat(1),
-    ...{ run: fc.integer({ min: 0, max: 3 }), restarts: fc.nat(3), attempts: fc.nat(3), signalSeq: fc.nat(3) },
-    stopSentAt: fc.option(time, { nil: undefined }),
-  }),
-})
+/** With the spec of the run that an update replaces, where its image is here. */
+const replaced = fc.option(policies, { nil: undefined })
+const facts: fc.Arbitrary<ContainerFacts> = fc
+  .record({
+    process: processes,
+    isHeld: fc.constant(false),
+    isRead: fc.constant(false),
+    isAttached: fc.boolean(),
+    hasRemains: fc.constant(true),
+    image: fc.constantFrom({ state: 'present' } as const, { state: 'absent' } as const, failedImage(5000)),
+    record: fc.record({
+      ...{ begunAt: fc.option(time, { nil: undefined }), endedAt: fc.option(time, { nil: undefined }) },
+      failure: fc.option(time.map(failureAt), { nil: undefined }),
+      revision: fc.nat(1),
+      ...{ run: fc.integer({ min: 0, max: 3 }), restarts: fc.nat(3), attempts: fc.nat(3), signalSeq: fc.nat(3) },
+      stopSentAt: fc.option(time, { nil: undefined }),
+    }),
+  })
+  .chain(found =>
+    replaced.map(policy => {
+      const { spec } = wanted({ kind: 'created' }, policy, found.record.revision)
+      return policy ? { ...found, replaced: spec } : found
+    }),
+  )
 
 /** Ends when nothing is to be done and nothing is waited for. */
 function converge(want: DesiredContainer, start: ContainerFacts, outcomes: readonly Outcome[] = []): ContainerFacts {
   const ahead = [...outcomes]
   let have = start
   let now = 100_000
-  for (let step = 0; step < 20 + 4 * outcomes.length; step++) {
+  for (let step = 0; step < 24 + 6 * outcomes.length; step++) {
     const plan = planContainer(want, have, now)
     if (plan.actions.length === 0 && plan.lookAgainAt === undefined) return have
     expect(plan.actions.length > 0 || (plan.lookAgainAt ?? 0) > now, 'a wait is for a time to come').toBe(true)

@@ -4,6 +4,7 @@ import { type ContainerFacts, type Failure, isStale } from './facts.ts'
 import { attemptsAfter, restartDelayMs, restarts } from './restart.ts'
 import { type RunEnd, runEnd } from './run-end.ts'
 
+type RunGoal = Extract<ContainerGoal, { kind: 'running' | 'paused' }>
 type Begin = (attempts: number, count: number) => ContainerPlan
 
 const CONVERGED: ContainerPlan = { actions: [] }
@@ -86,27 +87,15 @@ function pendingSignal({ id, signal }: DesiredContainer, { record }: ContainerFa
   return act({ kind: 'sendSignal', id, signal: signal.signal, seq: signal.seq })
 }
 
-function planRun(
-  want: DesiredContainer,
-  goal: Extract<ContainerGoal, { kind: 'running' | 'paused' }>,
-  have: ContainerFacts,
-  now: number,
-): ContainerPlan {
+function planRun(want: DesiredContainer, goal: RunGoal, have: ContainerFacts, now: number): ContainerPlan {
   const { id } = want
   const { process, record } = have
   const begin: Begin = (attempts, count) =>
     act({ kind: 'runContainer', want, run: goal.run, attempts, restarts: count })
   const isOver = process.state === 'absent' || process.state === 'exited'
   if (record.run < goal.run) {
-    // An earlier run ends first, with the time it was given; then the new one begins.
-    if (isOver) return withImage(want, have, now, onceUnread(want, have, now, begin(0, 0)))
-    const end = planEnd(want, (goal.kind === 'running' ? goal.endPrevious : undefined) ?? DEFAULT_STOP, have, now)
-    // What an update replaces goes on until the new image is here and nobody reads its files: neither is downtime.
-    const isUpdate = isStale(want.spec, record) && record.stopSentAt === undefined
-    if (!isUpdate) return end
-    // Ordered of this run: the next one gets none of it.
-    const signal = process.state === 'running' ? pendingSignal(want, have) : undefined
-    return signal ?? withImage(want, have, now, onceUnread(want, have, now, end))
+    const end = (goal.kind === 'running' ? goal.endPrevious : undefined) ?? DEFAULT_STOP
+    return planNext(want, goal, have, now, isOver ? begin(0, 0) : planEnd(want, end, have, now))
   }
   if (record.failure || isOver) return planBegin(want, have, now, begin)
   switch (process.state) {
@@ -118,6 +107,50 @@ function planRun(
       if (goal.kind === 'paused') return act({ kind: 'pauseProcess', id })
       return pendingSignal(want, have) ?? CONVERGED
   }
+}
+
+/**
+ * Another run was asked for: an earlier one ends first, with the time it was given; then the new one begins. What an update
+ * replaces goes on until the new image is here and nobody reads its files: neither is downtime.
+ */
+function planNext(
+  want: DesiredContainer,
+  goal: RunGoal,
+  have: ContainerFacts,
+  now: number,
+  next: ContainerPlan,
+): ContainerPlan {
+  const { process, record } = have
+  const isOver = process.state === 'absent' || process.state === 'exited'
+  const isUpdate = isStale(want.spec, record) && record.stopSentAt === undefined
+  if (!isOver && !isUpdate) return next
+  // Ordered of the run before: the next one gets none of it.
+  const signal = process.state === 'running' ? pendingSignal(want, have) : undefined
+  if (signal) return signal
+  const plan = withImage(want, have, now, onceUnread(want, have, now, next))
+  if (!isUpdate || plan === next || plan.actions.length > 0) return plan
+  return sooner(planReplaced(want, goal, have, now), plan)
+}
+
+/** What an update is to replace, as it was begun: it is paused, and started again by its own policy, as if there were none. */
+function planReplaced(want: DesiredContainer, goal: RunGoal, have: ContainerFacts, now: number): ContainerPlan {
+  const { replaced, record } = have
+  if (!replaced) return CONVERGED
+  return planRun(
+    { ...want, spec: replaced },
+    { ...goal, run: record.run },
+    { ...have, image: { state: 'present' } },
+    now,
+  )
+}
+
+/** What one says, and a look at the earlier time of both. */
+function sooner(
+  { actions, lookAgainAt: one = Infinity }: ContainerPlan,
+  { lookAgainAt: other = Infinity }: ContainerPlan,
+) {
+  const lookAgainAt = Math.min(one, other)
+  return lookAgainAt === Infinity ? { actions } : { actions, lookAgainAt }
 }
 
 /** The present run has ended, or could not be begun. */

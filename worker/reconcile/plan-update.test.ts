@@ -85,3 +85,34 @@ test('lets what goes on have its signals until then', () => {
   const told: ContainerFacts = { ...running, record: { ...running.record, signalSeq: 1 } }
   expect(kinds(planContainer(signaled, told, 1500))).toEqual(['sendStop'])
 })
+
+test('that cannot have its image: what it is to replace is started again as it was, by its own policy', () => {
+  const replaced = wanted(next, 0, { kind: 'always' }).spec
+  const have: ContainerFacts = { ...exited, image: failedImage, replaced }
+  expect(planContainer(update, have, 1050)).toEqual({ actions: [], lookAgainAt: 1100 })
+  expect(observedState(update, have)).toMatchObject({ state: 'restarting', run: 1, exitCode: 0, retryAt: 1100 })
+  const begun = { kind: 'runContainer', run: 1, attempts: 1, restarts: 1, want: { spec: replaced } }
+  for (const image of [{ state: 'fetching' }, failedImage] as const)
+    expect(planContainer(update, { ...have, image }, 1500).actions).toMatchObject([begun])
+  expect(planContainer(update, { ...have, isRead: true, image: { state: 'present' } }, 1500).actions).toMatchObject([
+    begun,
+  ])
+  expect(kinds(planContainer(update, have, 2000))).toEqual(['fetchImage'])
+  const rebooted: ContainerFacts = { ...absent, image: failedImage, replaced }
+  expect(kinds(planContainer(update, rebooted, 1500))).toEqual(['noteEnd'])
+  const noted: ContainerFacts = { ...rebooted, record: { ...rebooted.record, endedAt: 1000 } }
+  expect(planContainer(update, noted, 1500).actions).toMatchObject([begun])
+})
+
+test.each<[string, Partial<ContainerFacts>]>([
+  ['whose policy says no', { replaced: wanted(next, 0).spec }],
+  [
+    'that was told to stop',
+    { replaced: wanted(next, 0, { kind: 'always' }).spec, record: { ...exited.record, stopSentAt: 900 } },
+  ],
+  ['whose image is gone', {}],
+])('nor is what ended begun again %s', (_, change) => {
+  const have: ContainerFacts = { ...exited, image: failedImage, ...change }
+  expect(planContainer(update, have, 1500)).toEqual({ actions: [], lookAgainAt: 2000 })
+  expect(observedState(update, have)).toMatchObject({ state: 'created', error: { code: 'host.unreachable' } })
+})

@@ -18,6 +18,10 @@ export function observedState(want: DesiredContainer, have: ContainerFacts): Obs
     return hasRemains ? { state: 'removing' } : { state: 'absent' }
   const end = runEnd(have)
   const failure = record.failure ?? (image.state === 'failed' ? image.failure : undefined)
+  if (end && have.replaced && record.run < run && record.stopSentAt === undefined) {
+    const said = endedState({ ...want, spec: have.replaced }, end, have)
+    if (said.state === 'restarting') return said
+  }
   // A start that cannot have its image is the newer story than the end of the run before.
   if (end && !(failure && record.run < run)) return endedState(want, end, have)
   // Of what is to be stopped, nothing is tried again.
