@@ -30,7 +30,7 @@ import { sweepObjects } from './sweep-objects.ts'
  */
 
 const GRACE_MS = HOUR_MS
-const ROUNDS = 80
+const ROUNDS = 60
 const NAMES = ['team/a', 'team/b', 'other', 'tried/c'].map(parseRepository)
 const TAGS = ['one', 'two', 'three', 'latest']
 const hostId = 'aaaaaaaaaaaaaaaa' as HostId
