@@ -311,6 +311,21 @@ describe('commit statuses', () => {
     )
   })
 
+  test('keep no part of a token that an answer repeats, and none is told with a blank one', async () => {
+    forge = async () => ({ status: 401, text: `${'x'.repeat(495)}ghp_forge` })
+    const hook = await makeHook()
+    await deliver(hook, payload())
+    expect(sent).toHaveLength(1)
+    const kept = async () => JSON.stringify(await world.rows('select error from commit_statuses'))
+    expect(await kept()).toContain('xxx***')
+    expect(await kept()).not.toContain('ghp')
+    await send('PUT', '/v1/secrets/forge-token', { value: ' \n' })
+    world.advance(60_000)
+    await tellForges(ports)
+    expect(sent).toHaveLength(1)
+    expect(await kept()).toContain('blank')
+  })
+
   test('are told to the end when the hook is gone', async () => {
     const hook = await makeHook()
     const { body } = await deliver(hook, payload())
