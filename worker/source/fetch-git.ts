@@ -7,7 +7,7 @@ import { removeTree } from '../host/remove-tree.ts'
 import { extractContext } from '../layer/context.ts'
 import type { TarLimits } from '../layer/layer-writer.ts'
 import { isSameServer, submoduleUrl } from './git-address.ts'
-import { git, gitStream } from './git-command.ts'
+import { git, gitStream, tooSlow } from './git-command.ts'
 import { gitCredentials, NO_CREDENTIALS } from './git-credentials.ts'
 import { keepGitFolder } from './keep-git-folder.ts'
 import { SANDBOX_USER, type Sandbox } from './sandbox.ts'
@@ -51,12 +51,13 @@ interface Repository {
  * link leads out of the folder. Errors: `source.fetch-failed`, `source.not-found`, `source.refused`, those of `extractContext`.
  */
 export async function fetchGit(source: GitSource, fetch: GitFetch): Promise<void> {
-  const deadline = AbortSignal.timeout(fetch.deadlineMs ?? FETCH_MS)
+  const deadlineMs = fetch.deadlineMs ?? FETCH_MS
+  const deadline = AbortSignal.timeout(deadlineMs)
   try {
     await fetchAll(source, { ...fetch, signal: AbortSignal.any([fetch.signal, deadline]) })
   } catch (cause) {
     if (fetch.signal.aborted || !deadline.aborted) throw cause
-    throw new SlipwayError('source.fetch-failed', `${source.url} did not come in time.`, { cause })
+    throw tooSlow(`The fetch of ${source.url}`, deadlineMs, cause)
   }
 }
 
