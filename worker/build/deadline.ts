@@ -2,24 +2,6 @@ import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 
-const MINUTE_MS = 60_000
-
-/** What outlives its deadline ends as a failure of the step that names it; a cancel stays a cancel. */
-export async function withinDeadline<T>(
-  deadlineMs: number,
-  signal: AbortSignal,
-  work: (over: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const deadline = AbortSignal.timeout(deadlineMs)
-  try {
-    return await work(AbortSignal.any([signal, deadline]))
-  } catch (cause) {
-    if (signal.aborted || !deadline.aborted) throw cause
-    const message = `The command was ended after ${deadlineMs / MINUTE_MS} minutes: no RUN may take longer.`
-    throw new SlipwayError('build.step-failed', message, { cause, facts: { deadlineMs } })
-  }
-}
-
 /** What the whole build may take, and how that is found out. */
 export interface WholeLimits extends Pick<BuildLimits, 'timeoutMs' | 'diskBytes'> {
   /** Bytes on the disk that are the build's now; walks files. */
