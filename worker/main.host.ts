@@ -5,7 +5,7 @@ import { ociArchitecture, type StorageFacts } from '#shared/domain/host.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import type { LayerSize } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from './agent/control-plane.ts'
-import { requireRoom } from './execute/disk-room.ts'
+import { requireReserve, requireRoom } from './execute/disk-room.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
@@ -57,6 +57,7 @@ export async function openHost(
   const room = () => requireRoom(dataFolder)
   return {
     requireRoom: room,
+    requireReserve: () => requireReserve(dataFolder),
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
     snapshots,
     storage,

@@ -158,7 +158,12 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       try {
         ports.requireRoom()
         const disk = openDisk(wanted)
-        const whole = { ...wanted.limits, measure: disk.bytes, clock: ports.clock }
+        const whole = {
+          ...wanted.limits,
+          measure: disk.bytes,
+          requireReserve: ports.requireReserve,
+          clock: ports.clock,
+        }
         const { imageDigest, attestations } = await withinLimits(whole, signal, over =>
           buildIn(wanted, buildLog, told, disk, over),
         )

@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { untilAborted, withinLimits } from './deadline.ts'
 
@@ -17,12 +18,23 @@ test('a wait ends with its signal, before or during it', async () => {
 })
 
 describe('limits of a whole build', () => {
-  const limits = { timeoutMs: undefined, diskBytes: undefined, measure: async () => 0, clock: systemClock }
+  const limits = {
+    timeoutMs: undefined,
+    diskBytes: undefined,
+    measure: async () => 0,
+    requireReserve: () => {},
+    clock: systemClock,
+  }
 
   test('time and disk end it, each with its code', async () => {
     const late = withinLimits({ ...limits, timeoutMs: 5 }, never, slow)
     await expect(late).rejects.toMatchObject({ code: 'build.timed-out', facts: { timeoutMs: 5 } })
     const clock = { now: () => 0, sleep: async () => {} }
+    const requireReserve = () => {
+      throw new SlipwayError('host.disk-full', 'full')
+    }
+    const hostFull = withinLimits({ ...limits, clock: systemClock, requireReserve }, never, slow)
+    await expect(hostFull).rejects.toMatchObject({ code: 'host.disk-full' })
     const full = withinLimits({ ...limits, clock, diskBytes: 10, measure: async () => 11 }, never, slow)
     await expect(full).rejects.toMatchObject({ code: 'build.disk-exceeded', facts: { bytes: 11, diskBytes: 10 } })
   })
