@@ -56,6 +56,8 @@ const environment = z
     SLIPWAY_DISK_MIN_AGE: durationSchema.default('10m'),
     /** What RUN may ask for where its build allows it, too: `network.host`, `security.insecure`, with commas. */
     SLIPWAY_BUILDS_MAY: z.string().default(''),
+    /** `public`: RUN and ADD reach no private network. Where clouds keep keys no build goes anyway. */
+    SLIPWAY_BUILD_REACH: z.enum(['private', 'public']).default('private'),
     /** Of one build, side by side. Steps wait for networks, too: four even where there are fewer CPUs. */
     SLIPWAY_BUILD_STEPS: z.coerce.number().int().min(1).max(1000).default(Math.max(4, availableParallelism())),
     /** Builds that run at the same time; 0: none, not even those that name this host. */
@@ -101,6 +103,7 @@ const host = await openHost(
     dataFolder,
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
+    buildReach: environment.SLIPWAY_BUILD_REACH,
     storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
     onLayer: size => reporter.layer(size),
