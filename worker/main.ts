@@ -294,7 +294,7 @@ function giveUpWithoutStorage(error: unknown): never {
 }
 
 /**
- * Containers go on. Looks that run are given their time, builds are left for the next agent. The lock is held to the end:
+ * Containers go on. Looks that run are given their time, builds are ended and given back. The lock is held to the end:
  * a look that still runs must not meet another agent's.
  */
 function stop(): void {
@@ -304,5 +304,5 @@ function stop(): void {
     process.exit(0)
   }
   setTimeout(exit, STOP_MS).unref()
-  Promise.all([reconciler.idle(), bus.close()]).finally(exit)
+  Promise.all([reconciler.idle(), builds.idle(), bus.close()]).finally(exit)
 }

@@ -157,10 +157,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     busySince: running.since,
     cache,
     cacheMounts,
-    build: async ({ build: wanted, logFrom }, signal) => {
+    build: async ({ build: wanted, logFrom, stepFrom }, signal) => {
       const startedAt = ports.clock.now()
       const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
-      const buildLog = openBuildLog(sender, ports.clock.now)
+      const buildLog = openBuildLog(sender, ports.clock.now, stepFrom)
       const told: Told = { warnings: [], commit: undefined, startedAt }
       using _ = running.begin()
       const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit: told.commit })
