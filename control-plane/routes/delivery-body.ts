@@ -24,26 +24,32 @@ export async function readDelivery(
   room: DeliveryRoom,
   readMs = READ_MS,
 ): Promise<DeliveryBody> {
-  using undo = new DisposableStack()
-  let taken = SMALL_BYTES
+  let held = 0
   const makeRoom = (bytes: number) => {
     if (bytes > MAX_DELIVERY_BYTES) throw tooLarge()
-    const more = bytes - taken
+    const more = bytes - SMALL_BYTES - held
     if (more <= 0) return
     if (!room.take(more)) throw busy()
-    taken = bytes
-    undo.defer(() => room.leave(more))
+    held += more
   }
-  makeRoom(/^\d{1,15}$/.test(announced ?? '') ? Number(announced) : 0)
-  const chunks = await chunksOf(body, makeRoom, readMs)
+  try {
+    makeRoom(/^\d{1,15}$/.test(announced ?? '') ? Number(announced) : 0)
+    const bytes = joined(await chunksOf(body, makeRoom, readMs))
+    return { bytes, [Symbol.dispose]: () => room.leave(held) }
+  } catch (error) {
+    room.leave(held)
+    throw error
+  }
+}
+
+function joined(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0))
   let at = 0
   for (const chunk of chunks) {
     bytes.set(chunk, at)
     at += chunk.length
   }
-  const held = undo.move()
-  return { bytes, [Symbol.dispose]: () => held.dispose() }
+  return bytes
 }
 
 async function chunksOf(
