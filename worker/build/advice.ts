@@ -41,7 +41,7 @@ export function openAdvice(
     /** The end of a check. Throws `build.warned` where there are warnings, as `docker build --check` exits with a failure. */
     conclude: () => {
       if (rules.size === 0) return
-      const message = `The check found ${seen.size} warnings: ${[...rules].join(', ')}. See "warnings"; nothing was built.`
+      const message = `The check found ${seen.size === 1 ? '1 warning' : `${seen.size} warnings`}: ${[...rules].join(', ')}. See "warnings"; nothing was built.`
       throw new SlipwayError('build.warned', message, { facts: { rules: [...rules] } })
     },
   }
