@@ -5,6 +5,8 @@ import { ERRORS, SlipwayError } from '#shared/errors.ts'
 import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
 import { agentRoutes } from './routes/agent.ts'
+import { agentBuildCacheRoutes } from './routes/agent-build-cache.ts'
+import { buildCacheRoutes } from './routes/build-cache.ts'
 import { buildRoutes } from './routes/builds.ts'
 import { containerFileRoutes } from './routes/container-files.ts'
 import { containerRoutes } from './routes/containers.ts'
@@ -65,7 +67,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
       await next()
     })
   })
-  const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes]
+  const modules = [healthRoutes, docsRoutes, contextRoutes, buildCacheRoutes, buildRoutes, imageRoutes]
   const containers = [containerRoutes, containerFileRoutes, logRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [
@@ -77,6 +79,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     secretRoutes,
     hookRoutes,
     agentRoutes,
+    agentBuildCacheRoutes,
     ...registry,
   ]) {
     app.route('/', routes())

@@ -7,6 +7,7 @@ import type { Upstreams } from '#shared/ports/upstreams.ts'
 import type { BuildPolicy } from './intent/build-limits.ts'
 import type { DeliveryRoom } from './intent/delivery-room.ts'
 import type { SecretBox } from './intent/secret-box.ts'
+import type { BuildCacheBounds } from './registry/build-cache-bounds.ts'
 import type { Share } from './registry/share.ts'
 import type { Database } from './store/database.ts'
 
@@ -39,4 +40,6 @@ export interface Config {
   /** Slices of the registry that one request goes through, a few statements each: an edge function may ask only so often. */
   registrySteps: number
   builds: BuildPolicy
+  /** Bounds of the build cache that hosts share. */
+  buildCache: BuildCacheBounds
 }
