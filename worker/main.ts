@@ -303,6 +303,6 @@ function stop(): void {
     lock.close()
     process.exit(0)
   }
-  setTimeout(exit, STOP_MS).unref()
+  setTimeout(exit, STOP_MS)
   Promise.all([reconciler.idle(), builds.idle(), bus.close()]).finally(exit)
 }
