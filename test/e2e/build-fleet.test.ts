@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { buildBusybox } from '#infra/local/base-images.ts'
 import { waitUntil } from '#infra/local/processes.ts'
-import type { BuildView } from '#shared/protocol/builds.ts'
+import type { BuildStep, BuildView } from '#shared/protocol/builds.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
 import { bootFleet, type Fleet } from '#test/support/fleet.ts'
 
@@ -116,6 +116,28 @@ test('a host that is killed shares the rest of its steps once it is back', async
   expect(await areShared(before + 2)).toBe(true)
   const again = await builtIn('two', big)
   expect(again.log.match(/CACHED/g)).toHaveLength(2)
+}, 120_000)
+
+test('an agent that is stopped in order gives its build back: another goes on at once, and no attempt is lost', async () => {
+  const id = await build('FROM busybox\nRUN echo first > /first\nRUN echo begun; sleep 8; echo after > /after\n')
+  expect(await says(id, 'begun\n')).toBe(true)
+  const { host } = await look(id)
+  const stopped = fleet.hosts.find(({ name }) => name === host?.name)
+  await stopped?.stop()
+  expect(stopped?.run('cat', '/proc/self/mountinfo')).not.toContain('/build-')
+  expect(await reaches(id, 'succeeded', 60_000), await logOf(id)).toBe(true)
+  const done = await look(id)
+  expect(done).toMatchObject({ attempts: 1 })
+  expect(done.host?.name).not.toBe(host?.name)
+  expect(await logOf(id)).toContain(`host ${host?.name} was stopped: the build goes back into the queue`)
+  const { steps } = await fleet.api.call<{ steps: BuildStep[] }>('GET', `/v1/builds/${id}/steps`)
+  expect(new Set(steps.map(({ number }) => number)).size).toBe(steps.length)
+  const long = steps.filter(({ name }) => name.includes('sleep 8')).map(({ state }) => state)
+  expect(long).toEqual(['canceled', 'done'])
+  stopped?.start()
+  const isReady = async () =>
+    (await fleet.api.call<{ state: string }>('GET', `/v1/hosts/${host?.name}`)).state === 'ready'
+  expect(await waitUntil(isReady, 30_000)).toBe(true)
 }, 120_000)
 
 test('a host that is killed in a long RUN: another finishes the build, and the first keeps nothing of it', async () => {
