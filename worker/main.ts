@@ -56,6 +56,8 @@ const environment = z
     SLIPWAY_DISK_MIN_AGE: durationSchema.default('10m'),
     /** What RUN may ask for where its build allows it, too: `network.host`, `security.insecure`, with commas. */
     SLIPWAY_BUILDS_MAY: z.string().default(''),
+    /** `public`: RUN and ADD reach no private network. Where clouds keep keys no build goes anyway. */
+    SLIPWAY_BUILD_REACH: z.enum(['private', 'public']).default('private'),
     /** Of one build, side by side. Steps wait for networks, too: four even where there are fewer CPUs. */
     SLIPWAY_BUILD_STEPS: z.coerce.number().int().min(1).max(1000).default(Math.max(4, availableParallelism())),
     /** Builds that run at the same time; 0: none, not even those that name this host. */
@@ -101,6 +103,7 @@ const host = await openHost(
     dataFolder,
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
+    buildReach: environment.SLIPWAY_BUILD_REACH,
     storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
     onLayer: size => reporter.layer(size),
@@ -296,7 +299,7 @@ function giveUpWithoutStorage(error: unknown): never {
 }
 
 /**
- * Containers go on. Looks that run are given their time, builds are left for the next agent. The lock is held to the end:
+ * Containers go on. Looks that run are given their time, builds are ended and given back. The lock is held to the end:
  * a look that still runs must not meet another agent's.
  */
 function stop(): void {
@@ -305,6 +308,6 @@ function stop(): void {
     lock.close()
     process.exit(0)
   }
-  setTimeout(exit, STOP_MS).unref()
-  Promise.all([reconciler.idle(), bus.close()]).finally(exit)
+  setTimeout(exit, STOP_MS)
+  Promise.all([reconciler.idle(), builds.idle(), bus.close()]).finally(exit)
 }

@@ -207,6 +207,7 @@ test('the reserve is given up on a full disk, and taken again', async () => {
   expect(await reserve.keep()).toBe('given up')
   writeFileSync(join(host.dataFolder, 'note'), Buffer.alloc(100_000))
   expect(() => host.ports.requireRoom()).toThrow(expect.objectContaining({ code: 'host.disk-full' }))
+  expect(() => host.ports.requireReserve()).toThrow(expect.objectContaining({ code: 'host.disk-full' }))
   rmSync(filler)
   host.ports.requireRoom()
   expect(await reserve.keep()).toBe('kept')
