@@ -8,7 +8,10 @@ import type { Reporter } from './reporter.ts'
 export interface BuildRunner {
   /** Begins builds of this host that do not run, cancels those that are to be canceled, drops those that are its own no more. */
   look(): void
-  /** Asks for a build, the next that fits or this one, and begins it. False: there is none for this host now. Errors: the API's. */
+  /**
+   * Asks for a build, the next that fits or this one, and begins it; what is under way here already, or has just ended, is not
+   * asked for. False: there is none for this host now. Errors: the API's.
+   */
   take(id?: BuildId): Promise<boolean>
   hasRoom(): boolean
   /** Resolves when a build ends. */
@@ -135,7 +138,10 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
     dropLost(new Set(builds.map(({ id }) => id)))
     for (const wanted of builds) lookAt(wanted)
   }
+  /** A message may come late, or twice: the API would give this host its own build once more. */
+  const isHere = (id: BuildId) => ['claiming', 'running', 'over'].includes(entries.get(id)?.state ?? '')
   const take = async (id?: BuildId): Promise<boolean> => {
+    if (id !== undefined && isHere(id)) return true
     asking++
     try {
       const claimed = await api.claimBuild(id)
