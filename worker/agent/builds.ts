@@ -14,8 +14,8 @@ export interface BuildRunner {
    */
   take(id?: BuildId): Promise<boolean>
   hasRoom(): boolean
-  /** Resolves when a build ends. */
-  nextEnd(): Promise<void>
+  /** Calls each time a build ends, until it is disposed of. */
+  onEnd(listener: () => void): Disposable
   idle(): Promise<void>
 }
 
@@ -55,7 +55,7 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
   const entries = new Map<BuildId, Entry>()
   const working = new Set<Promise<void>>()
   let asking = 0
-  let ended = Promise.withResolvers<void>()
+  const endListeners = new Set<() => void>()
   const busy = () => [...entries.values()].filter(({ state }) => state !== 'over' && state !== 'refused').length
   const hasRoom = () => busy() + asking < atOnce
 
@@ -96,8 +96,7 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
     entry.whole = work
     const tracked = work.finally(() => {
       working.delete(tracked)
-      ended.resolve()
-      ended = Promise.withResolvers()
+      for (const listener of endListeners) listener()
       look()
     })
     working.add(tracked)
@@ -164,7 +163,10 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
     look,
     take,
     hasRoom,
-    nextEnd: () => ended.promise,
+    onEnd: listener => {
+      endListeners.add(listener)
+      return { [Symbol.dispose]: () => void endListeners.delete(listener) }
+    },
     idle: async () => {
       while (working.size > 0) await Promise.all(working)
     },
