@@ -232,12 +232,34 @@ describe('a host that is lost', () => {
 })
 
 describe('ends without a host', () => {
+  let ended: BuildId
+
   test('a build that waits is canceled at once', async () => {
     const id = await queue({}, { secret: 'hidden' })
     await orderCancel(ports, id)
     expect(await inspectBuild(ports, id)).toMatchObject({ state: 'canceled', finishedAt: expect.any(String) })
     await expect(claimFor(ports, A, id)).rejects.toMatchObject({ code: 'build.taken' })
     expect(await world.rows('select sealed_secrets from builds')).toEqual([{ sealed_secrets: null }])
+  })
+
+  test.each([
+    ['its host ends it', 'build.succeeded', () => say(A, {}, [{ id: ended, observed: SUCCEEDED }])],
+    ['another cancels it', 'build.canceled', () => orderCancel(ports, ended)],
+  ])('a cancel at the moment when %s tells of one end', async (_, type, meanwhile) => {
+    ended = await queue()
+    if (type === 'build.succeeded') await claimFor(ports, A, undefined)
+    let isFirst = true
+    const raced = world.hooked(async (name, call) => {
+      if (name === 'batch' && isFirst) {
+        isFirst = false
+        await meanwhile()
+      }
+      return call()
+    })
+    const outcome = await orderCancel(raced, ended).catch(({ code }) => code)
+    expect([isFirst, outcome]).toEqual([false, type === 'build.succeeded' ? 'build.finished' : undefined])
+    const ends = "select type from events where type in ('build.succeeded', 'build.canceled')"
+    expect(await world.rows(ends)).toEqual([{ type }])
   })
 
   test('a cancel of what a host has is that host’s to do, and is done for it when it is silent', async () => {
