@@ -93,7 +93,7 @@ async function fullRunner(signal: AbortSignal) {
     ...{ atOnce: 1, signal, now: Date.now, build: () => turn.promise },
     desired: { state: () => undefined, takeBuild: () => {} },
     reporter: { build: () => {} },
-    api: { claimBuild: async () => ({ build, logFrom: 0 }) },
+    api: { claimBuild: async () => ({ build, logFrom: 0, stepFrom: 0 }), releaseBuild: async () => {} },
   })
   await runner.take()
   return { runner, end: () => turn.resolve({ state: 'canceled', startedAt: 0, finishedAt: 1 }) }
