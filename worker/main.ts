@@ -10,7 +10,7 @@ import { BUILDS_AT_ONCE, type HostFacts, labelsSchema } from '#shared/domain/hos
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
-import { AGENT_INBOXES } from '#shared/protocol/bus.ts'
+import { AGENT_INBOXES, type PruneOrder } from '#shared/protocol/bus.ts'
 import { takeBuilds } from './agent/build-taker.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
@@ -217,11 +217,16 @@ async function streams(): Promise<void> {
     if (hostId && bus.isConnected()) {
       await answerStreams({
         ...{ bus, hostId, clock: systemClock, log, signal },
-        open: (order, over) => openContainerStream(order, host, desired.container, over),
+        open: (order, over) =>
+          order.kind === 'prune' ? prune(order) : openContainerStream(order, host, desired.container, over),
       }).catch(error => log.warn({ err: error }, 'requests for logs and files cannot be heard'))
     }
     await systemClock.sleep(500, signal)
   }
+}
+
+async function* prune(order: PruneOrder): AsyncGenerator<Uint8Array, void> {
+  yield new TextEncoder().encode(`${JSON.stringify(await disk.prune(order))}\n`)
 }
 
 /** A full disk is no place for a build. */

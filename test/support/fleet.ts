@@ -26,6 +26,7 @@ export interface FleetHost {
 export interface Fleet extends AsyncDisposable {
   api: ApiClient
   nats: Supervised
+  dataFolder: string
   hosts: [FleetHost, FleetHost]
   /** Stops everything; what is left all the same. */
   remove(): Promise<string[]>
@@ -107,7 +108,7 @@ export async function bootFleet(prefix: string): Promise<Fleet> {
     await started.disposeAsync()
     return left
   }
-  return { api, nats, hosts, remove, [Symbol.asyncDispose]: async () => void (await remove()) }
+  return { api, nats, dataFolder, hosts, remove, [Symbol.asyncDispose]: async () => void (await remove()) }
 }
 
 interface Place {

@@ -85,7 +85,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const pushes = openTurns()
   const steps = openTurns()
   const { share } = openStepSharing({ ...options, cache, pushes, now: ports.clock.now })
-  for (const { key, isShared } of await cache.list()) if (!isShared) share(key)
+  void shareTheRest(cache, share)
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (
@@ -128,7 +128,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     return await buildLog.step('exporting the image', signal, log => {
       const attested: PublishOptions['attest'] =
         spec.kind === 'dockerfile'
-          ? image => attest(image, { spec, draft, work: shared, log, api, pushes, facts })
+          ? (image, signal) => attest(image, { spec, draft, work: { ...shared, signal }, log, api, pushes, facts })
           : undefined
       return publishDraft(draft, wanted, { ...options, cache, log, pushes, attest: attested, signal })
     })
@@ -203,6 +203,12 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
 
 function isCheck(spec: DesiredBuild['spec']): boolean {
   return spec.kind === 'dockerfile' && spec.check === true
+}
+
+/** What an earlier agent did not come to tell the fleet. */
+async function shareTheRest(cache: StepCache, share: (key: string) => void): Promise<void> {
+  const steps = await cache.list().catch(() => []) // They are shared when they are used.
+  for (const { key, isShared } of steps) if (!isShared) share(key)
 }
 
 /** What is known of a build while it runs. */
