@@ -56,6 +56,12 @@ export function describeBuildCache(get: () => TestSlipway): void {
       await share('apt', apt)
       await share('apt', apt)
       await share('make', make, 'apt')
+      const anew = { ...apt, created: '2026-02-02T00:00:00.000Z' }
+      await share('apt', anew)
+      expect((await found(other, 'apt'))[0]?.result).toEqual(apt)
+      await one.call('PUT', await pathOf('apt'), { result: anew, isAnew: true })
+      expect((await found(other, 'apt'))[0]?.result).toEqual(anew)
+      await one.call('PUT', await pathOf('apt'), { result: apt, isAnew: true })
       await share('label', label, 'make')
       const whole = [apt, make, label]
       expect((await found(other, 'apt')).map(({ result }) => result)).toEqual(whole)

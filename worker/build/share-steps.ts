@@ -41,8 +41,8 @@ export function openStepSharing({ api, cache, pushes, log, now, signal }: StepSh
   const tell = async (key: string): Promise<void> => {
     const kept = await cache.find(key)
     if (!kept || now() - (kept.sharedAt ?? 0) < AGAIN_MS) return
-    const { result, after } = kept
-    const step = { result, ...(after === undefined ? {} : { after }) }
+    const { result, after, isAnew = false } = kept
+    const step = { result, isAnew, ...(after === undefined ? {} : { after }) }
     try {
       await api.shareStep(key, step)
     } catch (error) {

@@ -12,6 +12,8 @@ const keptSchema = z.object({
   result: stepResultSchema,
   /** The step before it in its stage; left out for a stage's first. */
   after: stepKeySchema.optional(),
+  /** By a build that was to use no cache, until the fleet was told. */
+  isAnew: z.boolean().optional(),
   /** When the fleet was told of it last (Unix milliseconds). */
   sharedAt: z.number().optional(),
 })
@@ -69,7 +71,8 @@ export async function openStepCache(
       const last = await readKept(join(folder, key))
       if (!last) return true // It was given up.
       if (JSON.stringify(last) !== JSON.stringify(step)) return false
-      await keep(key, { ...last, sharedAt: at })
+      const { isAnew: _, ...told } = last
+      await keep(key, { ...told, sharedAt: at })
       return true
     },
     find: async key => {
