@@ -201,14 +201,14 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   }
 }
 
+function isCheck(spec: DesiredBuild['spec']): boolean {
+  return spec.kind === 'dockerfile' && spec.check === true
+}
+
 /** What an earlier agent did not come to tell the fleet. */
 async function shareTheRest(cache: StepCache, share: (key: string) => void): Promise<void> {
   const steps = await cache.list().catch(() => []) // They are shared when they are used.
   for (const { key, isShared } of steps) if (!isShared) share(key)
-}
-
-function isCheck(spec: DesiredBuild['spec']): boolean {
-  return spec.kind === 'dockerfile' && spec.check === true
 }
 
 /** What is known of a build while it runs. */
