@@ -6,6 +6,7 @@ import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
 import { agentRoutes } from './routes/agent.ts'
 import { buildRoutes } from './routes/builds.ts'
+import { cacheMountRoutes } from './routes/cache-mounts.ts'
 import { containerFileRoutes } from './routes/container-files.ts'
 import { containerRoutes } from './routes/containers.ts'
 import { contextRoutes } from './routes/contexts.ts'
@@ -68,7 +69,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
       await next()
     })
   })
-  const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes]
+  const modules = [healthRoutes, docsRoutes, contextRoutes, cacheMountRoutes, buildRoutes, imageRoutes]
   const containers = [containerRoutes, containerFileRoutes, logRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [

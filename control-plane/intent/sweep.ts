@@ -8,6 +8,7 @@ import { deleteDeliveriesBefore } from '../store/hooks.ts'
 import { deleteIdempotencyKeysBefore } from '../store/idempotency.ts'
 import { deleteOldBuilds } from '../store/sweep.ts'
 import { endStrandedBuilds } from './build-claims.ts'
+import { sweepCacheMounts } from './cache-mounts.ts'
 import { tellForges } from './commit-statuses.ts'
 import { contextKey } from './contexts.ts'
 
@@ -30,6 +31,7 @@ export async function sweep(ports: Ports): Promise<void> {
   const parts = [
     sweepRecords,
     sweepContexts,
+    sweepCacheMounts,
     sweepUploads,
     sweepGarbage,
     endStrandedBuilds,

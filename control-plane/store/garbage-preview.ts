@@ -1,5 +1,6 @@
 import { and, lt, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
+import { isOfCacheMount } from './cache-mounts.ts'
 import { isImageRun } from './containers.ts'
 import type { Database } from './database.ts'
 import { isIn, type LinkPosition, type RemovedRow, type Slice } from './garbage.ts'
@@ -42,7 +43,12 @@ export function deadBlobs(db: Database, slice: Slice, terms: PreviewTerms): Prom
   return db
     .select({ digest, size })
     .from(blobs)
-    .where(and(isIn(digest, slice), lt(touchedAt, terms.before), sql`not ${isHeld(digest, terms)}`))
+    .where(
+      and(
+        ...[isIn(digest, slice), lt(touchedAt, terms.before)],
+        sql`not ${isHeld(digest, terms)} and not ${isOfCacheMount(digest)}`,
+      ),
+    )
 }
 
 /** Links to blobs that stay: the others go with their blob. */

@@ -1,6 +1,7 @@
 import { and, asc, gt, lte, type SQL, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import { isLinkNeeded } from './blobs.ts'
+import { isOfCacheMount } from './cache-mounts.ts'
 import { isImageRun } from './containers.ts'
 import type { Database } from './database.ts'
 import { blobs, doomedObjects, manifestEdges, manifests, repositoryBlobs } from './schema.ts'
@@ -27,9 +28,10 @@ const isUnheld = (before: number) => sql`${manifests.touchedAt} < ${before}
   and not ${isImageRun(manifests.digest)}
   and not exists (select 1 from manifest_edges e where e.child = ${manifests.digest})`
 
-/** Nothing told anyone lately that it is here, and no manifest names it. */
+/** Nothing told anyone lately that it is here, and no manifest names it, nor is it a saved cache mount. */
 const isUnnamed = (before: number) => sql`${blobs.touchedAt} < ${before}
-  and not exists (select 1 from manifest_edges e where e.child = ${blobs.digest})`
+  and not exists (select 1 from manifest_edges e where e.child = ${blobs.digest})
+  and not ${isOfCacheMount(blobs.digest)}`
 
 export const isIn = (
   column: typeof manifests.digest | typeof blobs.digest | typeof manifestEdges.parent,

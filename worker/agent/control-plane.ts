@@ -12,6 +12,7 @@ import type {
   Report,
   ResolvedImage,
 } from '#shared/protocol/agent.ts'
+import type { FoundMount, SaveMount } from '#shared/protocol/cache-mounts.ts'
 
 /**
  * What an agent needs of the API (`shared/protocol/agent.ts`). Every call has a deadline and throws a SlipwayError:
@@ -35,5 +36,9 @@ export interface ControlPlane {
   buildSecrets(id: BuildId): Promise<AgentSecrets>
   /** A container of this host that has ended and was kept for its time is to be removed. Errors: `container.kept`. */
   expireContainer(id: ContainerId): Promise<void>
+  /** What was saved last of a cache mount, for hosts of this architecture. It counts as used. */
+  savedMount(id: string): Promise<FoundMount>
+  /** What takes its place; its blob is in the store. */
+  saveMount(mount: Omit<SaveMount, 'architecture'>): Promise<void>
   appendBuildLog(id: BuildId, chunk: AppendBuildLog): Promise<void>
 }

@@ -12,6 +12,7 @@ import type { BuildLog, StepLog } from './build-log.ts'
 import type { CacheMounts } from './cache-mounts.ts'
 import type { Materials } from './materials.ts'
 import type { SourceRoot } from './missing-source.ts'
+import type { MountTransfer } from './mount-transfer.ts'
 import type { StepCache } from './step-cache.ts'
 import type { Together } from './together.ts'
 import type { Turns } from './turns.ts'
@@ -21,6 +22,8 @@ export interface SharedWork {
   ports: HostPorts
   cache: StepCache
   cacheMounts: CacheMounts
+  /** Cache mounts that this build brings from other hosts, and for them. */
+  mountTransfer: MountTransfer
   log: BuildLog
   endpoints: ReturnType<typeof openBuildEndpoints>
   /** By key: steps that any build of this host does just now. */

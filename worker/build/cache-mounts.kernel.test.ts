@@ -15,11 +15,11 @@ const nothing = async () => {}
 const mount = (sharing: 'shared' | 'private' | 'locked', id = 'x') => ({ id, sharing, mode: 0o750, uid: 5, gid: 6 })
 
 test('a shared one is one folder for all, as it was asked for, and filled once', async () => {
-  const mounts = openCacheMounts(folder)
+  const mounts = await openCacheMounts(folder)
   const fill = async (path: string) => writeFileSync(join(path, 'f'), 'x')
-  await using one = await mounts.take(mount('shared'), fill, never)
+  await using one = await mounts.take(mount('shared'), { fill }, never)
   rmSync(join(one.path, 'f'))
-  await using other = await mounts.take(mount('shared'), fill, never)
+  await using other = await mounts.take(mount('shared'), { fill }, never)
   expect(other.path).toBe(one.path)
   expect(readdirSync(one.path)).toEqual([])
   const { mode, uid, gid } = statSync(one.path)
@@ -27,22 +27,22 @@ test('a shared one is one folder for all, as it was asked for, and filled once',
 })
 
 test('private ones are apart while both are used, and found again afterwards', async () => {
-  const mounts = openCacheMounts(folder)
-  const one = await mounts.take(mount('private'), nothing, never)
-  const other = await mounts.take(mount('private'), nothing, never)
+  const mounts = await openCacheMounts(folder)
+  const one = await mounts.take(mount('private'), { fill: nothing }, never)
+  const other = await mounts.take(mount('private'), { fill: nothing }, never)
   expect(other.path).not.toBe(one.path)
   await one[Symbol.asyncDispose]()
-  await using again = await mounts.take(mount('private'), nothing, never)
+  await using again = await mounts.take(mount('private'), { fill: nothing }, never)
   expect(again.path).toBe(one.path)
   await other[Symbol.asyncDispose]()
 })
 
 test('a locked one is one after the other; who gives up lets the next one in', async () => {
-  const mounts = openCacheMounts(folder)
-  const one = await mounts.take(mount('locked'), nothing, never)
+  const mounts = await openCacheMounts(folder)
+  const one = await mounts.take(mount('locked'), { fill: nothing }, never)
   const giving = new AbortController()
-  const second = mounts.take(mount('locked'), nothing, giving.signal)
-  const third = mounts.take(mount('locked'), nothing, never)
+  const second = mounts.take(mount('locked'), { fill: nothing }, giving.signal)
+  const third = mounts.take(mount('locked'), { fill: nothing }, never)
   let isIn = false
   void third.then(() => (isIn = true))
   giving.abort(new Error('canceled'))
@@ -53,8 +53,8 @@ test('a locked one is one after the other; who gives up lets the next one in', a
 })
 
 test('what nobody uses can be removed, and is listed with its bytes', async () => {
-  const mounts = openCacheMounts(folder)
-  const one = await mounts.take(mount('shared'), nothing, never)
+  const mounts = await openCacheMounts(folder)
+  const one = await mounts.take(mount('shared'), { fill: nothing }, never)
   const [listed] = await mounts.list()
   expect(listed?.bytes).toBeGreaterThan(0)
   expect(await mounts.remove(listed?.key ?? '')).toBe(true)
