@@ -1,5 +1,6 @@
 import { globSync, readdirSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { buildBusybox } from '#infra/local/base-images.ts'
 import { pathsOf } from '#infra/local/layout.ts'
@@ -47,12 +48,8 @@ async function run(
   const log = () => logOf(build.id)
   expect(build.state, await log()).toBe('succeeded')
   if ('save' in cacheMounts && cacheMounts.save) {
-    expect(
-      await waitUntil(
-        async () => /saving cache mount[^]*DONE[^]*$/.test((await log()).split('built ')[1] ?? ''),
-        60_000,
-      ),
-    ).toBe(true)
+    const hasSaved = async () => /saving cache mount[\s\S]*DONE/.test((await log()).split('\nbuilt ')[1] ?? '')
+    expect(await waitUntil(hasSaved, 60_000), await log()).toBe(true)
   }
   return log()
 }
@@ -104,9 +101,7 @@ test('a host that was started anew reads a mount that did not change, and sends 
 
 test('only what a build asks for is saved or restored', async () => {
   expect(await run(a, 'own', 'echo x > /c/f', {})).not.toContain('cache mount')
-  expect(
-    await run(a, 'own', 'echo x > /c/f', { save: ['another'], restore: ['another'] }).catch(() => ''),
-  ).not.toContain('saved')
+  expect(await run(a, 'own', 'echo x > /c/f', { restore: ['another'] })).not.toContain('cache mount')
   expect(await saved('own')).toBeUndefined()
   expect(await run(b, 'own', 'ls /c | wc -l', { restore: ['own'] })).toContain('nothing was saved of it yet')
 })
@@ -141,7 +136,8 @@ test('an agent that is killed while it restores leaves no half of a mount', asyn
   })
   const body = { context, tags: ['mounts:2'], host: b.name, cacheMounts: { restore: true } }
   const { id } = await fleet.api.call<BuildView>('POST', '/v1/builds', body)
-  expect(await waitUntil(async () => mountFolders(b).some(name => name.endsWith('.part')), 60_000, 2)).toBe(true)
+  const begun = AbortSignal.timeout(60_000)
+  while (!mountFolders(b).some(name => name.endsWith('.part'))) await sleep(2, undefined, { signal: begun })
   await b.kill()
   expect(mountFolders(b).filter(name => name.endsWith('.part'))).toHaveLength(1)
   b.start()
