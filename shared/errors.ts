@@ -99,6 +99,7 @@ export const ERRORS = {
   'build.memory-exceeded': { status: 422, retry: false },
   'build.disk-exceeded': { status: 422, retry: false },
   'build.timed-out': { status: 422, retry: false },
+  'build.cache-lost': { status: 500, retry: true },
   'build.attempts-exhausted': { status: 500, retry: false },
   'build.no-host': { status: 503, retry: true },
   // webhooks

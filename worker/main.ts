@@ -130,6 +130,7 @@ const builder = await openBuilder({
   network: () => desired.state()?.network,
   identity: { id: environment.SLIPWAY_URL, version: VERSION },
   stepsAtOnce: environment.SLIPWAY_BUILD_STEPS,
+  signal,
   entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
 })
 const reconciler = createReconciler({

@@ -12,6 +12,7 @@ import type {
   Report,
   ResolvedImage,
 } from '#shared/protocol/agent.ts'
+import type { FoundSteps, ShareStep } from '#shared/protocol/build-cache.ts'
 import type { FoundMount, SaveMount } from '#shared/protocol/cache-mounts.ts'
 
 /**
@@ -40,5 +41,9 @@ export interface ControlPlane {
   savedMount(id: string): Promise<FoundMount>
   /** What takes its place; its blob is in the store. */
   saveMount(mount: Omit<SaveMount, 'architecture'>): Promise<void>
+  /** The step of this key as any host made it, and steps that were built on it. One attempt: a build goes on without. */
+  findSteps(key: string): Promise<FoundSteps['steps']>
+  /** Names what a step gave to the fleet. Errors: `blob.not-found` where its layer is to be uploaded first. */
+  shareStep(key: string, step: ShareStep): Promise<void>
   appendBuildLog(id: BuildId, chunk: AppendBuildLog): Promise<void>
 }

@@ -131,7 +131,8 @@ test('the build cache goes after the images', async () => {
   const blob = await digestOf('blob')
   const key = 'a'.repeat(64)
   writeFileSync(cache.blobPath(blob), Buffer.alloc(45 * MEGABYTE))
-  await cache.keep(key, { created: 'then', layer: { diffId, digest: blob, size: 45 * MEGABYTE } })
+  const layer = { diffId, digest: blob, size: 45 * MEGABYTE }
+  await cache.keep(key, { result: { created: '2026-01-01T00:00:00.000Z', layer } })
   await tomorrow(keeper.makeRoom)
   expect(await imagesNow()).not.toContain(digest)
   expect(await cache.list()).toEqual([])

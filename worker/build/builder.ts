@@ -25,6 +25,7 @@ import { type BuildLog, openBuildLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { type CacheMounts, openCacheMounts } from './cache-mounts.ts'
 import { diskExceeded, withinLimits } from './deadline.ts'
+import { type FleetSteps, NO_FLEET, openFleetSteps } from './fleet-steps.ts'
 import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
@@ -34,6 +35,7 @@ import { openMaterials } from './materials.ts'
 import { type MountTransfer, openMountTransfers } from './mount-transfer.ts'
 import { once } from './once.ts'
 import { type Published, type PublishOptions, publishDraft } from './publish.ts'
+import { openStepSharing } from './share-steps.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
 import { openTurns } from './turns.ts'
 
@@ -50,6 +52,8 @@ export interface BuilderOptions {
   identity: { id: string; version: string }
   /** Steps of one build that are done side by side. */
   stepsAtOnce: number
+  /** When the agent stops. */
+  signal: AbortSignal
   /** The host's network, as desired state has it. */
   network(): HostNetwork | undefined
 }
@@ -85,12 +89,15 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const held = new Set<string>()
   const pushes = openTurns()
   const steps = openTurns()
+  const { share } = openStepSharing({ ...options, cache, pushes, now: ports.clock.now })
+  for (const { key, isShared } of await cache.list()) if (!isShared) share(key)
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (
     wanted: DesiredBuild,
     buildLog: BuildLog,
     told: Told,
+    fleet: FleetSteps,
     disk: { keeps(bytes: number): void; owned: Set<string> },
     signal: AbortSignal,
   ): Promise<Published> => {
@@ -109,9 +116,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         told.commit = commit
       },
       materials,
+      arriving: new Map(),
+      fleet,
       limits: wanted.limits,
     }
-    const ofHost = { ports, cache, cacheMounts, endpoints, steps, held, random }
+    const ofHost = { ports, cache, share, cacheMounts, endpoints, steps, held, random }
     const shared = { ...ofHost, ...ofBuild, ...disk, signal, folder: own }
     const draft = await draftOf(
       wanted,
@@ -166,8 +175,14 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         ports.requireRoom()
         const disk = openDisk(wanted)
         const whole = { ...wanted.limits, measure: disk.bytes, clock: ports.clock }
+        const attempt = (fleet: FleetSteps) => (over: AbortSignal) => buildIn(wanted, buildLog, told, fleet, disk, over)
         const { imageDigest, attestations } = await withinLimits(whole, signal, over =>
-          buildIn(wanted, buildLog, told, disk, over),
+          attempt(openFleetSteps(options.api, buildLog))(over).catch(error => {
+            if (!(error instanceof SlipwayError) || error.code !== 'build.cache-lost') throw error
+            buildLog.write('stderr', `${error.message} The build begins anew without it.`)
+            warnings.length = 0
+            return attempt(NO_FLEET)(over)
+          }),
         )
         buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
         saving = mountTransfer.save(buildLog)

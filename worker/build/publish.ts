@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import PQueue from 'p-queue'
 import type { Digest } from '#shared/digest.ts'
 import type { Attestation } from '#shared/domain/attestation.ts'
@@ -9,6 +10,7 @@ import type { HostPorts } from '../execute/ports.ts'
 import type { MadeAttestation, Subject } from './attest.ts'
 import type { StepLog } from './build-log.ts'
 import { untilAborted } from './deadline.ts'
+import { layersLost } from './have-layers.ts'
 import { type Draft, imageOf } from './image-draft.ts'
 import type { StepCache } from './step-cache.ts'
 import type { Turns } from './turns.ts'
@@ -51,6 +53,7 @@ export async function publishDraft(
   const missing = draft.layers.length > 0 ? await api.missingBlobs(draft.layers) : []
   const push = async (blob: MissingBlob) => {
     signal.throwIfAborted()
+    if (!existsSync(cache.blobPath(blob.digest))) throw layersLost()
     const inParts = 'parts' in blob ? ` in ${blob.parts.missing.length} parts` : ''
     log.write('step', `pushing layer ${blob.digest}${inParts}`)
     await api.upload(blob, cache.blobPath(blob.digest), signal)

@@ -7,7 +7,7 @@ import type { StageState } from '../dockerfile/stage-state.ts'
 import { circleFault, findStage, isNamedPlainly, plainNames, type Stage, sourceStage } from '../dockerfile/stages.ts'
 import { undefinedVariables } from '../dockerfile/undefined-variables.ts'
 import type { openAdvice } from './advice.ts'
-import { baseName, contextOf, filesOfBase, type openBaseImages } from './base-images.ts'
+import { type BaseImages, baseName, contextOf, filesOfBase } from './base-images.ts'
 import type { BuildWork } from './build-work.ts'
 import { type Draft, EMPTY_DRAFT } from './image-draft.ts'
 import { once } from './once.ts'
@@ -24,7 +24,7 @@ export interface StageOptions {
   scope: Scope
   /** Everything of the work but what depends on the stage. */
   work: Omit<BuildWork, 'layersOf'>
-  pulled: ReturnType<typeof openBaseImages>
+  bases: BaseImages
   advice: ReturnType<typeof openAdvice>
 }
 
@@ -35,7 +35,7 @@ const STEPS_AHEAD = 16
  * Builds stages, each once. What a stage needs is begun with it, as far as it is known by then: first what it names without
  * variables, and the rest once its base is there, for nothing else do variables depend on.
  */
-export function openStageDrafts({ stages, contexts, scope, work, pulled, advice }: StageOptions) {
+export function openStageDrafts({ stages, contexts, scope, work, bases, advice }: StageOptions) {
   const { file } = scope.dockerfile
   const needs = openStageNeeds()
 
@@ -44,7 +44,7 @@ export function openStageDrafts({ stages, contexts, scope, work, pulled, advice 
     const context = contextOf(contexts, from)
     if (context?.kind === 'files') return void (await work.contextOf(from))
     const source = context ? undefined : sourceOf(stages, stage, instruction, from, file)
-    if (!source) return pulled(from)
+    if (!source) return bases.draftOf(from)
     const circle = needs.add(stage, source)
     if (circle) throw circleFault(circle, instruction, file)
     return draftFor(source)
@@ -78,7 +78,7 @@ export function openStageDrafts({ stages, contexts, scope, work, pulled, advice 
   const buildSteps = async (stage: Stage, begin: Draft, instructions: readonly Instruction[]): Promise<Draft> => {
     const workOf = (instruction: Instruction): BuildWork => ({
       ...work,
-      layersOf: async from => (await bring(stage, instruction, from))?.diffIds ?? [],
+      layersOf: async from => (await bring(stage, instruction, from)) ?? EMPTY_DRAFT,
     })
     const look = ({ instruction, step }: PlannedStep) => {
       if (step.kind === 'config') return undefined
@@ -99,7 +99,7 @@ export function openStageDrafts({ stages, contexts, scope, work, pulled, advice 
   const baseOf = async (stage: Stage): Promise<Draft> => {
     const { base, platform } = stage
     const name = baseName(stage)
-    if (base.kind === 'image' || contextOf(contexts, name)) return pulled(name, platform)
+    if (base.kind === 'image' || contextOf(contexts, name)) return bases.draftOf(name, platform)
     return base.kind === 'stage' ? afterStage(stage, base.index) : EMPTY_DRAFT
   }
   /** Whoever builds on a stage has its ARGs, too (docs.docker.com/build/building/variables, "Scoping"). */
