@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -63,4 +63,96 @@ test('what nobody uses can be removed, and is listed with its bytes', async () =
   await mounts.remove(listed?.key ?? '')
   expect(readdirSync(folder)).toEqual([])
   expect(await mounts.remove('0'.repeat(64))).toBe(false)
+})
+
+test('a folder is read while no step uses it; one that comes does not wait, and what was read then is nothing', async () => {
+  const mounts = await openCacheMounts(folder)
+  const one = await mounts.take(mount('locked'), { fill: nothing }, never)
+  const unread = async () => expect.unreachable()
+  expect(await mounts.readUnused(one.name, unread)).toBe('inUse')
+  await one[Symbol.asyncDispose]()
+  expect(await mounts.readUnused(one.name, async path => readdirSync(path))).toEqual([])
+  const begun = Promise.withResolvers<void>()
+  const goOn = Promise.withResolvers<void>()
+  let isTold = false
+  const reading = mounts.readUnused(one.name, async (_path, over) => {
+    begun.resolve()
+    await goOn.promise
+    isTold = over.aborted
+    return 'half'
+  })
+  await begun.promise
+  expect(await mounts.remove(one.name)).toBe(true)
+  expect(readdirSync(folder)).toEqual([one.name])
+  await using _ = await mounts.take(mount('locked'), { fill: nothing }, never)
+  goOn.resolve()
+  expect(await reading).toBe('inUse')
+  expect(isTold).toBe(true)
+})
+
+test('a reader that fails says why, unless a step came', async () => {
+  const mounts = await openCacheMounts(folder)
+  await expect(mounts.readUnused('nothing', async path => readdirSync(path))).rejects.toThrow('ENOENT')
+})
+
+const restoring = (calls: string[], isThere = true) => ({
+  fill: async (path: string) => writeFileSync(join(path, 'filled'), ''),
+  restore: async (name: string, path: string) => {
+    calls.push(name)
+    writeFileSync(join(path, 'restored'), '')
+    return isThere
+  },
+})
+
+test('a folder that is not there or empty begins with what is restored, another stays', async () => {
+  const mounts = await openCacheMounts(folder)
+  const calls: string[] = []
+  const first = await mounts.take(mount('shared'), restoring(calls), never)
+  expect(readdirSync(first.path)).toEqual(['restored'])
+  await first[Symbol.asyncDispose]()
+  const second = await mounts.take(mount('shared'), restoring(calls), never)
+  expect(calls).toEqual([first.name])
+  rmSync(join(second.path, 'restored'))
+  // A step sees the empty folder: no other takes its place.
+  const beside = await mounts.take(mount('shared'), restoring(calls), never)
+  expect(readdirSync(beside.path)).toEqual([])
+  await beside[Symbol.asyncDispose]()
+  await second[Symbol.asyncDispose]()
+  await using third = await mounts.take(mount('shared'), restoring(calls), never)
+  expect(readdirSync(third.path)).toEqual(['restored'])
+  expect(calls).toEqual([first.name, first.name])
+})
+
+test('where nothing can be restored it is filled as if nobody had asked, without what came by then', async () => {
+  const mounts = await openCacheMounts(folder)
+  await using one = await mounts.take(mount('shared'), restoring([], false), never)
+  expect(readdirSync(one.path)).toEqual(['filled'])
+  const { mode, uid, gid } = statSync(one.path)
+  expect([mode & 0o7777, uid, gid]).toEqual([0o750, 5, 6])
+})
+
+test('two that come at once restore once; one that gives up leaves it to the other', async () => {
+  const mounts = await openCacheMounts(folder)
+  const calls: string[] = []
+  const both = [1, 2].map(() => mounts.take(mount('shared'), restoring(calls), never))
+  for (const taken of await Promise.all(both)) await taken[Symbol.asyncDispose]()
+  expect(calls).toHaveLength(1)
+  const failing = mounts.take(
+    mount('shared', 'y'),
+    { fill: nothing, restore: () => Promise.reject(new Error('canceled')) },
+    never,
+  )
+  const other = mounts.take(mount('shared', 'y'), restoring(calls), never)
+  await expect(failing).rejects.toThrow('canceled')
+  await using taken = await other
+  expect(readdirSync(taken.path)).toEqual(['restored'])
+  expect(readdirSync(folder).filter(name => name.endsWith('.part'))).toEqual([])
+})
+
+test('what a crash left half made is removed', async () => {
+  const half = `${'0'.repeat(64)}-0.12345.part`
+  mkdirSync(join(folder, half))
+  writeFileSync(join(folder, half, 'f'), 'half')
+  await openCacheMounts(folder)
+  expect(readdirSync(folder)).toEqual([])
 })
