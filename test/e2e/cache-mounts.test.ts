@@ -16,7 +16,7 @@ let a: FleetHost
 let b: FleetHost
 
 beforeAll(async () => {
-  fleet = await bootFleet('e2ecmt')
+  fleet = await bootFleet('e2ecmt', { SLIPWAY_BUILD_LIMITS: '{"cacheMounts": {"max": "200m"}}' })
   ;[a, b] = fleet.hosts
   for (const host of fleet.hosts) host.start()
   const areReady = async () => {
@@ -119,6 +119,26 @@ test('a damaged object is an empty mount and a line of the log, and no half of i
   expect(log).toContain('WARN: cache mount broken begins empty')
   expect(log).toMatch(/ 0\n/)
   expect(mountFolders(b).filter(name => name.endsWith('.part'))).toEqual([])
+})
+
+test('one that is larger than whoever runs it allows is not saved, and the log says so', async () => {
+  const log = await run(a, 'large', 'dd if=/dev/zero of=/c/f bs=1 count=0 seek=300M 2>/dev/null; echo x > /c/x')
+  expect(log).toContain('not saved: its files have 314572802 bytes, more than the 209715200 that are kept')
+  expect(await saved('large')).toBeUndefined()
+})
+
+test('a save does not hold up a step that comes for the folder, and is of what the step left', async () => {
+  await run(a, 'busy', 'head -c 100000000 /dev/urandom > /c/f', { restore: true })
+  const step = (script: string) => `RUN --mount=type=cache,id=busy,target=/c ${script} # ${builds++}`
+  const start = async (script: string, cacheMounts: object) => {
+    const context = await uploadFiles(fleet.api, { Dockerfile: `FROM busybox\n${step(script)}\n` })
+    const body = { context, tags: ['mounts:3'], host: a.name, cacheMounts }
+    return fleet.api.call<BuildView>('POST', '/v1/builds', body)
+  }
+  const long = await start('echo half > /c/g; echo begun; sleep 4; echo whole > /c/g', {})
+  expect(await waitUntil(async () => (await logOf(long.id)).includes(' begun\n'), 30_000)).toBe(true)
+  await run(a, 'busy', 'echo saved > /c/saved')
+  expect(await run(b, 'busy', 'cat /c/g /c/saved', { restore: true })).toMatch(/ whole\n.* saved\n/)
 })
 
 test('a saved mount is removed by its key', async () => {

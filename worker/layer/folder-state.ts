@@ -17,7 +17,7 @@ const ENTRIES_AT_ONCE = 1000
 /**
  * What tells whether anything in a folder of this host changed, without reading a file: names, kinds, owners, modes, sizes, times
  * and inodes. The kernel alone sets the time of change (ctime), so that no program can write a file and keep its own. Of the
- * folder itself owner and mode count. Costs a call an entry, 5 µs or so where the names are in memory.
+ * folder itself owner and mode count. Costs a call an entry: 0.2 s for 15,000.
  */
 export async function folderState(root: string, signal: AbortSignal): Promise<FolderState> {
   using tree = liveTree(root)
