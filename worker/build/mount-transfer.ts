@@ -41,6 +41,9 @@ export interface MountTransfer {
   save(log: BuildLog): Promise<void> | undefined
 }
 
+/** Saves that wait for others: more come than go. */
+const WAITING = 200
+
 /** Folders of one host are saved one after the other, whichever builds they are of. Call it once: it removes what was left. */
 export async function openMountTransfers(
   options: TransferOptions,
@@ -68,6 +71,10 @@ export async function openMountTransfers(
       },
       save: log => {
         if (used.size === 0) return undefined
+        if (saves.size + used.size > WAITING) {
+          log.write('stderr', `WARN: cache mounts are not saved: ${saves.size} of this host wait for that already`)
+          return undefined
+        }
         const all = [...used].map(([name, id]) => saves.add(() => saveInLog({ build, id, name }, transfers, log)))
         return Promise.all(all).then(() => {})
       },
