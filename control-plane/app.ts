@@ -5,6 +5,8 @@ import { ERRORS, SlipwayError } from '#shared/errors.ts'
 import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
 import { agentRoutes } from './routes/agent.ts'
+import { agentBuildCacheRoutes } from './routes/agent-build-cache.ts'
+import { buildCacheRoutes } from './routes/build-cache.ts'
 import { buildRoutes } from './routes/builds.ts'
 import { cacheMountRoutes } from './routes/cache-mounts.ts'
 import { containerFileRoutes } from './routes/container-files.ts'
@@ -69,7 +71,15 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
       await next()
     })
   })
-  const modules = [healthRoutes, docsRoutes, contextRoutes, cacheMountRoutes, buildRoutes, imageRoutes]
+  const modules = [
+    healthRoutes,
+    docsRoutes,
+    contextRoutes,
+    buildCacheRoutes,
+    cacheMountRoutes,
+    buildRoutes,
+    imageRoutes,
+  ]
   const containers = [containerRoutes, containerFileRoutes, logRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [
@@ -81,6 +91,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     secretRoutes,
     hookRoutes,
     agentRoutes,
+    agentBuildCacheRoutes,
     ...registry,
   ]) {
     app.route('/', routes())

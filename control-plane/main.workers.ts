@@ -1,6 +1,7 @@
 import { connect } from 'nats.ws'
 import { z } from 'zod'
 import { durationMs, durationSchema } from '#shared/domain/duration.ts'
+import { bytesOf, sizeSchema } from '#shared/domain/size.ts'
 import { defaultUpstreams, readUpstreams } from '#shared/domain/upstream.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsWsBus } from '#shared/ports/nats-ws.ts'
@@ -48,6 +49,9 @@ const environmentSchema = z.object({
   UPSTREAMS: z.string().optional(),
   /** Default and highest limits of builds, as JSON (docs/builds.md). */
   BUILD_LIMITS: z.string().optional(),
+  /** What hosts share of their build caches, and for how long unused (docs/builds.md). */
+  BUILD_CACHE_BYTES: sizeSchema.default('50g'),
+  BUILD_CACHE_KEEP: durationSchema.default('14d'),
   /** 32 random bytes, base64: what secrets are encrypted with. Without it they are refused. */
   SECRETS_KEY: z.string().transform(readSecretsKey).optional(),
   /** An operator's token to begin with: taken in when the store has none yet. */
@@ -107,6 +111,10 @@ function openPorts(bindings: Bindings, environment: Environment, execution: Exec
       registryGraceMs: durationMs(environment.REGISTRY_GRACE),
       registrySteps: REGISTRY_STEPS,
       builds: readBuildPolicy(environment.BUILD_LIMITS),
+      buildCache: {
+        maxBytes: bytesOf(environment.BUILD_CACHE_BYTES),
+        keepMs: durationMs(environment.BUILD_CACHE_KEEP),
+      },
     },
     upstreams: httpUpstreams(
       environment.UPSTREAMS ? readUpstreams(environment.UPSTREAMS) : defaultUpstreams(),

@@ -6,6 +6,7 @@ import type { MessageBus } from '#shared/ports/message-bus.ts'
 import type { Upstreams } from '#shared/ports/upstreams.ts'
 import type { BuildPolicy } from './intent/build-limits.ts'
 import type { SecretBox } from './intent/secret-box.ts'
+import type { BuildCacheBounds } from './registry/build-cache-bounds.ts'
 import type { Share } from './registry/share.ts'
 import type { Database } from './store/database.ts'
 
@@ -37,4 +38,6 @@ export interface Config {
   /** Slices of the registry that one request goes through, a few statements each: an edge function may ask only so often. */
   registrySteps: number
   builds: BuildPolicy
+  /** Bounds of the build cache that hosts share. */
+  buildCache: BuildCacheBounds
 }

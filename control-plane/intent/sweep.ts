@@ -1,5 +1,6 @@
 import { BUILD_QUEUE } from '#shared/protocol/bus.ts'
 import type { Ports } from '../ports.ts'
+import { sweepBuildCache } from '../registry/build-cache-bounds.ts'
 import { collectSlices } from '../registry/garbage.ts'
 import { sweepObjects } from '../registry/sweep-objects.ts'
 import { deleteContext, expiredContexts } from '../store/contexts.ts'
@@ -33,6 +34,7 @@ export async function sweep(ports: Ports): Promise<void> {
     sweepContexts,
     sweepCacheMounts,
     sweepUploads,
+    sweepBuildCache,
     sweepGarbage,
     endStrandedBuilds,
     ensureBuildQueue,

@@ -54,6 +54,7 @@ beforeEach(async () => {
       registryGraceMs: 86_400_000,
       builds: readBuildPolicy(undefined),
       registrySteps: 10,
+      buildCache: { maxBytes: 0, keepMs: 0 },
     },
     upstreams: httpUpstreams(
       readUpstreams(JSON.stringify([{ registry: 'docker.io', endpoints: [upstream.url] }])),

@@ -4,6 +4,7 @@ import type { Digest } from '#shared/digest.ts'
 import type { Attestation } from '#shared/domain/attestation.ts'
 import type { BuildSpec, BuildState, BuildTrigger, BuildUpdate, BuildWarning } from '#shared/domain/build.ts'
 import type { BuildLimits, Placement } from '#shared/domain/build-needs.ts'
+import type { StepResult } from '#shared/domain/cached-step.ts'
 import type { CommitStatusTarget, HookSpec } from '#shared/domain/hook.ts'
 import type { BuildId, HookId, HostId } from '#shared/domain/ids.ts'
 import type { Fault } from '#shared/errors.ts'
@@ -113,4 +114,29 @@ export const buildLogs = sqliteTable(
     lines: text({ mode: 'json' }).$type<BuildLogLine[]>().notNull(),
   },
   table => [primaryKey({ columns: [table.buildId, table.firstLine] })],
+)
+
+/** What steps of builds gave, for all hosts. A blob that one of them names stays. */
+export const cachedSteps = sqliteTable(
+  'cached_steps',
+  {
+    key: text().primaryKey(),
+    result: text({ mode: 'json' }).$type<StepResult>().notNull(),
+    /** Of its layer's blob; null: it changed no file. */
+    digest: text().$type<Digest>(),
+    /** Bytes of that blob. */
+    size: integer().notNull().default(0),
+    /** Key of the step before it. */
+    after: text(),
+    createdAt: integer().notNull(),
+    /** When a host last said that it did it, or was told of it: to the hour. */
+    usedAt: integer().notNull(),
+    /** Who did it. */
+    hostId: text().$type<HostId>().notNull(),
+  },
+  table => [
+    index('cached_steps_digest').on(table.digest, table.size, table.usedAt),
+    index('cached_steps_after').on(table.after, table.usedAt),
+    index('cached_steps_used').on(table.usedAt),
+  ],
 )

@@ -60,6 +60,7 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
     registryGraceMs,
     registrySteps: 2000,
     builds: readBuildPolicy(undefined),
+    buildCache: { maxBytes: 50 * 1024 ** 3, keepMs: 14 * 24 * HOUR_MS },
   }
   const bus = fakeMessageBus()
   const upstreams = httpUpstreams([], clock)
