@@ -166,3 +166,24 @@ test('an agent that is killed while it restores leaves no half of a mount', asyn
   expect(await logOf(id)).toMatch(/whole\n.*150000000 \/c\/f/)
   expect(mountFolders(b).filter(name => name.endsWith('.part'))).toEqual([])
 }, 240_000)
+
+test('an agent that is killed while it saves leaves what was saved before, and no part of a tar', async () => {
+  await run(a, 'half', 'echo before > /c/f')
+  const before = await saved('half')
+  const context = await uploadFiles(fleet.api, {
+    Dockerfile: 'FROM busybox\nRUN --mount=type=cache,id=half,target=/c head -c 150000000 /dev/urandom > /c/g\n',
+  })
+  const body = { context, tags: ['mounts:4'], host: a.name, cacheMounts: { save: true } }
+  const { id } = await fleet.api.call<BuildView>('POST', '/v1/builds', body)
+  const parts = () => readdirSync(join(pathsOf(a.layout).agent, 'builds/mount-transfers'))
+  const begun = AbortSignal.timeout(60_000)
+  while (parts().length === 0) await sleep(2, undefined, { signal: begun })
+  await a.kill()
+  expect(parts()).toHaveLength(1)
+  expect(await saved('half')).toEqual(before)
+  a.start()
+  const isOver = async () => (await fleet.api.call<BuildView>('GET', `/v1/builds/${id}`)).state === 'succeeded'
+  expect(await waitUntil(isOver, 120_000), await logOf(id)).toBe(true)
+  expect(await run(a, 'half', 'ls /c')).toMatch(/saved 15\d{7} bytes/)
+  expect(parts()).toEqual([])
+}, 240_000)
