@@ -28,6 +28,7 @@ import { endStalledClients } from './adapters/stalled-clients.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
 import { readBuildPolicy } from './intent/build-limits.ts'
+import { DeliveryRoom } from './intent/delivery-room.ts'
 import { isToken, newToken } from './intent/principal.ts'
 import { openSecretBox } from './intent/secret-box.ts'
 import { ensureBuildQueue, sweep } from './intent/sweep.ts'
@@ -105,6 +106,7 @@ const ports: Ports = {
   secrets: openSecretBox(new Uint8Array(await readSecret(join(data, 'secrets.key'))), random),
   share: openShare(),
   forges: httpForgeApi(),
+  deliveries: new DeliveryRoom(64 * 1024 ** 2),
   later: work => void work().catch(error => log.error({ err: error }, 'work in the background failed')),
   note: (what, facts) => log.warn(facts, what),
 }

@@ -11,6 +11,7 @@ import { s3Blobs } from './adapters/s3-blobs.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
 import { readBuildPolicy } from './intent/build-limits.ts'
+import { DeliveryRoom } from './intent/delivery-room.ts'
 import { openSecretBox, readSecretsKey } from './intent/secret-box.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
@@ -91,6 +92,9 @@ export default {
 
 const random = (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes)
 
+/** Shared by the requests of an isolate, which has 128 MB. */
+const deliveries = new DeliveryRoom(32 * 1024 ** 2)
+
 function openPorts(bindings: Bindings, environment: Environment, execution: Execution): Ports {
   const [user, password] = environment.NATS_CREDENTIALS?.split(':') ?? []
   return {
@@ -122,6 +126,7 @@ function openPorts(bindings: Bindings, environment: Environment, execution: Exec
     ),
     secrets: openSecretBox(environment.SECRETS_KEY, random),
     share: openShare(),
+    deliveries,
     forges: httpForgeApi(),
     later: work =>
       execution.waitUntil(work().catch(error => console.error(JSON.stringify({ error: describe(error) })))),

@@ -106,6 +106,7 @@ export const ERRORS = {
   'hook.not-found': { status: 404, retry: false },
   'hook.name-taken': { status: 409, retry: false },
   'hook.signature-invalid': { status: 401, retry: false },
+  'hook.busy': { status: 503, retry: true },
   'hook.payload-invalid': { status: 400, retry: false },
   'forge.unreachable': { status: 503, retry: true },
   // containers

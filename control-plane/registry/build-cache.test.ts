@@ -77,7 +77,7 @@ test('a layer must be in the store, with its size; the first word about a step s
   await pushBlob(ports, 'cache/layers', 'layer')
   const { created, layer } = await stepResult('layer')
   if (!layer) throw new Error('no layer')
-  const lie = { result: { created, layer: { ...layer, size: 1 } } }
+  const lie = { isAnew: false, result: { created, layer: { ...layer, size: 1 } } }
   await expect(shareStep(ports, BUILD_HOST, await stepKey('base'), lie)).rejects.toMatchObject({
     code: 'blob.size-mismatch',
   })

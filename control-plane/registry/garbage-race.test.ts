@@ -30,7 +30,7 @@ import { sweepObjects } from './sweep-objects.ts'
  */
 
 const GRACE_MS = HOUR_MS
-const ROUNDS = 80
+const ROUNDS = 60
 const NAMES = ['team/a', 'team/b', 'other', 'tried/c'].map(parseRepository)
 const TAGS = ['one', 'two', 'three', 'latest']
 const hostId = 'aaaaaaaaaaaaaaaa' as HostId
@@ -135,6 +135,14 @@ async function whileInTime(ports: Ports, begun: number, code: ErrorCode, work: P
   })
 }
 
+/** A host whose upload was hours ago: the step is taken with its bytes there, or refused. */
+async function shareLate({ ports, chance, images }: Party): Promise<void> {
+  const layer = pick(chance, pick(chance, images).layers)
+  await shareNamed(ports, layer, undefined, layer).catch(error => {
+    if (!(error instanceof SlipwayError) || error.code !== 'blob.not-found') throw error
+  })
+}
+
 async function pruneSome({ ports, chance }: Party): Promise<void> {
   const terms = [{ all: true }, { all: false, keepBytes: 12 }, { all: false, unusedFor: '1h' }]
   await pruneBuildCache(ports, pick(chance, terms))
@@ -202,7 +210,7 @@ async function expectObjects(world: RegistryWorld): Promise<void> {
 
 const WORKS = [
   ...[pushSome, pushSome, pushSome, pushIndex, removeSome, removeSome, runSome, collectSome, collectSome],
-  ...[buildSome, buildSome, pruneSome],
+  ...[buildSome, buildSome, shareLate, pruneSome],
 ]
 
 /** Hours pass now and then, mostly just as many as make what was not touched garbage. */

@@ -87,6 +87,25 @@ export const hookDeliveries = sqliteTable(
   table => [primaryKey({ columns: [table.hookId, table.key] }), index('hook_deliveries_created').on(table.createdAt)],
 )
 
+/** What pushes did to refs, in the order in which they came: late ones are known by it. Kept for an hour. */
+export const hookPushes = sqliteTable(
+  'hook_pushes',
+  {
+    hookId: text().$type<HookId>().notNull(),
+    ref: text().notNull(),
+    /** Counts the pushes of the ref: of two at once one fails, and looks again. */
+    position: integer().notNull(),
+    before: text().notNull(),
+    after: text().notNull(),
+    isBuilt: integer({ mode: 'boolean' }).notNull(),
+    createdAt: integer().notNull(),
+  },
+  table => [
+    primaryKey({ columns: [table.hookId, table.ref, table.position] }),
+    index('hook_pushes_created').on(table.createdAt),
+  ],
+)
+
 /** What forges are to be told of builds: only the newest state of each matters. */
 export const commitStatuses = sqliteTable(
   'commit_statuses',

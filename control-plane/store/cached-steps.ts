@@ -55,9 +55,10 @@ export async function findSteps(db: Database, { key, limit, siblings }: StepsAsk
 
 /**
  * Records what a step gave, if its blob is in the store with that size. The first word counts: of two hosts that did the
- * same step at once all are told the one result. Only one whose bytes the store has lost gives way. False: no such blob.
+ * same step at once all are told the one result. Only one whose bytes the store has lost gives way, or any where the step was
+ * to be done anew. False: no such blob.
  */
-export async function insertStep(db: Database, row: Omit<CachedStepRow, 'usedAt'>): Promise<boolean> {
+export async function insertStep(db: Database, row: Omit<CachedStepRow, 'usedAt'>, isAnew: boolean): Promise<boolean> {
   const { key, result, digest, size, after, createdAt, hostId } = row
   const [, written] = await db.batch([
     db.delete(cachedSteps).where(sql`${cachedSteps.key} = ${key} and ${cachedSteps.digest} is not null
@@ -66,7 +67,10 @@ export async function insertStep(db: Database, row: Omit<CachedStepRow, 'usedAt'
       .insert(cachedSteps)
       .select(sql`select ${key}, ${JSON.stringify(result)}, ${digest}, ${size}, ${after}, ${createdAt}, ${createdAt}, ${hostId}
         where ${digest} is null or exists (select 1 from ${blobs} where ${blobs.digest} = ${digest} and ${blobs.size} = ${size})`)
-      .onConflictDoUpdate({ target: cachedSteps.key, set: { usedAt: createdAt } })
+      .onConflictDoUpdate({
+        target: cachedSteps.key,
+        set: isAnew ? { ...row, usedAt: createdAt } : { usedAt: createdAt },
+      })
       .returning({ key: cachedSteps.key }),
   ])
   return written.length > 0

@@ -6,8 +6,10 @@ import { MEDIA_TYPES } from '#shared/domain/image.ts'
 import type { MissingBlobs } from '#shared/protocol/agent.ts'
 import type { FoundSteps } from '#shared/protocol/build-cache.ts'
 import type { BuildCacheUsage, PrunedBuildCache } from '#shared/protocol/build-cache-usage.ts'
+import type { PrunedHost } from '#shared/protocol/prune-host.ts'
 import { codeOf } from '#test/support/api.ts'
 import { stepKey, stepResult } from '#test/support/cached-steps.ts'
+import { uploadFiles } from '#test/support/contexts.ts'
 import type { TestSlipway } from '#test/support/slipway.ts'
 
 const pathOf = async (name: string) => `/v1/agent/builds/cache/steps/${await stepKey(name)}`
@@ -54,6 +56,12 @@ export function describeBuildCache(get: () => TestSlipway): void {
       await share('apt', apt)
       await share('apt', apt)
       await share('make', make, 'apt')
+      const anew = { ...apt, created: '2026-02-02T00:00:00.000Z' }
+      await share('apt', anew)
+      expect((await found(other, 'apt'))[0]?.result).toEqual(apt)
+      await one.call('PUT', await pathOf('apt'), { result: anew, isAnew: true })
+      expect((await found(other, 'apt'))[0]?.result).toEqual(anew)
+      await one.call('PUT', await pathOf('apt'), { result: apt, isAnew: true })
       await share('label', label, 'make')
       const whole = [apt, make, label]
       expect((await found(other, 'apt')).map(({ result }) => result)).toEqual(whole)
@@ -88,6 +96,28 @@ export function describeBuildCache(get: () => TestSlipway): void {
       expect(await codeOf(agent.call('GET', '/v1/agent/builds/cache/steps/short'))).toBe('request.invalid')
       expect(await codeOf(agent.call('PUT', await pathOf('apt'), { result: {} }))).toBe('request.invalid')
       await api.call('DELETE', '/v1/hosts/cache-c')
+    })
+
+    test('a host gives up what it can fetch or make again, and says how much that was', async () => {
+      const { api } = get()
+      const { items } = await api.call<{ items: { name: string; state: string }[] }>('GET', '/v1/hosts')
+      const name = items.find(({ state }) => state === 'ready')?.name
+      const pruned = (body: object, host = name) =>
+        api.call<PrunedHost>('POST', `/v1/hosts/${encodeURIComponent(host ?? '')}/prune`, body)
+      const context = await uploadFiles(api, {
+        Dockerfile: `FROM scratch\nCOPY Dockerfile /\nENV A=${crypto.randomUUID()}\n`,
+      })
+      await api.call('POST', '/v1/builds?wait=finished', { context, tags: ['pruned:1'] })
+      const { cachedSteps, bytes } = await pruned({ buildCache: true })
+      expect([cachedSteps >= 1, bytes > 0]).toEqual([true, true])
+      expect(await pruned({ buildCache: true, keepBytes: '1g' })).toEqual({ images: 0, cachedSteps: 0, bytes: 0 })
+      expect(await pruned({ images: true, unusedFor: '7d' })).toEqual({ images: 0, cachedSteps: 0, bytes: 0 })
+      for (const body of [{}, { image: true }, { images: true, keepBytes: 1 }, { images: true, unusedFor: 1 }])
+        expect(await codeOf(pruned(body)), JSON.stringify(body)).toBe('request.invalid')
+      expect(await codeOf(pruned({ images: true }, 'nobody'))).toBe('host.not-found')
+      await api.call('POST', '/v1/hosts', { name: 'cache-away' })
+      expect(await codeOf(pruned({ images: true }, 'cache-away'))).toBe('host.unreachable')
+      await api.call('DELETE', '/v1/hosts/cache-away')
     })
 
     test('a prune that does not say what goes is refused', async () => {

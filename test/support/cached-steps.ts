@@ -21,7 +21,7 @@ export async function stepResult(layer: string | undefined): Promise<StepResult>
 
 export async function shareNamed(ports: Ports, name: string, after?: string, layer?: string): Promise<void> {
   const result = await stepResult(layer)
-  const body = after === undefined ? { result } : { result, after: await stepKey(after) }
+  const body = { result, isAnew: false, ...(after === undefined ? {} : { after: await stepKey(after) }) }
   await shareStep(ports, BUILD_HOST, await stepKey(name), body)
 }
 

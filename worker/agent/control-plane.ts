@@ -33,6 +33,8 @@ export interface ControlPlane {
   downloadContext(id: ContextId): Promise<Readable>
   /** The next build that fits this host, or this one, its own from then on. Undefined: there is none for it now. */
   claimBuild(id: BuildId | undefined): Promise<ClaimedBuild | undefined>
+  /** Gives a build back that this host does not end: it goes to the next that asks. */
+  releaseBuild(id: BuildId): Promise<void>
   /** What the secrets hold of a build that this host has, while it is not over. */
   buildSecrets(id: BuildId): Promise<AgentSecrets>
   /** A container of this host that has ended and was kept for its time is to be removed. Errors: `container.kept`. */

@@ -22,6 +22,8 @@ import { resumedDownload } from './resumed-download.ts'
 import { PATIENCE, type UploadCalls, uploadBlob } from './upload-blob.ts'
 
 const CALL_MS = 10_000
+/** An agent that is stopped has five seconds for everything. */
+const RELEASE_MS = 2000
 /** A build waits for it, and does the step itself then. */
 const FIND_STEPS_MS = 2000
 /** The API may have to ask a registry, its mirrors and its token server first, each of them a few times. */
@@ -123,6 +125,8 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
       const response = await send('POST', '/v1/agent/builds/claims', { build }, CALL_MS, 'follow')
       return response.status === 204 ? undefined : claimedBuildSchema.parse(await response.json())
     },
+    releaseBuild: async id =>
+      void (await send('POST', `/v1/agent/builds/${id}/release`, undefined, RELEASE_MS, 'follow')),
     buildSecrets: id => call('GET', `/v1/agent/builds/${id}/secrets`, agentSecretsSchema),
     savedMount: id => call('GET', `${CACHE_MOUNTS}?${new URLSearchParams({ id, architecture })}`, foundMountSchema),
     saveMount: mount =>

@@ -90,7 +90,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const pushes = openTurns()
   const steps = openTurns()
   const { share } = openStepSharing({ ...options, cache, pushes, now: ports.clock.now })
-  for (const { key, isShared } of await cache.list()) if (!isShared) share(key)
+  void shareTheRest(cache, share)
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (
@@ -100,7 +100,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     fleet: FleetSteps,
     disk: { keeps(bytes: number): void; owned: Set<string> },
     signal: AbortSignal,
-  ): Promise<Published> => {
+  ): Promise<Published | undefined> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => removeTree(own))
@@ -127,12 +127,13 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       { ...shared, secretsOf: () => secrets(id) },
       { ...options, warn: warner(buildLog, told.warnings) },
     )
+    if (isCheck(spec)) return undefined
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
     // Awaited here: attestations are uploaded out of the build's folder, which goes when this ends.
     return await buildLog.step('exporting the image', signal, log => {
       const attested: PublishOptions['attest'] =
         spec.kind === 'dockerfile'
-          ? image => attest(image, { spec, draft, work: shared, log, api, pushes, facts })
+          ? (image, signal) => attest(image, { spec, draft, work: { ...shared, signal }, log, api, pushes, facts })
           : undefined
       return publishDraft(draft, wanted, { ...options, cache, log, pushes, attest: attested, signal })
     })
@@ -161,10 +162,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     busySince: running.since,
     cache,
     cacheMounts,
-    build: async ({ build: wanted, logFrom }, signal) => {
+    build: async ({ build: wanted, logFrom, stepFrom }, signal) => {
       const startedAt = ports.clock.now()
       const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
-      const buildLog = openBuildLog(sender, ports.clock.now)
+      const buildLog = openBuildLog(sender, ports.clock.now, stepFrom)
       const mountTransfer = transferOf(wanted.id, wanted.spec)
       const told: Told = { warnings: [], commit: undefined, startedAt, mountTransfer }
       let saving: Promise<void> | undefined
@@ -174,9 +175,14 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       try {
         ports.requireRoom()
         const disk = openDisk(wanted)
-        const whole = { ...wanted.limits, measure: disk.bytes, clock: ports.clock }
+        const whole = {
+          ...wanted.limits,
+          measure: disk.bytes,
+          requireReserve: ports.requireReserve,
+          clock: ports.clock,
+        }
         const attempt = (fleet: FleetSteps) => (over: AbortSignal) => buildIn(wanted, buildLog, told, fleet, disk, over)
-        const { imageDigest, attestations } = await withinLimits(whole, signal, over =>
+        const published = await withinLimits(whole, signal, over =>
           attempt(openFleetSteps(options.api, buildLog))(over).catch(error => {
             if (!(error instanceof SlipwayError) || error.code !== 'build.cache-lost') throw error
             buildLog.write('stderr', `${error.message} The build begins anew without it.`)
@@ -184,9 +190,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
             return attempt(NO_FLEET)(over)
           }),
         )
-        buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
+        const { tags } = wanted.spec
+        const said = published ? `built ${published.imageDigest} as ${tags.join(', ')}` : 'checked: there is no advice'
+        buildLog.write('step', said)
         saving = mountTransfer.save(buildLog)
-        return { state: 'succeeded', ...ended(), imageDigest, warnings: inOrder(warnings), attestations }
+        return { state: 'succeeded', ...ended(), ...published, warnings: inOrder(warnings) }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
@@ -202,6 +210,16 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       }
     },
   }
+}
+
+/** What an earlier agent did not come to tell the fleet. */
+async function shareTheRest(cache: StepCache, share: (key: string) => void): Promise<void> {
+  const steps = await cache.list().catch(() => []) // They are shared when they are used.
+  for (const { key, isShared } of steps) if (!isShared) share(key)
+}
+
+function isCheck(spec: DesiredBuild['spec']): boolean {
+  return spec.kind === 'dockerfile' && spec.check === true
 }
 
 /** What is known of a build while it runs. */
