@@ -180,7 +180,7 @@ test('an agent that is killed while it saves leaves what was saved before, and n
   while (parts().length === 0) await sleep(2, undefined, { signal: begun })
   await a.kill()
   expect(parts()).toHaveLength(1)
-  expect(await saved('half')).toEqual(before)
+  expect(await saved('half')).toMatchObject({ digest: before?.digest, savedAt: before?.savedAt })
   a.start()
   const isOver = async () => (await fleet.api.call<BuildView>('GET', `/v1/builds/${id}`)).state === 'succeeded'
   expect(await waitUntil(isOver, 120_000), await logOf(id)).toBe(true)
