@@ -18,6 +18,15 @@ import { compressionFields, forceField, isLevelOf, LEVEL_FAULT } from '../domain
 import { secretNameSchema } from '../domain/secret.ts'
 import { waitSecondsSchema } from './paging.ts'
 
+/** What changes no file (docs.docker.com/reference/cli/docker/container/commit, and what else a Dockerfile has of the kind). */
+export const CHANGE_KEYWORDS = [
+  ...['ARG', 'CMD', 'ENTRYPOINT', 'ENV', 'EXPOSE', 'HEALTHCHECK', 'LABEL', 'MAINTAINER', 'ONBUILD', 'SHELL'],
+  ...['STOPSIGNAL', 'USER', 'VOLUME', 'WORKDIR'],
+] as const
+/** The builder reads the rest: this much is refused before a build is queued for it. A comment is none. */
+const CHANGE = new RegExp(`^\\s*(?:#|(?:${CHANGE_KEYWORDS.join('|')})\\s)`, 'i')
+const CHANGE_FAULT = `A change is an instruction of a Dockerfile that changes no file, such as CMD ["serve"]: ${CHANGE_KEYWORDS.join(', ')}`
+
 const tags = z.array(z.string().max(600)).min(1).max(100)
 
 /** As `docker commit` and `docker import` have them. */
@@ -28,7 +37,8 @@ const told = {
       z
         .string()
         .min(1)
-        .max(64 * 1024),
+        .max(64 * 1024)
+        .regex(CHANGE, CHANGE_FAULT),
     )
     .max(100)
     .default([])
