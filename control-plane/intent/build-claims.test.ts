@@ -60,7 +60,7 @@ async function queue(needs: BuildNeeds = {}, more: { host?: string; tag?: string
   const spec = { kind: 'dockerfile', source, dockerfile: 'Dockerfile', args: {}, noCache: false } as const
   const packing = { compression: 'gzip', forceCompression: false } as const
   const plain = { labels: {}, annotations: {}, contexts: {}, allow: [], update: [], hasSecrets: false }
-  const rest = { ...plain, ...packing, provenance: false, sbom: false }
+  const rest = { ...plain, ...packing, provenance: false, sbom: false, cacheMounts: { restore: false, save: false } }
   const queued = { tags: [more.tag ?? 'app:1'], host: more.host, needs, sealedSecrets }
   await insertQueued(ports, id, queued, async tags => ({ ...spec, ...rest, tags }), [])
   return id

@@ -11,6 +11,7 @@ import {
   urlSourceSchema,
 } from '../domain/build.ts'
 import { buildLimitsSchema, buildNeedsSchema } from '../domain/build-needs.ts'
+import { cacheMountFields } from '../domain/cache-mount.ts'
 import { faultSchema } from '../domain/container.ts'
 import { labelsSchema } from '../domain/host.ts'
 import { compressionFields, forceField, isLevelOf, LEVEL_FAULT } from '../domain/layer-compression.ts'
@@ -102,6 +103,7 @@ export const dockerfileOptions = {
   ...compressionFields,
   ...forceField,
   ...attestationFields,
+  ...cacheMountFields,
   update: z.array(z.string().min(1).max(63)).max(20).default([]).meta({
     description:
       'Containers, by name or id, that are updated to the image once it is built (as POST /v1/containers/{container}/update does). One that is gone by then fails no build: see `updates`',

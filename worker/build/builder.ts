@@ -32,6 +32,7 @@ import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
 import { openLogSender } from './log-sender.ts'
 import { openMaterials } from './materials.ts'
+import { type MountTransfer, openMountTransfers } from './mount-transfer.ts'
 import { once } from './once.ts'
 import { type Published, type PublishOptions, publishDraft } from './publish.ts'
 import { openStepSharing } from './share-steps.ts'
@@ -79,7 +80,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   await mkdir(workFolder, { recursive: true, mode: 0o700 })
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
-  const cacheMounts = openCacheMounts(join(folder, 'cache-mounts'))
+  const cacheMounts = await openCacheMounts(join(folder, 'cache-mounts'))
+  const transferOf = await openMountTransfers({
+    ...{ api: options.api, cacheMounts, clock: ports.clock, requireRoom: ports.requireRoom },
+    folder: join(folder, 'mount-transfers'),
+  })
   const ownedBy = new Map<BuildId, Set<string>>()
   const held = new Set<string>()
   const pushes = openTurns()
@@ -105,7 +110,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const materials = openMaterials(spec.kind === 'dockerfile' && spec.provenance !== false)
     const secrets = once((build: BuildId) => api.buildSecrets(build))
     const ofBuild = {
-      log: buildLog,
+      ...{ log: buildLog, mountTransfer: told.mountTransfer },
       secret: keptOf(id, secrets),
       commitIs: (commit: string) => {
         told.commit = commit
@@ -161,7 +166,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       const startedAt = ports.clock.now()
       const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
       const buildLog = openBuildLog(sender, ports.clock.now, stepFrom)
-      const told: Told = { warnings: [], commit: undefined, startedAt }
+      const mountTransfer = transferOf(wanted.id, wanted.spec)
+      const told: Told = { warnings: [], commit: undefined, startedAt, mountTransfer }
+      let saving: Promise<void> | undefined
       using _ = running.begin()
       const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit: told.commit })
       const { warnings } = told
@@ -186,6 +193,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         const { tags } = wanted.spec
         const said = published ? `built ${published.imageDigest} as ${tags.join(', ')}` : 'checked: there is no advice'
         buildLog.write('step', said)
+        saving = mountTransfer.save(buildLog)
         return { state: 'succeeded', ...ended(), ...published, warnings: inOrder(warnings) }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', ...ended() }
@@ -195,7 +203,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         return { state: 'failed', ...ended(), error: fault, warnings: inOrder(warnings) }
       } finally {
         ownedBy.delete(wanted.id)
-        await sender.close()
+        // What is saved behind the result is told in the log, too.
+        if (saving) await sender.flush()
+        const closed = Promise.resolve(saving).then(sender.close)
+        if (!saving) await closed
       }
     },
   }
@@ -213,6 +224,7 @@ async function shareTheRest(cache: StepCache, share: (key: string) => void): Pro
 
 /** What is known of a build while it runs. */
 interface Told {
+  mountTransfer: MountTransfer
   warnings: BuildWarning[]
   commit: string | undefined
   startedAt: number

@@ -47,18 +47,25 @@ export interface LayerTree extends Disposable {
 export class LayerWriter implements TarConsumer, Disposable {
   readonly #tree: LayerTree
   readonly #limits: TarLimits
+  readonly #hasWhiteouts: boolean
   #entries = 0
   #bytes = 0
 
-  constructor(tree: LayerTree, limits: TarLimits) {
+  /** `hasWhiteouts`: false for the tar of a folder that is no layer, in which `.wh.` begins a name as any other. */
+  constructor(tree: LayerTree, limits: TarLimits, hasWhiteouts = true) {
     this.#tree = tree
     this.#limits = limits
+    this.#hasWhiteouts = hasWhiteouts
   }
 
   entry(entry: TarEntry, stored: StoredData): void {
     this.#count(entry)
     const names = safeNames(entry.path, entry.path)
     const name = names.at(-1) ?? ''
+    if (!this.#hasWhiteouts) {
+      this.#make(names, entry, stored)
+      return
+    }
     if (names.slice(0, -1).some(part => part.startsWith(WHITEOUT))) {
       throw invalidTar(LAYER_ERRORS, 'lies below a whiteout', entry.path)
     }
