@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
@@ -10,9 +10,11 @@ import { pino } from 'pino'
 import writeFileAtomic from 'write-file-atomic'
 import { z } from 'zod'
 import { durationMs, durationSchema } from '#shared/domain/duration.ts'
+import { bytesOf, sizeSchema } from '#shared/domain/size.ts'
 import { defaultUpstreams, readUpstreams, type Upstream } from '#shared/domain/upstream.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
+import { logOutput } from '#shared/ports/log-output.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { FileStream } from './adapters/file-stream.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
@@ -27,6 +29,7 @@ import { endStalledClients } from './adapters/stalled-clients.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
 import { readBuildPolicy } from './intent/build-limits.ts'
+import { DeliveryRoom } from './intent/delivery-room.ts'
 import { isToken, newToken } from './intent/principal.ts'
 import { openSecretBox } from './intent/secret-box.ts'
 import { ensureBuildQueue, sweep } from './intent/sweep.ts'
@@ -54,6 +57,9 @@ const environment = z
     SLIPWAY_TOKEN_FILE: z.string().optional(),
     /** Default and highest limits of builds, as JSON (docs/builds.md). */
     SLIPWAY_BUILD_LIMITS: z.string().optional(),
+    /** What hosts share of their build caches, and for how long unused (docs/builds.md). */
+    SLIPWAY_BUILD_CACHE_BYTES: sizeSchema.default('50g'),
+    SLIPWAY_BUILD_CACHE_KEEP: durationSchema.default('14d'),
     /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
     SLIPWAY_UPSTREAMS_FILE: z.string().optional(),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -66,7 +72,10 @@ const STOP_MS = 5000
 const STALL_MS = 5 * 60_000
 const REGISTRY_STEPS = 2000
 const project = join(import.meta.dirname, '..')
-const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
+const log = pino(
+  { level: environment.SLIPWAY_LOG },
+  logOutput(line => writeSync(2, line)),
+)
 
 const data = environment.SLIPWAY_DATA
 mkdirSync(data, { recursive: true, mode: 0o700 })
@@ -92,11 +101,16 @@ const ports: Ports = {
     registryGraceMs: durationMs(environment.SLIPWAY_REGISTRY_GRACE),
     registrySteps: REGISTRY_STEPS,
     builds: readBuildPolicy(environment.SLIPWAY_BUILD_LIMITS),
+    buildCache: {
+      maxBytes: bytesOf(environment.SLIPWAY_BUILD_CACHE_BYTES),
+      keepMs: durationMs(environment.SLIPWAY_BUILD_CACHE_KEEP),
+    },
   },
   upstreams: httpUpstreams(configuredUpstreams(environment.SLIPWAY_UPSTREAMS_FILE), systemClock),
   secrets: openSecretBox(new Uint8Array(await readSecret(join(data, 'secrets.key'))), random),
   share: openShare(),
   forges: httpForgeApi(),
+  deliveries: new DeliveryRoom(64 * 1024 ** 2),
   later: work => void work().catch(error => log.error({ err: error }, 'work in the background failed')),
   note: (what, facts) => log.warn(facts, what),
 }

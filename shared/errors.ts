@@ -34,6 +34,7 @@ export const ERRORS = {
   'host.kernel-refused': { status: 500, retry: true },
   'host.command-failed': { status: 500, retry: true },
   // blobs and images
+  'cache-mount.not-found': { status: 404, retry: false },
   'blob.not-found': { status: 404, retry: false },
   'blob.in-use': { status: 405, retry: false },
   'blob.digest-mismatch': { status: 400, retry: false },
@@ -105,6 +106,7 @@ export const ERRORS = {
   'hook.not-found': { status: 404, retry: false },
   'hook.name-taken': { status: 409, retry: false },
   'hook.signature-invalid': { status: 401, retry: false },
+  'hook.busy': { status: 503, retry: true },
   'hook.payload-invalid': { status: 400, retry: false },
   'forge.unreachable': { status: 503, retry: true },
   // containers

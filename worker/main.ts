@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { availableParallelism, hostname, release, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -9,8 +9,9 @@ import { durationMs, durationSchema } from '#shared/domain/duration.ts'
 import { BUILDS_AT_ONCE, type HostFacts, labelsSchema } from '#shared/domain/host.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
+import { logOutput } from '#shared/ports/log-output.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
-import { AGENT_INBOXES } from '#shared/protocol/bus.ts'
+import { AGENT_INBOXES, type PruneOrder } from '#shared/protocol/bus.ts'
 import { takeBuilds } from './agent/build-taker.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
@@ -56,6 +57,8 @@ const environment = z
     SLIPWAY_DISK_MIN_AGE: durationSchema.default('10m'),
     /** What RUN may ask for where its build allows it, too: `network.host`, `security.insecure`, with commas. */
     SLIPWAY_BUILDS_MAY: z.string().default(''),
+    /** `public`: RUN and ADD reach no private network. Where clouds keep keys no build goes anyway. */
+    SLIPWAY_BUILD_REACH: z.enum(['private', 'public']).default('private'),
     /** Of one build, side by side. Steps wait for networks, too: four even where there are fewer CPUs. */
     SLIPWAY_BUILD_STEPS: z.coerce.number().int().min(1).max(1000).default(Math.max(4, availableParallelism())),
     /** Builds that run at the same time; 0: none, not even those that name this host. */
@@ -72,7 +75,10 @@ const STOP_MS = 5000
 const ROOM_MS = 10_000
 const EX_CONFIG = 78
 const VERSION = '0.1.0'
-const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
+const log = pino(
+  { level: environment.SLIPWAY_LOG },
+  logOutput(line => writeSync(2, line)),
+)
 const NEEDED = {
   conmon: 'conmon',
   [environment.SLIPWAY_RUNTIME]: environment.SLIPWAY_RUNTIME,
@@ -101,6 +107,7 @@ const host = await openHost(
     dataFolder,
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
+    buildReach: environment.SLIPWAY_BUILD_REACH,
     storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
     onLayer: size => reporter.layer(size),
@@ -214,11 +221,16 @@ async function streams(): Promise<void> {
     if (hostId && bus.isConnected()) {
       await answerStreams({
         ...{ bus, hostId, clock: systemClock, log, signal },
-        open: (order, over) => openContainerStream(order, host, desired.container, over),
+        open: (order, over) =>
+          order.kind === 'prune' ? prune(order) : openContainerStream(order, host, desired.container, over),
       }).catch(error => log.warn({ err: error }, 'requests for logs and files cannot be heard'))
     }
     await systemClock.sleep(500, signal)
   }
+}
+
+async function* prune(order: PruneOrder): AsyncGenerator<Uint8Array, void> {
+  yield new TextEncoder().encode(`${JSON.stringify(await disk.prune(order))}\n`)
 }
 
 /** A full disk is no place for a build. */
@@ -291,7 +303,7 @@ function giveUpWithoutStorage(error: unknown): never {
 }
 
 /**
- * Containers go on. Looks that run are given their time, builds are left for the next agent. The lock is held to the end:
+ * Containers go on. Looks that run are given their time, builds are ended and given back. The lock is held to the end:
  * a look that still runs must not meet another agent's.
  */
 function stop(): void {
@@ -300,6 +312,6 @@ function stop(): void {
     lock.close()
     process.exit(0)
   }
-  setTimeout(exit, STOP_MS).unref()
-  Promise.all([reconciler.idle(), bus.close()]).finally(exit)
+  setTimeout(exit, STOP_MS)
+  Promise.all([reconciler.idle(), builds.idle(), bus.close()]).finally(exit)
 }

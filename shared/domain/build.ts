@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
 import { attestationFields, attestationSchema } from './attestation.ts'
 import { buildLimitsSchema } from './build-needs.ts'
+import { cacheMountFields } from './cache-mount.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
 import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
 import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
@@ -90,6 +91,8 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     target: z.string().optional(),
     args: z.record(z.string(), z.string()),
     noCache: z.boolean(),
+    /** Advice alone: nothing is built, and there is no image. */
+    check: z.boolean().optional(),
     // Left out by what was stored before there were any.
     labels: z.record(z.string(), z.string()).default({}),
     annotations: z.record(z.string(), z.string()).default({}),
@@ -100,6 +103,7 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     ...compressionFields,
     ...forceField,
     ...attestationFields,
+    ...cacheMountFields,
     /** Containers, by name or id, that get the image once it is built. */
     update: z.array(z.string()).default([]),
   }),
@@ -137,7 +141,9 @@ const ended = { startedAt: z.int(), finishedAt: z.int(), commit }
 export const observedBuildSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('running'), startedAt: z.int() }),
   z.object({
-    ...{ state: z.literal('succeeded'), ...ended, imageDigest: digestSchema },
+    ...{ state: z.literal('succeeded'), ...ended },
+    /** Left out by a check, which builds nothing. */
+    imageDigest: digestSchema.optional(),
     warnings: z.array(buildWarningSchema).optional(),
     attestations: z.array(attestationSchema).max(8).optional(),
   }),

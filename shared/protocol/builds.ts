@@ -11,11 +11,21 @@ import {
   urlSourceSchema,
 } from '../domain/build.ts'
 import { buildLimitsSchema, buildNeedsSchema } from '../domain/build-needs.ts'
+import { cacheMountFields } from '../domain/cache-mount.ts'
 import { faultSchema } from '../domain/container.ts'
 import { labelsSchema } from '../domain/host.ts'
 import { compressionFields, forceField, isLevelOf, LEVEL_FAULT } from '../domain/layer-compression.ts'
 import { secretNameSchema } from '../domain/secret.ts'
 import { waitSecondsSchema } from './paging.ts'
+
+/** What changes no file (docs.docker.com/reference/cli/docker/container/commit, and what else a Dockerfile has of the kind). */
+export const CHANGE_KEYWORDS = [
+  ...['ARG', 'CMD', 'ENTRYPOINT', 'ENV', 'EXPOSE', 'HEALTHCHECK', 'LABEL', 'MAINTAINER', 'ONBUILD', 'SHELL'],
+  ...['STOPSIGNAL', 'USER', 'VOLUME', 'WORKDIR'],
+] as const
+/** The builder reads the rest: this much is refused before a build is queued for it. A comment is none. */
+const CHANGE = new RegExp(`^\\s*(?:#|(?:${CHANGE_KEYWORDS.join('|')})\\s)`, 'i')
+const CHANGE_FAULT = `A change is an instruction of a Dockerfile that changes no file, such as CMD ["serve"]: ${CHANGE_KEYWORDS.join(', ')}`
 
 const tags = z.array(z.string().max(600)).min(1).max(100)
 
@@ -27,7 +37,8 @@ const told = {
       z
         .string()
         .min(1)
-        .max(64 * 1024),
+        .max(64 * 1024)
+        .regex(CHANGE, CHANGE_FAULT),
     )
     .max(100)
     .default([])
@@ -92,6 +103,7 @@ export const dockerfileOptions = {
   ...compressionFields,
   ...forceField,
   ...attestationFields,
+  ...cacheMountFields,
   update: z.array(z.string().min(1).max(63)).max(20).default([]).meta({
     description:
       'Containers, by name or id, that are updated to the image once it is built (as POST /v1/containers/{container}/update does). One that is gone by then fails no build: see `updates`',
@@ -108,6 +120,11 @@ export const createBuildSchema = z
     git: gitAskedSchema.optional().meta({ description: 'A repository, fetched by the host that builds' }),
     url: urlSourceSchema.strict().optional().meta({ description: 'A tar, fetched by the host that builds' }),
     ...dockerfileOptions,
+    tags: z.array(z.string().max(600)).max(100).default([]).meta({ description: 'At least one, but for a check' }),
+    check: z.boolean().default(false).meta({
+      description:
+        'As docker build --check: the Dockerfile is looked at and nothing built. The build succeeds without an image where there is no advice, and fails with build.warned, and `warnings`, where there is some',
+    }),
     contexts: z.record(idSchema, z.string().min(1).max(1024)).default({}).meta({
       description:
         'Contexts besides the main one, by name, for FROM, COPY --from and RUN --mount: the id of an uploaded context, or docker-image://reference',
@@ -125,6 +142,14 @@ export const createBuildSchema = z
     ({ context, git, url }) => [context, git, url].filter(source => source !== undefined).length === 1,
     'name one source: context, git or url',
   )
+  .refine(({ check, tags }) => check || tags.length > 0, {
+    path: ['tags'],
+    message: 'name one at least, or ask for a check alone',
+  })
+  .refine(({ check, update }) => !check || update.length === 0, {
+    path: ['update'],
+    message: 'a check builds nothing to update to',
+  })
   .refine(isLevelOf, LEVEL_FAULT)
 export type CreateBuild = z.infer<typeof createBuildSchema>
 
@@ -148,6 +173,7 @@ export const buildSchema = z.object({
   dockerfile: z.string().optional(),
   target: z.string().optional(),
   container: z.string().optional(),
+  check: z.boolean().optional().meta({ description: 'It is a check: nothing is built' }),
   tags: z.array(z.string()),
   trigger: buildTriggerSchema.optional().meta({ description: 'The push that began it' }),
   imageDigest: z.string().optional(),

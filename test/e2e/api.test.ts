@@ -3,9 +3,11 @@ import { waitUntil } from '#infra/local/processes.ts'
 import { logOf } from '#test/support/api.ts'
 import { bootWithBusybox, freePort, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi, runScript } from './api.contract.ts'
+import { describeBuildCache } from './build-cache.contract.ts'
 import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
+import { describeCacheMounts } from './cache-mounts.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 
@@ -22,8 +24,10 @@ describeApi(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
 describeBuildQueue(() => slipway)
+describeBuildCache(() => slipway)
 describeBuildLimits(() => slipway)
 describeBuildSecrets(() => slipway)
+describeCacheMounts(() => slipway)
 
 /** Docker's default set, as the kernel prints it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, … */
 const DOCKER_CAPABILITIES = '00000000a80425fb'

@@ -14,9 +14,11 @@ import { bootEdge, localR2, runWrangler } from '#test/support/edge.ts'
 import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi } from './api.contract.ts'
 import { describeBlobFaults } from './blob-faults.contract.ts'
+import { describeBuildCache } from './build-cache.contract.ts'
 import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
+import { describeCacheMounts } from './cache-mounts.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
@@ -86,8 +88,10 @@ describe('on workerd', () => {
   describeExpiry(() => slipway)
   describeFiles(() => slipway)
   describeBuildQueue(() => slipway)
+  describeBuildCache(() => slipway)
   describeBuildLimits(() => slipway)
   describeBuildSecrets(() => slipway)
+  describeCacheMounts(() => slipway)
   describeHooks(() => slipway)
   // By another name than the bucket's: clients are sent there for bytes. By the same name they get them from the API.
   const registry = () => ({

@@ -25,6 +25,7 @@ function runner({
   const taken = new Set<string>()
   const turns = new Map<string, () => void>()
   let now = 1
+  const stop = new AbortController()
   const run = createBuildRunner({
     desired: {
       state: () => ({ builds: desired }) as unknown as DesiredState,
@@ -36,8 +37,9 @@ function runner({
         asked.push(id)
         if (id !== undefined && taken.has(id)) throw new SlipwayError('build.taken', 'Another has it.')
         const given = id ?? waiting.shift()
-        return given === undefined ? undefined : { build: wanted(given), logFrom: 0 }
+        return given === undefined ? undefined : { build: wanted(given), logFrom: 0, stepFrom: 0 }
       },
+      releaseBuild: async id => void said.push(`${id} given back`),
     },
     build: async ({ build }, signal) => {
       begun.push(build.id)
@@ -47,7 +49,7 @@ function runner({
       })
       return ended
     },
-    ...{ now: () => now, atOnce, signal: new AbortController().signal },
+    ...{ now: () => now, atOnce, signal: stop.signal },
   })
   const settle = () => setTimeout(5)
   const finish = async (id: string) => {
@@ -57,7 +59,7 @@ function runner({
   const pass = (ms: number) => {
     now += ms
   }
-  return { run, begun, said, asked, taken, desired, finish, settle, pass }
+  return { stop: () => stop.abort(), run, begun, said, asked, taken, desired, finish, settle, pass }
 }
 
 test('a build of this host is claimed, and runs once for as long as it is asked for', async () => {
@@ -117,6 +119,27 @@ test('builds are taken from the queue while there is room', async () => {
   expect([begun, desired.map(({ id }) => id)]).toEqual([['q'], ['q']])
 })
 
+test('a message of a build that this host has, or has just ended, begins it no second time', async () => {
+  const { run, begun, said, asked, desired, finish, settle } = runner({ desired: [wanted('a')], waiting: ['q'] })
+  run.look()
+  expect(await run.take('a' as BuildId)).toBe(true) // It is being claimed.
+  await settle()
+  await finish('a')
+  await run.take()
+  expect(await run.take('q' as BuildId)).toBe(true)
+  await finish('q')
+  expect(await run.take('q' as BuildId)).toBe(true) // The API may not have heard of its end.
+  expect([begun, asked]).toEqual([
+    ['a', 'q'],
+    ['a', undefined],
+  ])
+  expect(said).toEqual(['a running', 'a canceled', 'q running', 'q canceled'])
+  desired.length = 0
+  run.look() // What another gave back is taken anew.
+  expect(await run.take('q' as BuildId)).toBe(true)
+  expect(begun).toEqual(['a', 'q', 'q'])
+})
+
 test('what another host has by now is stopped without a word', async () => {
   const { run, said, desired, settle } = runner({ desired: [wanted('a')] })
   run.look()
@@ -148,4 +171,16 @@ test('a host that may build nothing asks for nothing', async () => {
   run.look()
   await settle()
   expect([asked, run.hasRoom()]).toEqual([[], false])
+})
+
+test('an agent that is stopped gives back what it builds, once that is over', async () => {
+  const { run, said, desired, settle, stop } = runner({ desired: [wanted('a')], waiting: ['q'] })
+  await run.take()
+  run.look()
+  await settle()
+  stop()
+  await run.idle()
+  expect(await run.take('q' as BuildId)).toBe(false)
+  expect(said.toSorted()).toEqual(['a given back', 'a running', 'q given back', 'q running'])
+  expect(desired.map(({ id }) => id)).toEqual(['a', 'q'])
 })

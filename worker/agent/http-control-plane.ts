@@ -15,12 +15,15 @@ import {
   signedUploadSchema,
 } from '#shared/protocol/agent.ts'
 import { foundStepsSchema } from '#shared/protocol/build-cache.ts'
+import { foundMountSchema } from '#shared/protocol/cache-mounts.ts'
 import { problemSchema } from '#shared/protocol/problem.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { resumedDownload } from './resumed-download.ts'
 import { PATIENCE, type UploadCalls, uploadBlob } from './upload-blob.ts'
 
 const CALL_MS = 10_000
+/** An agent that is stopped has five seconds for everything. */
+const RELEASE_MS = 2000
 /** A build waits for it, and does the step itself then. */
 const FIND_STEPS_MS = 2000
 /** The API may have to ask a registry, its mirrors and its token server first, each of them a few times. */
@@ -29,6 +32,7 @@ const RESOLVE_MS = 120_000
 const BLOB_CALL_MS = 280_000
 /** The API reads what came to a store which checks no digest. */
 const VERIFY_MS = 280_000
+const CACHE_MOUNTS = '/v1/agent/builds/cache/mounts'
 const ASK_AGAIN_MS = 1000
 const BUSY = new Set<string>(['upstream.busy', 'upload.busy'])
 /** For bytes on their way: a layer may be large and a line slow. */
@@ -121,7 +125,12 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
       const response = await send('POST', '/v1/agent/builds/claims', { build }, CALL_MS, 'follow')
       return response.status === 204 ? undefined : claimedBuildSchema.parse(await response.json())
     },
+    releaseBuild: async id =>
+      void (await send('POST', `/v1/agent/builds/${id}/release`, undefined, RELEASE_MS, 'follow')),
     buildSecrets: id => call('GET', `/v1/agent/builds/${id}/secrets`, agentSecretsSchema),
+    savedMount: id => call('GET', `${CACHE_MOUNTS}?${new URLSearchParams({ id, architecture })}`, foundMountSchema),
+    saveMount: mount =>
+      patiently(async () => void (await send('PUT', CACHE_MOUNTS, { ...mount, architecture }, CALL_MS, 'follow'))),
     expireContainer: async id =>
       void (await send('POST', `/v1/agent/containers/${id}/expire`, undefined, CALL_MS, 'follow')),
     findSteps: async key => {

@@ -23,16 +23,21 @@ type Work = Pick<SharedWork, 'ports' | 'signal' | 'log' | 'materials' | 'arrivin
 
 /**
  * Images by their names, each pulled once a build; a named context that is an image stands in for its name. Disposing of it waits
- * for no layer that was not needed: it comes all the same, for the next build.
+ * for no layer that was not needed: it comes all the same, for the next build. A check needs none at all.
  */
-export function openBaseImages(contexts: Contexts, { ports, signal, log, materials, arriving }: Work): BaseImages {
+export function openBaseImages(
+  contexts: Contexts,
+  { ports, signal, log, materials, arriving }: Work,
+  isCheck = false,
+): BaseImages {
   const over = new AbortController()
   const pulls: Promise<void>[] = []
   const resolve = once((reference: string) => {
     const resolved = Promise.withResolvers<ResolvedImage>()
     const until = AbortSignal.any([signal, over.signal])
-    const pull = log.step(`pulling ${reference}`, until, async ({ progress }) => {
+    const pull = log.step(`${isCheck ? 'looking at' : 'pulling'} ${reference}`, until, async ({ progress }) => {
       const image = await untilAborted(ports.images.resolve(reference), until)
+      if (isCheck) return resolved.resolve(image)
       const fetched = untilAborted(ports.images.fetch(image, progress), until)
       for (const diffId of image.config.rootfs.diff_ids) arriving.set(diffId, fetched)
       resolved.resolve(image)

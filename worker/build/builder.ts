@@ -32,6 +32,7 @@ import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
 import { openLogSender } from './log-sender.ts'
 import { openMaterials } from './materials.ts'
+import { type MountTransfer, openMountTransfers } from './mount-transfer.ts'
 import { once } from './once.ts'
 import { type Published, type PublishOptions, publishDraft } from './publish.ts'
 import { openStepSharing } from './share-steps.ts'
@@ -79,13 +80,17 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   await mkdir(workFolder, { recursive: true, mode: 0o700 })
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
-  const cacheMounts = openCacheMounts(join(folder, 'cache-mounts'))
+  const cacheMounts = await openCacheMounts(join(folder, 'cache-mounts'))
+  const transferOf = await openMountTransfers({
+    ...{ api: options.api, cacheMounts, clock: ports.clock, requireRoom: ports.requireRoom },
+    folder: join(folder, 'mount-transfers'),
+  })
   const ownedBy = new Map<BuildId, Set<string>>()
   const held = new Set<string>()
   const pushes = openTurns()
   const steps = openTurns()
   const { share } = openStepSharing({ ...options, cache, pushes, now: ports.clock.now })
-  for (const { key, isShared } of await cache.list()) if (!isShared) share(key)
+  void shareTheRest(cache, share)
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (
@@ -95,7 +100,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     fleet: FleetSteps,
     disk: { keeps(bytes: number): void; owned: Set<string> },
     signal: AbortSignal,
-  ): Promise<Published> => {
+  ): Promise<Published | undefined> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
     undo.defer(() => removeTree(own))
@@ -105,7 +110,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const materials = openMaterials(spec.kind === 'dockerfile' && spec.provenance !== false)
     const secrets = once((build: BuildId) => api.buildSecrets(build))
     const ofBuild = {
-      log: buildLog,
+      ...{ log: buildLog, mountTransfer: told.mountTransfer },
       secret: keptOf(id, secrets),
       commitIs: (commit: string) => {
         told.commit = commit
@@ -122,12 +127,13 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       { ...shared, secretsOf: () => secrets(id) },
       { ...options, warn: warner(buildLog, told.warnings) },
     )
+    if (isCheck(spec)) return undefined
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
     // Awaited here: attestations are uploaded out of the build's folder, which goes when this ends.
     return await buildLog.step('exporting the image', signal, log => {
       const attested: PublishOptions['attest'] =
         spec.kind === 'dockerfile'
-          ? image => attest(image, { spec, draft, work: shared, log, api, pushes, facts })
+          ? (image, signal) => attest(image, { spec, draft, work: { ...shared, signal }, log, api, pushes, facts })
           : undefined
       return publishDraft(draft, wanted, { ...options, cache, log, pushes, attest: attested, signal })
     })
@@ -156,20 +162,27 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     busySince: running.since,
     cache,
     cacheMounts,
-    build: async ({ build: wanted, logFrom }, signal) => {
+    build: async ({ build: wanted, logFrom, stepFrom }, signal) => {
       const startedAt = ports.clock.now()
       const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
-      const buildLog = openBuildLog(sender, ports.clock.now)
-      const told: Told = { warnings: [], commit: undefined, startedAt }
+      const buildLog = openBuildLog(sender, ports.clock.now, stepFrom)
+      const mountTransfer = transferOf(wanted.id, wanted.spec)
+      const told: Told = { warnings: [], commit: undefined, startedAt, mountTransfer }
+      let saving: Promise<void> | undefined
       using _ = running.begin()
       const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit: told.commit })
       const { warnings } = told
       try {
         ports.requireRoom()
         const disk = openDisk(wanted)
-        const whole = { ...wanted.limits, measure: disk.bytes, clock: ports.clock }
+        const whole = {
+          ...wanted.limits,
+          measure: disk.bytes,
+          requireReserve: ports.requireReserve,
+          clock: ports.clock,
+        }
         const attempt = (fleet: FleetSteps) => (over: AbortSignal) => buildIn(wanted, buildLog, told, fleet, disk, over)
-        const { imageDigest, attestations } = await withinLimits(whole, signal, over =>
+        const published = await withinLimits(whole, signal, over =>
           attempt(openFleetSteps(options.api, buildLog))(over).catch(error => {
             if (!(error instanceof SlipwayError) || error.code !== 'build.cache-lost') throw error
             buildLog.write('stderr', `${error.message} The build begins anew without it.`)
@@ -177,8 +190,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
             return attempt(NO_FLEET)(over)
           }),
         )
-        buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', ...ended(), imageDigest, warnings: inOrder(warnings), attestations }
+        const { tags } = wanted.spec
+        const said = published ? `built ${published.imageDigest} as ${tags.join(', ')}` : 'checked: there is no advice'
+        buildLog.write('step', said)
+        saving = mountTransfer.save(buildLog)
+        return { state: 'succeeded', ...ended(), ...published, warnings: inOrder(warnings) }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
@@ -187,14 +203,28 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         return { state: 'failed', ...ended(), error: fault, warnings: inOrder(warnings) }
       } finally {
         ownedBy.delete(wanted.id)
-        await sender.close()
+        // What is saved behind the result is told in the log, too.
+        if (saving) await sender.flush()
+        const closed = Promise.resolve(saving).then(sender.close)
+        if (!saving) await closed
       }
     },
   }
 }
 
+function isCheck(spec: DesiredBuild['spec']): boolean {
+  return spec.kind === 'dockerfile' && spec.check === true
+}
+
+/** What an earlier agent did not come to tell the fleet. */
+async function shareTheRest(cache: StepCache, share: (key: string) => void): Promise<void> {
+  const steps = await cache.list().catch(() => []) // They are shared when they are used.
+  for (const { key, isShared } of steps) if (!isShared) share(key)
+}
+
 /** What is known of a build while it runs. */
 interface Told {
+  mountTransfer: MountTransfer
   warnings: BuildWarning[]
   commit: string | undefined
   startedAt: number

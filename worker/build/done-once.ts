@@ -29,7 +29,8 @@ export function doneOnce(
       return known
     }
     const result = await make()
-    await cache.keep(key, { result, ...(after === undefined ? {} : { after }) })
+    const anew = isCacheUsed ? {} : { isAnew: true }
+    await cache.keep(key, { result, ...(after === undefined ? {} : { after }), ...anew })
     share(key)
     madeHere.set(key, result)
     return result

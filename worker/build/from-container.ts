@@ -7,7 +7,7 @@ import { type OpenSnapshot, openSnapshot } from '../execute/container-snapshot.t
 import { type PackedLayer, packLayer } from '../layer/pack.ts'
 import { MOUNT_POINTS } from '../runtime/mount-points.ts'
 import type { SharedWork } from './build-work.ts'
-import { annotated, type Draft, draftOf, withStep } from './image-draft.ts'
+import { annotated, type Draft, draftOf, EMPTY_DRAFT, withStep } from './image-draft.ts'
 import { keepLayer } from './plain-layer.ts'
 import { withChanges } from './told-changes.ts'
 
@@ -21,9 +21,9 @@ type ReadingWork = Pick<SharedWork, 'ports' | 'held' | 'signal'>
  */
 export async function fromContainer(spec: Spec, work: SharedWork): Promise<Draft> {
   const { container, message, author } = spec
+  withChanges(EMPTY_DRAFT, spec) // Before the container is held: what is wrong with the changes is known at once.
   await using undo = new AsyncDisposableStack()
   const snapshot = undo.use(await openSnapshot(work.ports, container.id, container.spec))
-  // Before the work on files: what is wrong with the changes is known at once.
   const draft = withChanges(startedAs(draftOf(snapshot.image), container.spec), spec)
   const path = join(work.folder, 'changes.layer')
   undo.defer(() => rm(path, { force: true }))

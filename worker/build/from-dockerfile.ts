@@ -51,7 +51,7 @@ async function buildTarget(
   const { ports, signal } = shared
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
-  await using bases = openBaseImages(spec.contexts, shared)
+  await using bases = openBaseImages(spec.contexts, shared, spec.check)
   const onWritten = basesAhead({ spec, context, ports, bases, begin: shared.begin })
   await shared.log.step('loading the context', signal, log =>
     takeSource(spec.source, context, { ...shared, log }, api, onWritten),
@@ -72,8 +72,9 @@ async function buildTarget(
     allowed: new Set<string>(spec.allow.filter(name => entitlements.has(name))),
     contextOf: async (from: string | undefined) => (from === undefined ? main : named(from)),
   }
-  const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, bases, advice })
+  const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, bases, advice, isCheck: spec.check })
   const built = await draftFor(targetStage(stages, spec.target))
+  if (spec.check) advice.conclude()
   return withEpoch(labelled(built, spec.labels), epoch)
 }
 

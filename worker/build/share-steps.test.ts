@@ -65,8 +65,8 @@ test('a step is named once its blob is there, which goes up once for all steps t
   await cache.keep(second, { result, after: first })
   for (const key of [first, second, first, second]) share(key)
   await vi.waitFor(() => expect(fleet.steps.size).toBe(2))
-  expect(fleet.steps.get(first)).toEqual({ result })
-  expect(fleet.steps.get(second)).toEqual({ result, after: first })
+  expect(fleet.steps.get(first)).toEqual({ result, isAnew: false })
+  expect(fleet.steps.get(second)).toEqual({ result, isAnew: false, after: first })
   expect(fleet.calls.uploads).toBe(1)
 })
 
@@ -93,4 +93,16 @@ test('what was shared is said again after a day, and what failed the next time',
   pass(DAY_MS)
   share(first)
   await vi.waitFor(() => expect(fleet.calls.shares).toBe(told + 2))
+})
+
+test('what a build did anew takes the place of what the fleet knows, once', async () => {
+  const fleet = openFleet()
+  const { cache, share, pass } = await openHost(fleet)
+  await cache.keep(first, { result, isAnew: true })
+  share(first)
+  await vi.waitFor(() => expect(fleet.steps.get(first)?.isAnew).toBe(true))
+  await vi.waitFor(async () => expect((await cache.list())[0]?.isShared).toBe(true))
+  pass(DAY_MS)
+  share(first)
+  await vi.waitFor(() => expect(fleet.steps.get(first)?.isAnew).toBe(false))
 })

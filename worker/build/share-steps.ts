@@ -38,11 +38,11 @@ export function openStepSharing({ api, cache, pushes, log, now, signal }: StepSh
       const [blob] = await api.missingBlobs([{ mediaType, digest, size }])
       if (blob) await api.upload(blob, cache.blobPath(digest), signal)
     })
-  const tell = async (key: string) => {
+  const tell = async (key: string): Promise<void> => {
     const kept = await cache.find(key)
     if (!kept || now() - (kept.sharedAt ?? 0) < AGAIN_MS) return
-    const { result, after } = kept
-    const step = { result, ...(after === undefined ? {} : { after }) }
+    const { result, after, isAnew = false } = kept
+    const step = { result, isAnew, ...(after === undefined ? {} : { after }) }
     try {
       await api.shareStep(key, step)
     } catch (error) {
@@ -51,7 +51,8 @@ export function openStepSharing({ api, cache, pushes, log, now, signal }: StepSh
       await upload(result.layer)
       await api.shareStep(key, step)
     }
-    await cache.keep(key, { ...kept, sharedAt: now() })
+    // Another build may have done the step anew meanwhile: then that is told, too.
+    if (!(await cache.wasShared(key, kept, now()))) await tell(key)
   }
   /** Of a step that this host has; nothing for one that it told of lately. Returns at once. */
   const share = (key: string): void => {

@@ -14,6 +14,7 @@ import { type CopySource, findSources } from './copy-sources.ts'
 import { doneOnce } from './done-once.ts'
 import { ownerOf } from './file-owner.ts'
 import { type Draft, EMPTY_DRAFT, withState, withStep } from './image-draft.ts'
+import { inSlot } from './in-slot.ts'
 import { type Linked, linkedTo, makeLinkedFolders } from './linked-copy.ts'
 import { runCommand } from './run-command.ts'
 import { openMounts } from './run-mounts.ts'
@@ -65,7 +66,7 @@ async function resultOf(work: StepWork, draft: Draft, step: FileStep, { content,
   const { architecture } = work.ports
   const key = stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch, architecture }))
   // Whoever holds a slot waits for none, and for no other step: what it reads is all there by now.
-  const make = () => work.slots.add(() => makeLayer(work, draft, step, { fetched, linked }), { signal: work.signal })
+  const make = () => inSlot(work.slots, work.signal, () => makeLayer(work, draft, step, { fetched, linked }))
   return { key, result: await doneOnce(work, { key, after: draft.lastStep }, make) }
 }
 

@@ -12,6 +12,8 @@ const keptSchema = z.object({
   result: stepResultSchema,
   /** The step before it in its stage; left out for a stage's first. */
   after: stepKeySchema.optional(),
+  /** By a build that was to use no cache, until the fleet was told. */
+  isAnew: z.boolean().optional(),
   /** When the fleet was told of it last (Unix milliseconds). */
   sharedAt: z.number().optional(),
 })
@@ -25,6 +27,8 @@ export type KeptStep = z.infer<typeof keptSchema>
 export interface StepCache {
   find(key: string): Promise<KeptStep | undefined>
   keep(key: string, step: KeptStep): Promise<void>
+  /** Notes that the fleet was told of this step. False where the cache has another of that key by now. */
+  wasShared(key: string, step: KeptStep, at: number): Promise<boolean>
   blobPath(digest: Digest): string
   /** Every step, and whether the fleet was ever told of it. Reads a small file each. */
   list(): Promise<(CachedStep & { isShared: boolean })[]>
@@ -54,8 +58,23 @@ export async function openStepCache(
   /** Keys by the blob that they name: read once, for the first removal. */
   let naming: Promise<Map<Digest, Set<string>>> | undefined
   let kept = 0
+  const keep = async (key: string, step: KeptStep) => {
+    const part = join(folder, `${key}.${kept++}.part`)
+    await writeFile(part, JSON.stringify(step), { mode: 0o600 })
+    await rename(part, join(folder, key))
+    if (naming) noteName(await naming, key, step)
+  }
   return {
     blobPath,
+    keep,
+    wasShared: async (key, step, at) => {
+      const last = await readKept(join(folder, key))
+      if (!last) return true // It was given up.
+      if (JSON.stringify(last) !== JSON.stringify(step)) return false
+      const { isAnew: _, ...told } = last
+      await keep(key, { ...told, sharedAt: at })
+      return true
+    },
     find: async key => {
       const step = await readKept(join(folder, key))
       if (!step) return undefined
@@ -63,12 +82,6 @@ export async function openStepCache(
       if (layer && !((await isWhole(layer)) && (await hasLayer(layer.diffId)))) return undefined
       await utimes(join(folder, key), new Date(), new Date()).catch(() => {}) // Its age is only less exact then.
       return step
-    },
-    keep: async (key, step) => {
-      const part = join(folder, `${key}.${kept++}.part`)
-      await writeFile(part, JSON.stringify(step), { mode: 0o600 })
-      await rename(part, join(folder, key))
-      if (naming) noteName(await naming, key, step)
     },
     list: async () => {
       const found = await Promise.all((await keysIn(folder)).map(key => cachedStep(folder, key)))
