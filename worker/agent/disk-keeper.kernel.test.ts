@@ -104,11 +104,13 @@ test('a disk that fills loses images that no container has, with their layers, a
   const unused = await addImage('unused', 38 * MEGABYTE)
   const held = await addImage('held', 25 * MEGABYTE)
   const heldBy = host.want(['true'])
-  wanted = [want, { ...heldBy, spec: { ...heldBy.spec, imageDigest: held.digest } }]
+  const updated = { ...want, spec: { ...want.spec, imageDigest: held.digest, revision: 1 } }
+  wanted = [updated, { ...heldBy, spec: { ...heldBy.spec, imageDigest: held.digest } }]
   const before = await layersNow()
   await tomorrow(keeper.makeRoom)
   expect(await imagesNow()).not.toContain(unused.digest)
   expect(await imagesNow()).toContain(held.digest)
+  expect(await imagesNow()).toContain(want.spec.imageDigest) // It runs until its update begins.
   expect((await layersNow()).toSorted()).toEqual(before.filter(layer => layer !== unused.diffId).toSorted())
   expect((await host.ports.runtime.inspect(want.id)).state).toBe('running')
 })

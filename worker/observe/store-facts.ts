@@ -5,6 +5,7 @@ import type { DesiredContainer } from '#shared/domain/container.ts'
 import type { ImageStore } from '../image/image-store.ts'
 import type { StoreFacts } from '../reconcile/plan-reclaim.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
+import { readRecord } from './container-record.ts'
 
 export interface StorePorts {
   images: Pick<ImageStore, 'list'>
@@ -19,9 +20,16 @@ export async function diskRoom(dataFolder: string): Promise<Pick<StoreFacts, 'to
   return { totalBytes: blocks * bsize, freeBytes: bavail * bsize }
 }
 
-/** What the stores hold. Reads a small file for each image, cached step and layer; walks nothing. */
+/** What the stores hold. Reads a small file for each image, cached step, layer and updated container; walks nothing. */
 export async function observeStores(ports: StorePorts, wanted: readonly DesiredContainer[]): Promise<StoreFacts> {
-  const held = new Set(wanted.filter(({ goal }) => goal.kind !== 'removed').map(({ spec }) => spec.imageDigest))
+  const held = new Set<Digest>()
+  for (const { id, goal, spec } of wanted) {
+    if (goal.kind === 'removed') continue
+    held.add(spec.imageDigest)
+    // What an update is to replace may have to be begun again.
+    const runs = spec.revision ? (await readRecord(join(ports.containersFolder, id))).spec : undefined
+    if (runs) held.add(runs.imageDigest)
+  }
   const [room, images, cachedSteps, layers] = await Promise.all([
     diskRoom(ports.dataFolder),
     ports.images.list(),
