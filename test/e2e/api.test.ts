@@ -6,6 +6,7 @@ import { describeApi, runScript } from './api.contract.ts'
 import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
+import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 
@@ -24,6 +25,7 @@ describeFiles(() => slipway)
 describeBuildQueue(() => slipway)
 describeBuildLimits(() => slipway)
 describeBuildSecrets(() => slipway)
+describeContextLayers(() => slipway)
 
 /** Docker's default set, as the kernel prints it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, … */
 const DOCKER_CAPABILITIES = '00000000a80425fb'

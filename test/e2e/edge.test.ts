@@ -17,6 +17,7 @@ import { describeBlobFaults } from './blob-faults.contract.ts'
 import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
+import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
@@ -88,6 +89,7 @@ describe('on workerd', () => {
   describeBuildQueue(() => slipway)
   describeBuildLimits(() => slipway)
   describeBuildSecrets(() => slipway)
+  describeContextLayers(() => slipway)
   describeHooks(() => slipway)
   // By another name than the bucket's: clients are sent there for bytes. By the same name they get them from the API.
   const registry = () => ({

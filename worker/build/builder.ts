@@ -29,6 +29,7 @@ import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
+import { type KeptContexts, openKeptContexts } from './kept-contexts.ts'
 import { openLogSender } from './log-sender.ts'
 import { openMaterials } from './materials.ts'
 import { once } from './once.ts'
@@ -64,6 +65,7 @@ export interface Builder {
   busySince(): number | undefined
   readonly cache: StepCache
   readonly cacheMounts: CacheMounts
+  readonly contexts: KeptContexts
 }
 
 /** Builds images on this host, from Dockerfiles layer by layer, from containers or from tars. Call it once: it removes what earlier builds left. */
@@ -76,6 +78,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
   const cacheMounts = openCacheMounts(join(folder, 'cache-mounts'))
+  const contexts = await openKeptContexts(join(folder, 'contexts'))
   const ownedBy = new Map<BuildId, Set<string>>()
   const held = new Set<string>()
   const pushes = openTurns()
@@ -111,7 +114,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const draft = await draftOf(
       wanted,
       { ...shared, secretsOf: () => secrets(id) },
-      { ...options, warn: warner(buildLog, told.warnings) },
+      { ...options, contexts, warn: warner(buildLog, told.warnings) },
     )
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
     // Awaited here: attestations are uploaded out of the build's folder, which goes when this ends.
@@ -147,6 +150,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     busySince: running.since,
     cache,
     cacheMounts,
+    contexts,
     build: async ({ build: wanted, logFrom }, signal) => {
       const startedAt = ports.clock.now()
       const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
@@ -201,13 +205,13 @@ function warner(log: BuildLog, kept: BuildWarning[]): DockerfileOptions['warn'] 
 async function draftOf(
   { spec }: DesiredBuild,
   shared: SharedWork & { secretsOf(): Promise<BuildSecrets> },
-  options: BuilderOptions & Pick<DockerfileOptions, 'warn'>,
+  options: BuilderOptions & Pick<DockerfileOptions, 'warn'> & { contexts: KeptContexts },
 ): Promise<Draft> {
-  const { api } = options
+  const { api, contexts } = options
   switch (spec.kind) {
     case 'dockerfile': {
       const secrets = spec.hasSecrets ? await shared.secretsOf() : NO_SECRETS
-      return fromDockerfile(spec, { ...shared, secrets }, options)
+      return fromDockerfile(spec, { ...shared, secrets }, { ...options, uploads: { api, kept: contexts } })
     }
     case 'container':
       return shared.log.step(`reading what container ${spec.container.id} changed`, shared.signal, () =>

@@ -12,8 +12,16 @@ const READ_BYTES = 256 * 1024
 const BYTES_AT_A_TIME = 4 * 1024 * 1024
 const BYTES_A_FILE = 16 * 1024
 
-/** Of files' bytes by their inodes, of a tree whose files nobody changes or removes: asked, and filled with what was read. */
-export type KnownDigests = Map<number, Buffer>
+/** Of files' bytes by inode, of trees whose files nobody writes into: asked, and filled with what was read. */
+export type KnownDigests = Map<number, KnownDigest>
+
+/** An inode's number may be another file's after a while, which was made later. */
+interface KnownDigest {
+  birthtimeMs: number
+  mtimeMs: number
+  size: number
+  digest: Buffer
+}
 
 interface Digesting {
   hash: Hash
@@ -91,14 +99,19 @@ function attributes(path: string): string {
 }
 
 /** Apart from the tree's, so that it can be known before. */
-async function fileDigest(work: Digesting, path: string, { ino, size }: Stats): Promise<Buffer> {
-  const { known } = work
+async function fileDigest(work: Digesting, path: string, stat: Stats): Promise<Buffer> {
+  const { ino, birthtimeMs, mtimeMs, size } = stat
   await work.pause(BYTES_A_FILE)
-  const before = known?.get(ino)
-  if (before) return before
+  const before = work.known?.get(ino)
+  if (before && isOf(before, stat)) return before.digest
   const digest = await readDigest(work, path, size)
-  known?.set(ino, digest)
+  work.known?.set(ino, { birthtimeMs, mtimeMs, size, digest })
   return digest
+}
+
+/** A file system that keeps no births (0) has nothing that is known. */
+function isOf(known: KnownDigest, { birthtimeMs, mtimeMs, size }: Stats): boolean {
+  return birthtimeMs > 0 && birthtimeMs === known.birthtimeMs && mtimeMs === known.mtimeMs && size === known.size
 }
 
 async function readDigest({ buffer, pause }: Digesting, path: string, size: number): Promise<Buffer> {

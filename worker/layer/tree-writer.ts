@@ -196,6 +196,19 @@ export class TreeWriter implements LayerTree {
     })
   }
 
+  /** Takes a name away with all below it; one that is not there is no error. */
+  remove(names: readonly string[], path: string): void {
+    this.#guard(path, () => {
+      const parent = this.#openIfFolder(names.slice(0, -1).join('/'))
+      if (parent === undefined) return
+      try {
+        this.#clear(below(parent, names.at(-1)), false)
+      } finally {
+        closeSync(parent)
+      }
+    })
+  }
+
   /** Hides what lower layers have of this name. What this layer itself has of it stays. */
   whiteout(names: readonly string[], path: string): void {
     this.#guard(path, () => {
