@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import {
   type BuildSecrets,
+  type BuildSpecOf,
   type BuildWarning,
   type DesiredBuild,
   NO_SECRETS,
@@ -94,7 +95,8 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   ): Promise<Published> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
-    undo.defer(() => removeTree(own))
+    let removal: Promise<void> | undefined
+    undo.defer(() => removal ?? removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random, api, identity } = options
     const { id, spec } = wanted
@@ -117,6 +119,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       { ...options, contexts, warn: warner(buildLog, told.warnings) },
     )
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
+    if (spec.kind !== 'dockerfile' || !hasAttestations(spec)) {
+      removal = removeTree(own) // Nobody reads it any more: it goes while the API hears of the image.
+      removal.catch(() => {}) // Told when it is waited for.
+    }
     // Awaited here: attestations are uploaded out of the build's folder, which goes when this ends.
     return await buildLog.step('exporting the image', signal, log => {
       const attested: PublishOptions['attest'] =
@@ -180,6 +186,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       }
     },
   }
+}
+
+function hasAttestations({ provenance, sbom }: BuildSpecOf<'dockerfile'>): boolean {
+  return provenance !== false || sbom
 }
 
 /** What is known of a build while it runs. */
