@@ -5,6 +5,8 @@ import { ERRORS, SlipwayError } from '#shared/errors.ts'
 import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
 import { agentRoutes } from './routes/agent.ts'
+import { agentBuildCacheRoutes } from './routes/agent-build-cache.ts'
+import { buildCacheRoutes } from './routes/build-cache.ts'
 import { buildRoutes } from './routes/builds.ts'
 import { containerFileRoutes } from './routes/container-files.ts'
 import { containerRoutes } from './routes/containers.ts'
@@ -28,8 +30,6 @@ import { tokenRoutes } from './routes/tokens.ts'
 const BODY_LIMIT = 1024 * 1024
 /** Agents report a thousand containers at once, and manifests have up to 4 MiB. */
 const AGENT_BODY_LIMIT = 16 * 1024 * 1024
-/** GitHub sends no more. */
-const DELIVERY_BODY_LIMIT = 25 * 1024 * 1024
 
 /** Names that hold slashes are one segment of the path. */
 const NAMED_IN_PATH = /^\/v1\/(?:images|repositories)\/[^/]+\/./
@@ -59,7 +59,6 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
   }
   const operatorLimit = bodyLimit({ maxSize: BODY_LIMIT, onError })
   const agentLimit = bodyLimit({ maxSize: AGENT_BODY_LIMIT, onError })
-  app.use('/hooks/*', bodyLimit({ maxSize: DELIVERY_BODY_LIMIT, onError }))
   app.use('/v1/*', async (c, next) => {
     c.set('principal', await authenticate(c.get('ports'), c.req.header('authorization')))
     refuseStrangers(c)
@@ -68,7 +67,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
       await next()
     })
   })
-  const modules = [healthRoutes, docsRoutes, contextRoutes, buildRoutes, imageRoutes]
+  const modules = [healthRoutes, docsRoutes, contextRoutes, buildCacheRoutes, buildRoutes, imageRoutes]
   const containers = [containerRoutes, containerFileRoutes, logRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [
@@ -80,6 +79,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     secretRoutes,
     hookRoutes,
     agentRoutes,
+    agentBuildCacheRoutes,
     ...registry,
   ]) {
     app.route('/', routes())
@@ -123,7 +123,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     if (problem.status === 405) headers.allow = String(problem.facts?.allowed)
     if (problem.status === 401) headers['www-authenticate'] ??= 'Bearer'
     // The rest of the body is not read, so the connection cannot carry another request.
-    if (problem.status === 413) headers.connection = 'close'
+    if (problem.status === 413 || problem.code === 'hook.busy') headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
     if (typeof problem.facts?.retryAfterS === 'number') headers['retry-after'] = String(problem.facts.retryAfterS)
     return c.body(JSON.stringify(isRegistry ? registryErrors(problem) : problem), problem.status as 400, headers)

@@ -10,6 +10,7 @@ import { pino } from 'pino'
 import writeFileAtomic from 'write-file-atomic'
 import { z } from 'zod'
 import { durationMs, durationSchema } from '#shared/domain/duration.ts'
+import { bytesOf, sizeSchema } from '#shared/domain/size.ts'
 import { defaultUpstreams, readUpstreams, type Upstream } from '#shared/domain/upstream.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
@@ -27,6 +28,7 @@ import { endStalledClients } from './adapters/stalled-clients.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
 import { readBuildPolicy } from './intent/build-limits.ts'
+import { DeliveryRoom } from './intent/delivery-room.ts'
 import { isToken, newToken } from './intent/principal.ts'
 import { openSecretBox } from './intent/secret-box.ts'
 import { ensureBuildQueue, sweep } from './intent/sweep.ts'
@@ -54,6 +56,9 @@ const environment = z
     SLIPWAY_TOKEN_FILE: z.string().optional(),
     /** Default and highest limits of builds, as JSON (docs/builds.md). */
     SLIPWAY_BUILD_LIMITS: z.string().optional(),
+    /** What hosts share of their build caches, and for how long unused (docs/builds.md). */
+    SLIPWAY_BUILD_CACHE_BYTES: sizeSchema.default('50g'),
+    SLIPWAY_BUILD_CACHE_KEEP: durationSchema.default('14d'),
     /** Registries to pull through, as JSON (docs/registry.md); without it the well-known ones. */
     SLIPWAY_UPSTREAMS_FILE: z.string().optional(),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -92,11 +97,16 @@ const ports: Ports = {
     registryGraceMs: durationMs(environment.SLIPWAY_REGISTRY_GRACE),
     registrySteps: REGISTRY_STEPS,
     builds: readBuildPolicy(environment.SLIPWAY_BUILD_LIMITS),
+    buildCache: {
+      maxBytes: bytesOf(environment.SLIPWAY_BUILD_CACHE_BYTES),
+      keepMs: durationMs(environment.SLIPWAY_BUILD_CACHE_KEEP),
+    },
   },
   upstreams: httpUpstreams(configuredUpstreams(environment.SLIPWAY_UPSTREAMS_FILE), systemClock),
   secrets: openSecretBox(new Uint8Array(await readSecret(join(data, 'secrets.key'))), random),
   share: openShare(),
   forges: httpForgeApi(),
+  deliveries: new DeliveryRoom(64 * 1024 ** 2),
   later: work => void work().catch(error => log.error({ err: error }, 'work in the background failed')),
   note: (what, facts) => log.warn(facts, what),
 }

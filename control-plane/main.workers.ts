@@ -1,6 +1,7 @@
 import { connect } from 'nats.ws'
 import { z } from 'zod'
 import { durationMs, durationSchema } from '#shared/domain/duration.ts'
+import { bytesOf, sizeSchema } from '#shared/domain/size.ts'
 import { defaultUpstreams, readUpstreams } from '#shared/domain/upstream.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsWsBus } from '#shared/ports/nats-ws.ts'
@@ -10,6 +11,7 @@ import { s3Blobs } from './adapters/s3-blobs.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
 import { readBuildPolicy } from './intent/build-limits.ts'
+import { DeliveryRoom } from './intent/delivery-room.ts'
 import { openSecretBox, readSecretsKey } from './intent/secret-box.ts'
 import { sweep } from './intent/sweep.ts'
 import { createFirstToken } from './intent/tokens.ts'
@@ -48,6 +50,9 @@ const environmentSchema = z.object({
   UPSTREAMS: z.string().optional(),
   /** Default and highest limits of builds, as JSON (docs/builds.md). */
   BUILD_LIMITS: z.string().optional(),
+  /** What hosts share of their build caches, and for how long unused (docs/builds.md). */
+  BUILD_CACHE_BYTES: sizeSchema.default('50g'),
+  BUILD_CACHE_KEEP: durationSchema.default('14d'),
   /** 32 random bytes, base64: what secrets are encrypted with. Without it they are refused. */
   SECRETS_KEY: z.string().transform(readSecretsKey).optional(),
   /** An operator's token to begin with: taken in when the store has none yet. */
@@ -87,6 +92,9 @@ export default {
 
 const random = (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes)
 
+/** Shared by the requests of an isolate, which has 128 MB. */
+const deliveries = new DeliveryRoom(32 * 1024 ** 2)
+
 function openPorts(bindings: Bindings, environment: Environment, execution: Execution): Ports {
   const [user, password] = environment.NATS_CREDENTIALS?.split(':') ?? []
   return {
@@ -107,6 +115,10 @@ function openPorts(bindings: Bindings, environment: Environment, execution: Exec
       registryGraceMs: durationMs(environment.REGISTRY_GRACE),
       registrySteps: REGISTRY_STEPS,
       builds: readBuildPolicy(environment.BUILD_LIMITS),
+      buildCache: {
+        maxBytes: bytesOf(environment.BUILD_CACHE_BYTES),
+        keepMs: durationMs(environment.BUILD_CACHE_KEEP),
+      },
     },
     upstreams: httpUpstreams(
       environment.UPSTREAMS ? readUpstreams(environment.UPSTREAMS) : defaultUpstreams(),
@@ -114,6 +126,7 @@ function openPorts(bindings: Bindings, environment: Environment, execution: Exec
     ),
     secrets: openSecretBox(environment.SECRETS_KEY, random),
     share: openShare(),
+    deliveries,
     forges: httpForgeApi(),
     later: work =>
       execution.waitUntil(work().catch(error => console.error(JSON.stringify({ error: describe(error) })))),

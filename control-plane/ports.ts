@@ -5,7 +5,9 @@ import type { ForgeApi } from '#shared/ports/forge-api.ts'
 import type { MessageBus } from '#shared/ports/message-bus.ts'
 import type { Upstreams } from '#shared/ports/upstreams.ts'
 import type { BuildPolicy } from './intent/build-limits.ts'
+import type { DeliveryRoom } from './intent/delivery-room.ts'
 import type { SecretBox } from './intent/secret-box.ts'
+import type { BuildCacheBounds } from './registry/build-cache-bounds.ts'
 import type { Share } from './registry/share.ts'
 import type { Database } from './store/database.ts'
 
@@ -21,6 +23,7 @@ export interface Ports {
   forges: ForgeApi
   secrets: SecretBox
   share: Share
+  deliveries: DeliveryRoom
   /** Work that the answer does not wait for: it gets some seconds, and its failure is noted. */
   later(work: () => Promise<void>): void
   /** A line for whoever runs this, of something that went another way than it should and was not a failure. */
@@ -37,4 +40,6 @@ export interface Config {
   /** Slices of the registry that one request goes through, a few statements each: an edge function may ask only so often. */
   registrySteps: number
   builds: BuildPolicy
+  /** Bounds of the build cache that hosts share. */
+  buildCache: BuildCacheBounds
 }

@@ -98,12 +98,14 @@ export const ERRORS = {
   'build.memory-exceeded': { status: 422, retry: false },
   'build.disk-exceeded': { status: 422, retry: false },
   'build.timed-out': { status: 422, retry: false },
+  'build.cache-lost': { status: 500, retry: true },
   'build.attempts-exhausted': { status: 500, retry: false },
   'build.no-host': { status: 503, retry: true },
   // webhooks
   'hook.not-found': { status: 404, retry: false },
   'hook.name-taken': { status: 409, retry: false },
   'hook.signature-invalid': { status: 401, retry: false },
+  'hook.busy': { status: 503, retry: true },
   'hook.payload-invalid': { status: 400, retry: false },
   'forge.unreachable': { status: 503, retry: true },
   // containers

@@ -5,7 +5,7 @@ import { ociArchitecture, type StorageFacts } from '#shared/domain/host.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import type { LayerSize } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from './agent/control-plane.ts'
-import { requireRoom } from './execute/disk-room.ts'
+import { requireReserve, requireRoom } from './execute/disk-room.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
@@ -14,6 +14,7 @@ import { prepareCgroups } from './host/cgroup.ts'
 import { maxOpenFiles } from './host/process.ts'
 import { openImageStore } from './image/oci-image-store.ts'
 import { bridgeDriver } from './network/bridge-driver.ts'
+import type { BuildReach } from './network/network-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
@@ -27,6 +28,8 @@ export interface HostOptions {
   runtime: 'crun' | 'runc'
   /** The storage driver to use whatever else could be; undefined: the best that works. */
   storageDriver?: string | undefined
+  /** Where builds may go. */
+  buildReach?: BuildReach
   /** Told of what went wrong in the background and will be tried again. */
   onTrouble(error: unknown, what: string): void
   /** Told of each layer that was fetched. */
@@ -57,13 +60,14 @@ export async function openHost(
   const room = () => requireRoom(dataFolder)
   return {
     requireRoom: room,
+    requireReserve: () => requireReserve(dataFolder),
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
     snapshots,
     storage,
     holds: snapshotHolds(),
     images,
     fetches: createImageFetches(images, systemClock, room),
-    network: bridgeDriver({ instance, runFolder }),
+    network: bridgeDriver({ instance, runFolder, ...(options.buildReach ? { buildReach: options.buildReach } : {}) }),
     clock: systemClock,
     containersFolder,
     instance,

@@ -10,7 +10,7 @@ import { BUILDS_AT_ONCE, type HostFacts, labelsSchema } from '#shared/domain/hos
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
-import { AGENT_INBOXES } from '#shared/protocol/bus.ts'
+import { AGENT_INBOXES, type PruneOrder } from '#shared/protocol/bus.ts'
 import { takeBuilds } from './agent/build-taker.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
@@ -56,6 +56,8 @@ const environment = z
     SLIPWAY_DISK_MIN_AGE: durationSchema.default('10m'),
     /** What RUN may ask for where its build allows it, too: `network.host`, `security.insecure`, with commas. */
     SLIPWAY_BUILDS_MAY: z.string().default(''),
+    /** `public`: RUN and ADD reach no private network. Where clouds keep keys no build goes anyway. */
+    SLIPWAY_BUILD_REACH: z.enum(['private', 'public']).default('private'),
     /** Of one build, side by side. Steps wait for networks, too: four even where there are fewer CPUs. */
     SLIPWAY_BUILD_STEPS: z.coerce.number().int().min(1).max(1000).default(Math.max(4, availableParallelism())),
     /** Builds that run at the same time; 0: none, not even those that name this host. */
@@ -101,6 +103,7 @@ const host = await openHost(
     dataFolder,
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
+    buildReach: environment.SLIPWAY_BUILD_REACH,
     storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
     onLayer: size => reporter.layer(size),
@@ -130,6 +133,7 @@ const builder = await openBuilder({
   network: () => desired.state()?.network,
   identity: { id: environment.SLIPWAY_URL, version: VERSION },
   stepsAtOnce: environment.SLIPWAY_BUILD_STEPS,
+  signal,
   entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
 })
 const reconciler = createReconciler({
@@ -217,11 +221,16 @@ async function streams(): Promise<void> {
     if (hostId && bus.isConnected()) {
       await answerStreams({
         ...{ bus, hostId, clock: systemClock, log, signal },
-        open: (order, over) => openContainerStream(order, host, desired.container, over),
+        open: (order, over) =>
+          order.kind === 'prune' ? prune(order) : openContainerStream(order, host, desired.container, over),
       }).catch(error => log.warn({ err: error }, 'requests for logs and files cannot be heard'))
     }
     await systemClock.sleep(500, signal)
   }
+}
+
+async function* prune(order: PruneOrder): AsyncGenerator<Uint8Array, void> {
+  yield new TextEncoder().encode(`${JSON.stringify(await disk.prune(order))}\n`)
 }
 
 /** A full disk is no place for a build. */
@@ -294,7 +303,7 @@ function giveUpWithoutStorage(error: unknown): never {
 }
 
 /**
- * Containers go on. Looks that run are given their time, builds are left for the next agent. The lock is held to the end:
+ * Containers go on. Looks that run are given their time, builds are ended and given back. The lock is held to the end:
  * a look that still runs must not meet another agent's.
  */
 function stop(): void {
@@ -303,6 +312,6 @@ function stop(): void {
     lock.close()
     process.exit(0)
   }
-  setTimeout(exit, STOP_MS).unref()
-  Promise.all([reconciler.idle(), bus.close()]).finally(exit)
+  setTimeout(exit, STOP_MS)
+  Promise.all([reconciler.idle(), builds.idle(), bus.close()]).finally(exit)
 }

@@ -5,7 +5,6 @@ import { readBounded } from '#shared/read-bounded.ts'
 const CALL_MS = 5000
 /** Of an answer, which is for people to read. */
 const ANSWER_BYTES = 64 * 1024
-const ANSWER_SHOWN = 500
 
 /** Over fetch. A token goes where it was meant to and no further: redirects are answers. */
 export function httpForgeApi(): ForgeApi {
@@ -20,7 +19,7 @@ export function httpForgeApi(): ForgeApi {
           signal: AbortSignal.timeout(CALL_MS),
         })
         const bytes = await readBounded(response.body, ANSWER_BYTES)
-        return { status: response.status, text: new TextDecoder().decode(bytes).slice(0, ANSWER_SHOWN) }
+        return { status: response.status, text: new TextDecoder().decode(bytes) }
       } catch (cause) {
         throw new SlipwayError('forge.unreachable', `${new URL(url).host} does not answer.`, { cause })
       }

@@ -24,8 +24,12 @@ test('a repository’s name leads nowhere else', () => {
 })
 
 test('the usual place of each forge’s API', () => {
-  expect(usualApi('github', 'github.com')).toBe('https://api.github.com')
-  expect(usualApi('github', 'ghe.example')).toBe('https://ghe.example/api/v3')
-  expect(usualApi('gitlab', 'gitlab.com')).toBe('https://gitlab.com/api/v4')
-  expect(usualApi('gitea', 'codeberg.org')).toBe('https://codeberg.org/api/v1')
+  expect(usualApi('github', 'https://github.com/team/app')).toBe('https://api.github.com')
+  expect(usualApi('github', 'git@github.com:team/app.git')).toBe('https://api.github.com')
+  expect(usualApi('github', 'https://ghe.example/team/app')).toBe('https://ghe.example/api/v3')
+  expect(usualApi('gitlab', 'https://gitlab.com/team/app')).toBe('https://gitlab.com/api/v4')
+  expect(usualApi('gitea', 'https://codeberg.org/team/app')).toBe('https://codeberg.org/api/v1')
+  expect(usualApi('gitea', 'https://forge.example:8443/team/app')).toBe('https://forge.example:8443/api/v1')
+  expect(usualApi('gitea', 'http://[fd00::1]:3000/team/app')).toBe('http://[fd00::1]:3000/api/v1')
+  expect(usualApi('gitlab', 'ssh://git@forge.example:2222/team/app')).toBe('https://forge.example/api/v4')
 })

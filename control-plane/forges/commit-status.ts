@@ -1,4 +1,5 @@
 import type { BuildState } from '#shared/domain/build.ts'
+import { partsOfGitUrl } from '#shared/domain/git.ts'
 import type { CommitStatusTarget } from '#shared/domain/hook.ts'
 
 export type ForgeKind = CommitStatusTarget['kind']
@@ -54,9 +55,14 @@ export function statusCall(target: CommitStatusTarget, state: BuildState, link: 
   return { url: `${api}/repos/${path}/statuses/${commit}`, headers, body: { ...said, state: GITHUB[state], context } }
 }
 
-/** Where a forge's API is, by where its repositories are (`https://HOST/…`). */
-export function usualApi(kind: ForgeKind, host: string): string {
-  if (kind === 'gitlab') return `https://${host}/api/v4`
-  if (kind === 'gitea') return `https://${host}/api/v1`
-  return host === 'github.com' ? 'https://api.github.com' : `https://${host}/api/v3`
+/**
+ * Where a forge's API is, by where its repositories are: the same scheme, server and port for http and https; for others, whose
+ * port is another service's, https and its own port.
+ */
+export function usualApi(kind: ForgeKind, gitUrl: string): string {
+  const { protocol, host } = partsOfGitUrl(gitUrl)
+  const origin = /^https?:$/.test(protocol) ? new URL(gitUrl).origin : `https://${host}`
+  if (kind === 'gitlab') return `${origin}/api/v4`
+  if (kind === 'gitea') return `${origin}/api/v1`
+  return host === 'github.com' ? 'https://api.github.com' : `${origin}/api/v3`
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { changedSchema, type ForgeEvent, type HeaderReader, pathsOf } from './event.ts'
+import { beforeSchema, changedSchema, type ForgeEvent, type HeaderReader, moveOf, pathsOf } from './event.ts'
+import { isNothing } from './push-order.ts'
 
 /** GitHub lists so many commits of a push and no more. */
 const COMMITS_LISTED = 2048
@@ -7,6 +8,7 @@ const COMMITS_LISTED = 2048
 /** The parts of a push that GitHub, Gitea and Forgejo have in common. */
 const pushSchema = z.object({
   ref: z.string().max(1024),
+  before: beforeSchema,
   after: z.string().max(64),
   deleted: z.boolean().nullish(),
   forced: z.boolean().nullish(),
@@ -23,11 +25,12 @@ export function githubEvent(headers: HeaderReader, payload: unknown): ForgeEvent
   if (name === 'ping') return { kind: 'ping' }
   if (name !== 'push') return { kind: 'other', name }
   const push = pushSchema.parse(payload)
-  const isDeleted = push.deleted === true || /^0+$/.test(push.after)
+  const isDeleted = push.deleted === true || isNothing(push.after)
   const commit = push.ref.startsWith('refs/tags/') ? (push.head_commit?.id ?? push.after) : push.after
   const isListedWhole = push.forced !== true && (push.commits?.length ?? 0) < COMMITS_LISTED
   return {
     ...{ kind: 'push', ref: push.ref, commit: isDeleted ? undefined : commit, repository: push.repository.full_name },
+    move: moveOf(push.before, push.after),
     paths: isListedWhole ? pathsOf(push.commits, push.total_commits ?? undefined) : undefined,
   }
 }

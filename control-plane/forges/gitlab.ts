@@ -1,9 +1,11 @@
 import { z } from 'zod'
-import { changedSchema, type ForgeEvent, type HeaderReader, pathsOf } from './event.ts'
+import { beforeSchema, changedSchema, type ForgeEvent, type HeaderReader, moveOf, pathsOf } from './event.ts'
 
 const pushSchema = z.object({
   object_kind: z.string(),
   ref: z.string().max(1024),
+  before: beforeSchema,
+  after: z.string().max(64).nullish(),
   /** The commit, where `after` of a tag is the tag's own object; null: the ref was deleted. */
   checkout_sha: z.string().max(64).nullish(),
   commits: z.array(changedSchema).nullish(),
@@ -21,6 +23,7 @@ export function gitlabEvent(headers: HeaderReader, payload: unknown): ForgeEvent
   return {
     ...{ kind: 'push', ref: push.ref, commit: push.checkout_sha ?? undefined },
     ...{ repository: push.project.path_with_namespace },
+    move: push.after ? moveOf(push.before, push.after) : undefined,
     paths: pathsOf(push.commits, push.total_commits_count ?? undefined),
   }
 }

@@ -32,7 +32,14 @@ test('a pattern that would keep a backtracking matcher busy for ever is no work'
   expect(matchesGlob(`${'**/'.repeat(80)}x`, 'a/'.repeat(2000))).toBe(false)
 })
 
-const push = (ref: string, paths?: string[]): Push => ({ kind: 'push', ref, commit: 'c', repository: 'r', paths })
+const push = (ref: string, paths?: string[]): Push => ({
+  kind: 'push',
+  ref,
+  commit: 'c',
+  repository: 'r',
+  move: undefined,
+  paths,
+})
 
 test('branches, tags and paths decide what is built', () => {
   expect(whyIgnored(push('refs/heads/any/thing'), {})).toBeUndefined()

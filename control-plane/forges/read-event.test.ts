@@ -19,7 +19,14 @@ const github = (more: object = {}) => ({
 test("GitHub's pushes: of a branch, of a tag that is an object, forced, deleted", () => {
   const event = { 'x-github-event': 'push' }
   const paths = ['new', 'old', 'Dockerfile']
-  const plain = { kind: 'push', ref: 'refs/heads/main', commit: NEW, repository: 'team/app', paths }
+  const plain = {
+    kind: 'push',
+    ref: 'refs/heads/main',
+    commit: NEW,
+    repository: 'team/app',
+    move: { before: OLD, after: NEW },
+    paths,
+  }
   expect(read('github', event, github())).toEqual(plain)
   const tag = github({ ref: 'refs/tags/v1', after: OLD, commits: [] })
   expect(read('github', event, tag)).toMatchObject({ ref: 'refs/tags/v1', commit: NEW, paths: undefined })

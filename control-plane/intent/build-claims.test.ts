@@ -8,8 +8,9 @@ import { ingestBuildLog } from '../ingest/build-log.ts'
 import { ingestReport } from '../ingest/report.ts'
 import type { Ports } from '../ports.ts'
 import { forgetHost, insertHost } from '../store/hosts.ts'
-import { claimFor, endStrandedBuilds } from './build-claims.ts'
+import { claimFor, endStrandedBuilds, releaseFor } from './build-claims.ts'
 import { sealSecrets, secretsForBuild } from './build-secrets.ts'
+import { readBuildSteps } from './build-steps.ts'
 import { inspectBuild } from './build-view.ts'
 import { readBuildLog } from './build-wait.ts'
 import { insertQueued, orderCancel } from './builds.ts'
@@ -144,6 +145,37 @@ describe('a host that is lost', () => {
     expect(await secretsForBuild(ports, B, id)).toEqual({ kept: {}, secrets: { s: 'hidden' }, ssh: {} })
     await ingestBuildLog(ports, B, id, late)
     expect((await readBuildLog(ports, id, 2)).lines).toHaveLength(1)
+  })
+
+  test('what an agent gives back goes to the next that asks, with no attempt lost and steps with new numbers', async () => {
+    const id = await queue()
+    await claimFor(ports, A, undefined)
+    await say(A, {}, [{ id, observed: { state: 'running', startedAt: 1 } }])
+    const lines = [{ at: 1, stream: 'step', step: 4, mark: 'begin', text: 'RUN x' } as const]
+    await ingestBuildLog(ports, A, id, { offset: 0, lines })
+    const before = (await desiredState(ports, A, undefined))?.generation
+    await releaseFor(ports, B, id) // Not its own.
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'running', attempts: 1 })
+    await releaseFor(ports, A, id)
+    await releaseFor(ports, A, id)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'queued', attempts: 0, host: undefined })
+    expect(await desiredState(ports, A, before)).toMatchObject({ builds: [], openBuilds: [] })
+    world.advance(2000)
+    expect(await claimFor(ports, B, undefined)).toMatchObject({ build: { id }, logFrom: 2, stepFrom: 4 })
+    expect(await inspectBuild(ports, id)).toMatchObject({ attempts: 1, host: { name: 'host-b' } })
+    expect((await readBuildLog(ports, id, 1)).lines[0]).toMatchObject({ mark: 'anew' })
+    expect(await readBuildSteps(ports, id)).toMatchObject([{ number: 4, state: 'canceled' }])
+  })
+
+  test('what is for one host alone, or is to be canceled, stays its own when it is given back', async () => {
+    const bound = await queue({}, { host: 'host-a' })
+    await claimFor(ports, A, bound)
+    await releaseFor(ports, A, bound)
+    expect(await inspectBuild(ports, bound)).toMatchObject({ attempts: 0, host: { name: 'host-a' } })
+    expect(await claimFor(ports, A, bound)).toMatchObject({ build: { id: bound } })
+    await orderCancel(ports, bound)
+    await releaseFor(ports, A, bound)
+    expect(await inspectBuild(ports, bound)).toMatchObject({ attempts: 1, host: { name: 'host-a' } })
   })
 
   test('nobody who was cut off himself takes builds from others', async () => {

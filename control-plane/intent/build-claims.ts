@@ -2,7 +2,7 @@ import { HOST_SILENT_MS } from '#shared/domain/host.ts'
 import { type BuildId, type HostId, newId } from '#shared/domain/ids.ts'
 import { type Fault, SlipwayError } from '#shared/errors.ts'
 import type { BuildLogLine, ClaimedBuild } from '#shared/protocol/agent.ts'
-import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
+import { ringBuildQueue, ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
 import {
   afterClaim,
@@ -11,9 +11,10 @@ import {
   endStranded,
   MAX_ATTEMPTS,
   nextBuild,
+  releaseBuild,
   strandedBuilds,
 } from '../store/build-queue.ts'
-import type { BuildRow } from '../store/builds.ts'
+import { type BuildRow, lastStepOf } from '../store/builds.ts'
 import { retellStatuses } from '../store/commit-statuses.ts'
 import { insertEvents } from '../store/events.ts'
 import { findHost, type HostRow } from '../store/hosts.ts'
@@ -48,10 +49,28 @@ export async function claimFor(
     if (seen.attempts >= MAX_ATTEMPTS) await endBuild(ports, seen, exhausted())
     else {
       const row = await claimOne(ports, who, host, seen)
-      if (row) return { build: desiredBuild(row), logFrom: row.logLines }
+      if (row) return { build: desiredBuild(row), logFrom: row.logLines, stepFrom: await stepsIn(ports, row) }
     }
   }
   return undefined
+}
+
+/** Before most builds nobody wrote anything. */
+async function stepsIn({ db }: Ports, { id, logLines }: BuildRow): Promise<number> {
+  return logLines === 0 ? 0 : lastStepOf(db, id)
+}
+
+/**
+ * Gives a build back that a host stops building before its end, as an agent does that is stopped in order: no attempt is lost.
+ * What the host does not have, or what is to be canceled, stays as it is.
+ */
+export async function releaseFor(ports: Ports, hostId: HostId, id: string): Promise<void> {
+  const host = await requireHost(ports, hostId)
+  const text = `host ${host.name} was stopped: the build goes back into the queue`
+  const line = { at: ports.clock.now(), stream: 'step', mark: 'anew', text } as const
+  const [, , [row]] = await ports.db.batch([...releaseBuild(ports.db, id, hostId, line)])
+  if (!row) return
+  await Promise.all([row.hostId === null && ringBuildQueue(ports, row.id), ringChanged(ports, 'build', [row.id])])
 }
 
 /** Whether a build that this host does not get is one that another may get still. */
@@ -78,7 +97,13 @@ async function claimOne(ports: Ports, who: Claimant, host: HostRow, seen: BuildR
   const note = seen.attempts === 0 ? undefined : await noteOf(ports, host, seen)
   const [, , , [row]] = await db.batch([
     claimBuild(db, who, seen, claim, now),
-    ...afterClaim(db, who, seen, claim, note === undefined ? undefined : { at: now, stream: 'step', text: note }),
+    ...afterClaim(
+      db,
+      who,
+      seen,
+      claim,
+      note === undefined ? undefined : { at: now, stream: 'step', mark: 'anew', text: note },
+    ),
   ])
   if (!row) return undefined
   if (note !== undefined) {
@@ -96,8 +121,8 @@ async function noteOf(ports: Ports, host: HostRow, { hostId, attempts }: BuildRo
   const count = `attempt ${attempts + 1} of ${MAX_ATTEMPTS}`
   if (hostId === host.id) return `host ${host.name} begins again: its agent was started anew (${count})`
   const before = hostId === null ? undefined : await findHost(ports.db, hostId)
-  const gone = before ? `host ${before.name} was not heard of any more` : 'the host that built was removed'
-  return `${gone}: host ${host.name} takes over (${count})`
+  const gone = before ? `host ${before.name} was not heard of any more: ` : '' // It was removed, or gave the build back.
+  return `${gone}host ${host.name} takes over (${count})`
 }
 
 interface End {

@@ -26,3 +26,14 @@ test('a step is what its lines say; one without an end runs as long as its build
   ])
   expect(stepsOf(LINES, true).map(({ state }) => state)).toEqual(['canceled', 'failed'])
 })
+
+test('what was under way when the build began again is over, and keeps its number', () => {
+  const anew: BuildLogLine = { stream: 'step', at: 9, mark: 'anew', text: 'host b takes over' }
+  const steps = stepsOf([...LINES, anew, line(3, 10, 'begin', 'one')], false)
+  expect(steps.map(({ number, state }) => [number, state])).toEqual([
+    [1, 'canceled'],
+    [2, 'failed'],
+    [3, 'running'],
+  ])
+  expect(steps[0]?.finishedAt).toBe('1970-01-01T00:00:00.009Z')
+})

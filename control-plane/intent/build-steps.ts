@@ -13,11 +13,15 @@ export async function readBuildSteps(ports: Ports, id: string): Promise<BuildSte
   return stepsOf(await stepLines(ports.db, build.id, LINES_LIMIT), isFinished(build.state))
 }
 
-/** A step without an end in a build that has ended was left by an agent that died. Pure. */
+/**
+ * A step without an end was left by an agent that died, once its build has ended or begins again: steps of one attempt have
+ * other numbers than those of the next. Pure.
+ */
 export function stepsOf(lines: readonly BuildLogLine[], isOver: boolean): BuildStep[] {
   const steps = new Map<number, BuildStep>()
   for (const { step: number, mark, at, text, durationMs } of lines) {
-    if (number === undefined || mark === undefined || mark === 'progress') continue
+    if (mark === 'anew') cancelRunning(steps, at)
+    if (mark === 'anew' || number === undefined || mark === undefined || mark === 'progress') continue
     const time = new Date(at).toISOString()
     if (mark === 'begin') {
       steps.set(number, { number, name: text, state: isOver ? 'canceled' : 'running', startedAt: time })
@@ -29,4 +33,11 @@ export function stepsOf(lines: readonly BuildLogLine[], isOver: boolean): BuildS
     steps.set(number, { ...step, state: mark, finishedAt: time, durationMs, ...error })
   }
   return [...steps.values()]
+}
+
+function cancelRunning(steps: Map<number, BuildStep>, at: number): void {
+  for (const [number, step] of steps) {
+    if (step.state === 'running')
+      steps.set(number, { ...step, state: 'canceled', finishedAt: new Date(at).toISOString() })
+  }
 }

@@ -48,6 +48,7 @@ function viewBuild({ build, host }: BuildOnHost, waiting: string | undefined): B
     dockerfile: spec.kind === 'dockerfile' ? spec.dockerfile : undefined,
     target: spec.kind === 'dockerfile' ? spec.target : undefined,
     container: spec.kind === 'container' ? spec.container.id : undefined,
+    check: (spec.kind === 'dockerfile' && spec.check) || undefined,
     tags: spec.tags,
     trigger: build.trigger ?? undefined,
     imageDigest: build.imageDigest ?? undefined,

@@ -27,7 +27,7 @@ import { requireSecrets } from './secrets.ts'
 
 /** Errors: `context.not-found`, `context.not-uploaded`, `secret.not-found`, and those of `insertQueued`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
-  const { dockerfile, target, args, noCache, labels, annotations, allow } = asked
+  const { dockerfile, target, args, noCache, labels, annotations, allow, check } = asked
   const { compression, compressionLevel, forceCompression, provenance, sbom, update } = asked
   const hasSecrets = Object.keys(asked.secrets).length + Object.keys(asked.ssh).length > 0
   const queued = async (id: BuildId): Promise<Queued> => {
@@ -36,7 +36,20 @@ export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation
   return queueBuild(ports, queued, creation, async tags => {
     const source = await sourceOf(ports, asked)
     const contexts = await namedContexts(ports, asked.contexts)
-    const plain = { source, dockerfile, target, args, noCache, labels, annotations, contexts, allow, update, tags }
+    const plain = {
+      source,
+      dockerfile,
+      target,
+      args,
+      noCache,
+      labels,
+      annotations,
+      contexts,
+      allow,
+      update,
+      tags,
+      check,
+    }
     const exported = { compression, compressionLevel, forceCompression, provenance, sbom }
     return { kind: 'dockerfile', ...plain, ...exported, hasSecrets }
   })
@@ -170,7 +183,8 @@ function placementOf(host: HostId | null, { constraints, platform }: BuildNeeds)
 /** What builds with the same steps in common have in common: their repository, else the image that they become. */
 function lineageOf(spec: BuildSpec): string {
   if (spec.kind === 'dockerfile' && spec.source.kind === 'git') return `git ${spec.source.url}`
-  return `image ${parseImageReference(spec.tags[0] ?? '').repository}`
+  const [tag] = spec.tags
+  return tag === undefined ? 'checks' : `image ${parseImageReference(tag).repository}`
 }
 
 export function wholeTag(text: string): string {

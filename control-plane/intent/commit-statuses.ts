@@ -12,6 +12,7 @@ const CLAIM_MS = 15_000
 const FIRST_RETRY_MS = 10_000
 /** Ten seconds, doubled each time: given up after about an hour and a half. */
 const MAX_TRIES = 10
+const ANSWER_SHOWN = 500
 
 /**
  * Tells forges how builds go, as far as they do not know. Bounded, and done by one at a time for each build, so that a newer
@@ -37,12 +38,14 @@ async function tellOne(ports: Ports, row: CommitStatusRow): Promise<void> {
 /** A sentence; undefined where the forge took it. */
 async function failureOf(ports: Ports, { buildId, state, target }: CommitStatusRow): Promise<string | undefined> {
   try {
-    const token = (await openSecrets(ports, [target.secret])).get(target.secret) ?? ''
+    const token = (await openSecrets(ports, [target.secret])).get(target.secret)?.trim() ?? ''
+    if (token === '') return `secret ${target.secret} is blank: set it to a token of the forge`
     const link = `${ports.config.publicUrl}/v1/builds/${buildId}`
-    const { url, headers, body } = statusCall(target, state, link, token.trim())
+    const { url, headers, body } = statusCall(target, state, link, token)
     const { status, text } = await ports.forges.post(url, headers, body)
     if (status >= 200 && status < 300) return undefined
-    return `${new URL(url).host} answered ${status}: ${text.replaceAll(token.trim(), '***')}`
+    // Hidden first: of a token that the cut goes through a part would stay.
+    return `${new URL(url).host} answered ${status}: ${text.replaceAll(token, '***').slice(0, ANSWER_SHOWN)}`
   } catch (error) {
     if (error instanceof SlipwayError) return error.message
     throw error

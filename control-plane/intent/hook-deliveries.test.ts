@@ -213,6 +213,58 @@ describe('a delivery', () => {
   })
 })
 
+describe('the newest push', () => {
+  const NONE = '0'.repeat(40)
+  const commit = (letter: string) => letter.repeat(40)
+  const move = (before: string, after: string, more: object = {}) =>
+    payload({ before, after, head_commit: { id: after }, ...more })
+  const commits = async () =>
+    world.rows<{ commit: string; goal: string }>(
+      'select trigger ->> \'commit\' as "commit", goal from builds order by rowid',
+    )
+
+  test('stays when an older one comes late, and an hour later nothing is late any more', async () => {
+    const hook = await makeHook()
+    await deliver(hook, move(commit('b'), commit('c')))
+    const late = await deliver(hook, move(commit('a'), commit('b')))
+    expect(late).toMatchObject({ status: 200, body: { result: 'ignored' } })
+    const later = await deliver(hook, move(NONE, commit('a')))
+    expect(later.body.reason).toContain('newer push')
+    expect(await commits()).toEqual([{ commit: commit('c'), goal: 'built' }])
+    world.advance(61 * 60_000)
+    expect((await deliver(hook, move(commit('e'), commit('b')))).body.result).toBe('building')
+    await sweep(ports)
+    expect(await world.rows('select position from hook_pushes')).toHaveLength(1)
+  })
+
+  test('is a forced one, too, back to where the branch was', async () => {
+    const hook = await makeHook()
+    await deliver(hook, move(commit('a'), commit('b')))
+    await deliver(hook, move(commit('b'), commit('a'), { forced: true }))
+    expect(await commits()).toEqual([
+      { commit: commit('b'), goal: 'canceled' },
+      { commit: commit('a'), goal: 'built' },
+    ])
+  })
+
+  test('that no filter lets in leaves the one before it to be built; an end of the branch does not', async () => {
+    const hook = await makeHook({ on: { paths: ['src/**'] } })
+    const source = { commits: [{ modified: ['src/a'] }] }
+    await deliver(hook, move(commit('b'), commit('c'), { commits: [{ modified: ['README.md'] }] }))
+    expect((await deliver(hook, move(commit('a'), commit('b'), source))).body.result).toBe('building')
+    await deliver(hook, move(commit('d'), NONE, { ref: 'refs/heads/gone', deleted: true, head_commit: null }))
+    const late = await deliver(hook, move(commit('c'), commit('d'), { ref: 'refs/heads/gone', ...source }))
+    expect(late.body.result).toBe('ignored')
+  })
+
+  test('wins whatever the order of arrival when both come at the same moment', async () => {
+    const hook = await makeHook()
+    await Promise.all([deliver(hook, move(commit('b'), commit('c'))), deliver(hook, move(commit('a'), commit('b')))])
+    const open = (await commits()).filter(({ goal }) => goal === 'built')
+    expect(open).toEqual([{ commit: commit('c'), goal: 'built' }])
+  })
+})
+
 describe('commit statuses', () => {
   const observed = (id: unknown, state: 'running' | 'succeeded') => {
     const times = { startedAt: 1, finishedAt: 2 }
@@ -257,6 +309,21 @@ describe('commit statuses', () => {
     expect(await world.rows('select due_at from commit_statuses')).toEqual(
       [{ dueAt: null }].map(() => ({ due_at: null })),
     )
+  })
+
+  test('keep no part of a token that an answer repeats, and none is told with a blank one', async () => {
+    forge = async () => ({ status: 401, text: `${'x'.repeat(495)}ghp_forge` })
+    const hook = await makeHook()
+    await deliver(hook, payload())
+    expect(sent).toHaveLength(1)
+    const kept = async () => JSON.stringify(await world.rows('select error from commit_statuses'))
+    expect(await kept()).toContain('xxx***')
+    expect(await kept()).not.toContain('ghp')
+    await send('PUT', '/v1/secrets/forge-token', { value: ' \n' })
+    world.advance(60_000)
+    await tellForges(ports)
+    expect(sent).toHaveLength(1)
+    expect(await kept()).toContain('blank')
   })
 
   test('are told to the end when the hook is gone', async () => {

@@ -11,11 +11,13 @@ import { type Delivery, deliveryId, requireSignature } from '../forges/signature
 import { ringChanged, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
 import { insertCommitStatus, retellStatuses } from '../store/commit-statuses.ts'
+import type { Statement } from '../store/database.ts'
 import { cancelLine, findDelivered, type HookRow, insertDeliveries, staleOfLine } from '../store/hooks.ts'
 import { uniqueViolation } from '../store/violations.ts'
 import { sealSecrets } from './build-secrets.ts'
 import { insertQueued } from './builds.ts'
 import { sealedFor } from './hooks.ts'
+import { notePassedOver, placed, placeOf } from './push-places.ts'
 
 /** A push of which the commit is known. */
 type BuiltPush = Push & { commit: string }
@@ -33,11 +35,17 @@ export async function takeDelivery(ports: Ports, hook: HookRow, delivery: Delive
   if (event.kind === 'other') return ignored(`this hook builds pushes; "${event.name}" is something else`)
   if (!isOf(git.url, event.repository)) return ignored(`the hook is for ${git.url}, not for ${event.repository}`)
   const why = whyIgnored(event, on)
-  if (why !== undefined || event.commit === undefined) return ignored(why ?? 'there is no commit')
+  if (why !== undefined || event.commit === undefined) {
+    await notePassedOver(ports, hook.id, event)
+    return ignored(why ?? 'there is no commit')
+  }
   const push = { ...event, commit: event.commit }
   if (!isCommitId(push.commit)) throw new SlipwayError('hook.payload-invalid', `${push.commit} is no whole commit id.`)
   const tags = imageTags(build.tags, push)
-  if (tags.length === 0) return ignored(`none of the hook's tags is for ${push.ref}`)
+  if (tags.length === 0) {
+    await notePassedOver(ports, hook.id, push)
+    return ignored(`none of the hook's tags is for ${push.ref}`)
+  }
   return buildOnce(ports, hook, push, tags, await deliveryKeys(hook, delivery))
 }
 
@@ -52,6 +60,9 @@ async function deliveryKeys({ spec: { kind } }: HookRow, { headers, body }: Deli
   return [id, `body:${Array.from(hash, byte => byte.toString(16).padStart(2, '0')).join('')}`]
 }
 
+/** Another push of the ref, or the same delivery, won at the same moment: then it is looked at anew. */
+const RACES = 5
+
 async function buildOnce(
   ports: Ports,
   hook: HookRow,
@@ -59,21 +70,22 @@ async function buildOnce(
   tags: string[],
   keys: string[],
 ): Promise<DeliveryAnswer> {
-  const repeated = async (): Promise<DeliveryAnswer | undefined> => {
-    const build = await findDelivered(ports.db, hook.id, keys)
-    return build && { result: 'building', build, isRepeat: true }
-  }
-  const earlier = await repeated()
-  if (earlier) return earlier
-  const id = newId<BuildId>(ports.random)
-  try {
-    await insertBuildOf(ports, hook, push, tags, keys, id)
-    return { result: 'building', build: id, isRepeat: false }
-  } catch (error) {
-    // The same delivery at the same moment won.
-    const winner = uniqueViolation(error) ? await repeated() : undefined
-    if (winner) return winner
-    throw error
+  for (let race = 1; ; race++) {
+    const earlier = await findDelivered(ports.db, hook.id, keys)
+    if (earlier) return { result: 'building', build: earlier, isRepeat: true }
+    const { isOvertaken, position } = await placeOf(ports, hook.id, push)
+    if (isOvertaken) {
+      await notePassedOver(ports, hook.id, push)
+      return ignored(`a newer push of ${push.ref} came before it`)
+    }
+    const id = newId<BuildId>(ports.random)
+    try {
+      const known = insertDeliveries(ports.db, hook.id, keys, id, ports.clock.now())
+      await insertBuildOf(ports, hook, push, tags, id, [known, ...placed(ports, hook.id, push, position, true)])
+      return { result: 'building', build: id, isRepeat: false }
+    } catch (error) {
+      if (!uniqueViolation(error) || race >= RACES) throw error
+    }
   }
 }
 
@@ -82,8 +94,8 @@ async function insertBuildOf(
   hook: HookRow,
   push: BuiltPush,
   tags: string[],
-  keys: string[],
   id: BuildId,
+  records: Statement[],
 ): Promise<void> {
   const { db, clock } = ports
   const { build, git } = hookSpecSchema.parse(hook.spec)
@@ -104,7 +116,7 @@ async function insertBuildOf(
       return { kind: 'dockerfile', source, ...how, contexts: {}, hasSecrets: sealedSecrets !== null, tags: whole }
     },
     [
-      insertDeliveries(db, hook.id, keys, id, now),
+      ...records,
       ...cancelLine(db, line, now),
       retellStatuses(
         db,

@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { partsOfGitUrl } from '#shared/domain/git.ts'
 import type { HookSpec, StatusTarget } from '#shared/domain/hook.ts'
 import { type HookId, newId } from '#shared/domain/ids.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
@@ -65,7 +64,7 @@ function statusOf({ kind, git, status }: CreateHook): StatusTarget | undefined {
   if (kind === 'signed') {
     throw new SlipwayError('request.invalid', 'status: a signed hook has no forge to tell. Leave it out.')
   }
-  const api = status.api ?? usualApi(kind, partsOfGitUrl(git.url).host)
+  const api = status.api ?? usualApi(kind, git.url)
   return { secret: status.secret, api: api.replace(/\/+$/, '') }
 }
 

@@ -67,7 +67,7 @@ async function withDeadline<T>(
 function silent(why: string): SlipwayError {
   return new SlipwayError(
     'host.unreachable',
-    `The container's host ${why}: see that its agent runs (GET /v1/hosts), and try again.`,
+    `The host ${why}: see that its agent runs (GET /v1/hosts), and try again.`,
   )
 }
 

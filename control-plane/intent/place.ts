@@ -11,7 +11,8 @@ export interface Candidate {
   load: number
 }
 
-export interface Placement {
+/** What a container's host has to be. */
+export interface Wanted {
   /** Id or name; left out: any. */
   host: string | undefined
   /** Undefined when it does not matter. */
@@ -24,7 +25,7 @@ export function isReady(lastSeenAt: number | null | undefined, now: number): boo
 }
 
 /** The ready host of the right architecture with the fewest containers, one with a full disk last; ties go by name. Pure. */
-export function chooseHost<T extends Candidate>(candidates: readonly T[], wanted: Placement): T {
+export function chooseHost<T extends Candidate>(candidates: readonly T[], wanted: Wanted): T {
   const asked = candidates.filter(({ id, name }) => !wanted.host || wanted.host === id || wanted.host === name)
   if (wanted.host && asked.length === 0) {
     throw new SlipwayError('host.not-found', `There is no host ${wanted.host}. GET /v1/hosts lists them.`)

@@ -1,15 +1,17 @@
 import { BUILD_QUEUE } from '#shared/protocol/bus.ts'
 import type { Ports } from '../ports.ts'
+import { sweepBuildCache } from '../registry/build-cache-bounds.ts'
 import { collectSlices } from '../registry/garbage.ts'
 import { sweepObjects } from '../registry/sweep-objects.ts'
 import { deleteContext, expiredContexts } from '../store/contexts.ts'
 import { deleteEventsUpTo, lastEventSeq } from '../store/events.ts'
-import { deleteDeliveriesBefore } from '../store/hooks.ts'
+import { deleteDeliveriesBefore, deletePushesBefore } from '../store/hooks.ts'
 import { deleteIdempotencyKeysBefore } from '../store/idempotency.ts'
 import { deleteOldBuilds } from '../store/sweep.ts'
 import { endStrandedBuilds } from './build-claims.ts'
 import { tellForges } from './commit-statuses.ts'
 import { contextKey } from './contexts.ts'
+import { LATE_MS } from './push-places.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 const EVENTS_KEPT = 10_000
@@ -31,6 +33,7 @@ export async function sweep(ports: Ports): Promise<void> {
     sweepRecords,
     sweepContexts,
     sweepUploads,
+    sweepBuildCache,
     sweepGarbage,
     endStrandedBuilds,
     ensureBuildQueue,
@@ -50,6 +53,7 @@ async function sweepRecords({ db, clock }: Ports): Promise<void> {
   const now = clock.now()
   await deleteIdempotencyKeysBefore(db, now - DAY_MS)
   await deleteDeliveriesBefore(db, now - DELIVERIES_KEPT_MS)
+  await deletePushesBefore(db, now - LATE_MS)
   await deleteEventsUpTo(db, (await lastEventSeq(db)) - EVENTS_KEPT)
   await deleteOldBuilds(db, now - BUILDS_KEPT_MS, PER_RUN)
 }

@@ -3,17 +3,20 @@ import { digestOf } from '#shared/digest.ts'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { newId } from '#shared/domain/ids.ts'
 import { parseRepository, type Repository } from '#shared/domain/repository.ts'
-import { SlipwayError } from '#shared/errors.ts'
+import { type ErrorCode, SlipwayError } from '#shared/errors.ts'
+import { shareNamed, toldNames } from '#test/support/cached-steps.ts'
 import { type ImageText, imageText, indexText, pushBlob, pushDocument } from '#test/support/images.ts'
 import { HOUR_MS, openRegistryWorld, type RegistryWorld } from '#test/support/registry-world.ts'
 import { chooseSeed, seeded } from '#test/support/seeded.ts'
 import { takeTurns } from '#test/support/turns.ts'
 import { sweep } from '../intent/sweep.ts'
 import type { Ports } from '../ports.ts'
+import { linkBlobs } from '../store/blobs.ts'
 import { insertContainer } from '../store/containers.ts'
 import { insertHost } from '../store/hosts.ts'
 import { listRepositories } from '../store/tags.ts'
 import { mountBlob, requireBlob } from './blobs.ts'
+import { pruneBuildCache } from './build-cache-prune.ts'
 import { collectGarbage, collectSlices } from './garbage.ts'
 import { removeManifest, requireManifest } from './manifests.ts'
 import { removeRepository } from './repositories.ts'
@@ -27,7 +30,7 @@ import { sweepObjects } from './sweep-objects.ts'
  */
 
 const GRACE_MS = HOUR_MS
-const ROUNDS = 80
+const ROUNDS = 60
 const NAMES = ['team/a', 'team/b', 'other', 'tried/c'].map(parseRepository)
 const TAGS = ['one', 'two', 'three', 'latest']
 const hostId = 'aaaaaaaaaaaaaaaa' as HostId
@@ -105,6 +108,46 @@ async function pushIndex({ ports, chance, images, names }: Party): Promise<void>
   }
 }
 
+/** As a host does it: a layer that it was told of goes into an image without being sent, within the grace. */
+async function buildSome({ ports, chance, images, names }: Party): Promise<void> {
+  const image = pick(chance, images)
+  const repository = pick(chance, names)
+  const begun = ports.clock.now()
+  const told = new Set<string>()
+  for (const layer of image.layers) for (const name of await toldNames(ports, layer, LAYERS)) told.add(name)
+  for (const [at, layer] of image.layers.entries()) {
+    if (told.has(layer)) continue
+    await pushBlob(ports, repository, layer)
+    await whileInTime(ports, begun, 'blob.not-found', shareNamed(ports, layer, image.layers[at - 1], layer))
+  }
+  await pushBlob(ports, repository, image.config)
+  const digests = await Promise.all(image.layers.map(digestOf))
+  await linkBlobs(ports.db, repository, digests, ports.clock.now())
+  const published = pushDocument(ports, repository, pick(chance, TAGS), image.manifest)
+  await whileInTime(ports, begun, 'manifest.blob-unknown', published)
+}
+
+/** Hours of silence explain a refusal, nothing else does. */
+async function whileInTime(ports: Ports, begun: number, code: ErrorCode, work: Promise<unknown>): Promise<void> {
+  await work.catch(error => {
+    const isLate = ports.clock.now() - begun > GRACE_MS
+    if (!isLate || !(error instanceof SlipwayError) || error.code !== code) throw error
+  })
+}
+
+/** A host whose upload was hours ago: the step is taken with its bytes there, or refused. */
+async function shareLate({ ports, chance, images }: Party): Promise<void> {
+  const layer = pick(chance, pick(chance, images).layers)
+  await shareNamed(ports, layer, undefined, layer).catch(error => {
+    if (!(error instanceof SlipwayError) || error.code !== 'blob.not-found') throw error
+  })
+}
+
+async function pruneSome({ ports, chance }: Party): Promise<void> {
+  const terms = [{ all: true }, { all: false, keepBytes: 12 }, { all: false, unusedFor: '1h' }]
+  await pruneBuildCache(ports, pick(chance, terms))
+}
+
 async function removeSome({ ports, chance, images, names }: Party): Promise<void> {
   const repository = pick(chance, names)
   if (chance() < 0.4) return removeRepository(ports, repository)
@@ -137,6 +180,8 @@ const BROKEN = {
     where r.repository = t.repository and r.digest = t.digest)`,
   'a manifest names what is missing': `select child from manifest_edges
     where child not in (select digest from blobs union select digest from manifests)`,
+  'a cached step names what is missing': `select key from cached_steps
+    where digest is not null and digest not in (select digest from blobs)`,
   'an edge is of no manifest': `select parent from manifest_edges where parent not in (select digest from manifests)`,
   "a container's image is missing": `select id from containers where spec ->> 'imageDigest' not in (select digest from manifests)`,
   'an object is named twice': `select object_key from (select object_key from blobs union all
@@ -163,7 +208,10 @@ async function expectObjects(world: RegistryWorld): Promise<void> {
   }
 }
 
-const WORKS = [pushSome, pushSome, pushSome, pushIndex, removeSome, removeSome, runSome, collectSome, collectSome]
+const WORKS = [
+  ...[pushSome, pushSome, pushSome, pushIndex, removeSome, removeSome, runSome, collectSome, collectSome],
+  ...[buildSome, buildSome, shareLate, pruneSome],
+]
 
 /** Hours pass now and then, mostly just as many as make what was not touched garbage. */
 function someTime(luck: number, chance: Chance): number {
@@ -204,6 +252,7 @@ function refuseOthers(error: unknown): void {
 
 async function removeEverything(world: RegistryWorld): Promise<void> {
   await world.rows('delete from containers')
+  await pruneBuildCache(world.ports, { all: true })
   await setRetentionRules(world.ports, [])
   for (const name of await listRepositories(world.ports.db, '', 100)) {
     await removeRepository(world.ports, parseRepository(name))

@@ -13,6 +13,7 @@ import { httpUpstreams } from '../adapters/http-upstreams.ts'
 import { migrate } from '../adapters/migrate.ts'
 import { openSqlite } from '../adapters/sqlite.ts'
 import { readBuildPolicy } from '../intent/build-limits.ts'
+import { DeliveryRoom } from '../intent/delivery-room.ts'
 import { openSecretBox } from '../intent/secret-box.ts'
 import type { Ports } from '../ports.ts'
 import { findBlob } from '../store/blobs.ts'
@@ -44,7 +45,7 @@ beforeEach(async () => {
   const random = (array: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(array)
   ports = {
     ...{ db: openDatabase(client), clock, bus: fakeMessageBus(), share: openShare(), note: () => {} },
-    ...{ forges: httpForgeApi(), later: () => {} },
+    ...{ forges: httpForgeApi(), later: () => {}, deliveries: new DeliveryRoom(0) },
     blobs: await openFolderBlobs({ folder, secret: Buffer.alloc(32), publicUrl: 'http://127.0.0.1', clock }),
     random,
     secrets: openSecretBox(undefined, random),
@@ -54,6 +55,7 @@ beforeEach(async () => {
       registryGraceMs: 86_400_000,
       builds: readBuildPolicy(undefined),
       registrySteps: 10,
+      buildCache: { maxBytes: 0, keepMs: 0 },
     },
     upstreams: httpUpstreams(
       readUpstreams(JSON.stringify([{ registry: 'docker.io', endpoints: [upstream.url] }])),

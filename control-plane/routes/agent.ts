@@ -19,7 +19,7 @@ import {
 } from '#shared/protocol/agent.ts'
 import { ingestBuildLog } from '../ingest/build-log.ts'
 import { ingestReport } from '../ingest/report.ts'
-import { claimFor } from '../intent/build-claims.ts'
+import { claimFor, releaseFor } from '../intent/build-claims.ts'
 import { secretsForBuild } from '../intent/build-secrets.ts'
 import { isBuildingContext } from '../intent/builds.ts'
 import { tellForges } from '../intent/commit-statuses.ts'
@@ -102,6 +102,11 @@ const claim = createRoute({
     204: { description: 'There is none for it' },
     ...problems,
   },
+})
+const release = createRoute({
+  ...{ method: 'post', path: '/v1/agent/builds/{build}/release', tags, summary: 'Give a build back that is not over' },
+  request: { params: z.object({ build: z.string() }) },
+  responses: { 204: { description: "It waits for a host, if it was this one's" }, ...problems },
 })
 const secrets = createRoute({
   ...{
@@ -191,6 +196,10 @@ export function agentRoutes() {
     const claimed = await claimFor(ports, hostOf(c), c.req.valid('json').build)
     if (!claimed) return c.body(null, 204)
     return c.json(claimed, 200)
+  })
+  routes.openapi(release, async c => {
+    await releaseFor(c.get('ports'), hostOf(c), c.req.valid('param').build)
+    return c.body(null, 204)
   })
   routes.openapi(expire, async c => {
     await expireContainer(c.get('ports'), hostOf(c), c.req.valid('param').container)

@@ -4,6 +4,7 @@ import { pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
 import { tellForges } from '../intent/commit-statuses.ts'
 import { takeDelivery } from '../intent/hook-deliveries.ts'
 import { createHook, listHookPage, removeHook, requireHook, viewHook } from '../intent/hooks.ts'
+import { readDelivery } from './delivery-body.ts'
 import { body, creationOf, idempotencyHeader, json, problems, router } from './environment.ts'
 
 const tags = ['hooks']
@@ -62,7 +63,8 @@ export function hookRoutes() {
   routes.openapi(deliver, async c => {
     const ports = c.get('ports')
     const hook = await requireHook(ports, c.req.valid('param').hook) // Before the body is read.
-    const delivery = { headers: (name: string) => c.req.header(name), body: new Uint8Array(await c.req.arrayBuffer()) }
+    using held = await readDelivery(c.get('bodyOf')(), c.req.header('content-length'), ports.deliveries)
+    const delivery = { headers: (name: string) => c.req.header(name), body: held.bytes }
     const answer = await takeDelivery(ports, hook, delivery)
     if (answer.result !== 'building' || answer.isRepeat) return c.json(answer, 200)
     ports.later(() => tellForges(ports))

@@ -1,6 +1,8 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { createdHostSchema, createHostSchema, hostSchema } from '#shared/protocol/hosts.ts'
 import { flagSchema, pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
+import { prunedHostSchema, pruneHostSchema } from '#shared/protocol/prune-host.ts'
+import { pruneHost } from '../intent/host-prune.ts'
 import { createHost, listHostPage, removeHost, requireHost, viewHost } from '../intent/hosts.ts'
 import { body, creationOf, idempotencyHeader, json, problems, router } from './environment.ts'
 
@@ -35,6 +37,14 @@ const remove = createRoute({
   responses: { 204: { description: 'It is gone, and its token with it' }, ...problems },
 })
 
+const prune = createRoute({
+  ...{ method: 'post', path: '/v1/hosts/{host}/prune', tags, summary: 'Free a disk of what can be made again' },
+  description:
+    'As `docker image prune --all` and `docker builder prune` there. Containers, the images that they have, and what a build that runs may need stay. The host must be up, and the message bus.',
+  request: { params, body: body(pruneHostSchema) },
+  responses: { 200: json(prunedHostSchema, 'What went'), ...problems },
+})
+
 export function hostRoutes() {
   const routes = router()
   routes.openapi(list, async c => {
@@ -49,6 +59,10 @@ export function hostRoutes() {
   routes.openapi(inspect, async c => {
     const host = await requireHost(c.get('ports'), c.req.valid('param').host)
     return c.json(viewHost(c.get('ports'), host), 200)
+  })
+  routes.openapi(prune, async c => {
+    const host = await requireHost(c.get('ports'), c.req.valid('param').host)
+    return c.json(await pruneHost(c.get('ports'), host.id, c.req.valid('json')), 200)
   })
   routes.openapi(remove, async c => {
     await removeHost(c.get('ports'), c.req.valid('param').host, c.req.valid('query').force ?? false)

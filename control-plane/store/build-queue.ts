@@ -109,6 +109,34 @@ export function afterClaim(db: Database, who: Claimant, seen: BuildRow, claim: s
   ] as const
 }
 
+/**
+ * Gives a build that a host has, and does not end, back to the queue: the attempt does not count. One that is for that host alone
+ * stays its own. Goes into one batch; the last statement returns the build, if it was so.
+ */
+export function releaseBuild(db: Database, id: string, hostId: HostId, line: BuildLogLine) {
+  const isHeld = sql`builds.id = ${id} and builds.host_id = ${hostId} and builds.goal = 'built' and builds.attempts > 0 and ${isOpen}`
+  return [
+    db
+      .update(hosts)
+      .set({ generation: sql`${hosts.generation} + 1` })
+      .where(sql`${hosts.id} = ${hostId} and exists (select 1 from builds where ${isHeld})`),
+    db
+      .insert(buildLogs)
+      .select(sql`select builds.id, builds.log_lines, ${JSON.stringify([line])} from builds where ${isHeld}`),
+    db
+      .update(builds)
+      .set({
+        hostId: sql`builds.placement ->> '$.host'`,
+        generation: generationOf(hostId),
+        attempts: sql`builds.attempts - 1`,
+        ...{ state: 'queued', claim: null, claimedAt: null, observedStartedAt: null, preferredHostId: hostId },
+        logLines: sql`builds.log_lines + 1`,
+      })
+      .where(isHeld)
+      .returning(),
+  ] as const
+}
+
 /** Unfinished builds that wait for something no host says any more, or that nobody ends. Bounded. */
 export function strandedBuilds(db: Database, now: number, waitedSince: number, limit: number): Promise<BuildRow[]> {
   const isSilent = sql`(builds.host_id is null or not ${isHeard(sql`builds.host_id`, now)})`

@@ -4,6 +4,7 @@ import type { Digest } from '#shared/digest.ts'
 import type { Attestation } from '#shared/domain/attestation.ts'
 import type { BuildSpec, BuildState, BuildTrigger, BuildUpdate, BuildWarning } from '#shared/domain/build.ts'
 import type { BuildLimits, Placement } from '#shared/domain/build-needs.ts'
+import type { StepResult } from '#shared/domain/cached-step.ts'
 import type { CommitStatusTarget, HookSpec } from '#shared/domain/hook.ts'
 import type { BuildId, HookId, HostId } from '#shared/domain/ids.ts'
 import type { Fault } from '#shared/errors.ts'
@@ -86,6 +87,25 @@ export const hookDeliveries = sqliteTable(
   table => [primaryKey({ columns: [table.hookId, table.key] }), index('hook_deliveries_created').on(table.createdAt)],
 )
 
+/** What pushes did to refs, in the order in which they came: late ones are known by it. Kept for an hour. */
+export const hookPushes = sqliteTable(
+  'hook_pushes',
+  {
+    hookId: text().$type<HookId>().notNull(),
+    ref: text().notNull(),
+    /** Counts the pushes of the ref: of two at once one fails, and looks again. */
+    position: integer().notNull(),
+    before: text().notNull(),
+    after: text().notNull(),
+    isBuilt: integer({ mode: 'boolean' }).notNull(),
+    createdAt: integer().notNull(),
+  },
+  table => [
+    primaryKey({ columns: [table.hookId, table.ref, table.position] }),
+    index('hook_pushes_created').on(table.createdAt),
+  ],
+)
+
 /** What forges are to be told of builds: only the newest state of each matters. */
 export const commitStatuses = sqliteTable(
   'commit_statuses',
@@ -113,4 +133,29 @@ export const buildLogs = sqliteTable(
     lines: text({ mode: 'json' }).$type<BuildLogLine[]>().notNull(),
   },
   table => [primaryKey({ columns: [table.buildId, table.firstLine] })],
+)
+
+/** What steps of builds gave, for all hosts. A blob that one of them names stays. */
+export const cachedSteps = sqliteTable(
+  'cached_steps',
+  {
+    key: text().primaryKey(),
+    result: text({ mode: 'json' }).$type<StepResult>().notNull(),
+    /** Of its layer's blob; null: it changed no file. */
+    digest: text().$type<Digest>(),
+    /** Bytes of that blob. */
+    size: integer().notNull().default(0),
+    /** Key of the step before it. */
+    after: text(),
+    createdAt: integer().notNull(),
+    /** When a host last said that it did it, or was told of it: to the hour. */
+    usedAt: integer().notNull(),
+    /** Who did it. */
+    hostId: text().$type<HostId>().notNull(),
+  },
+  table => [
+    index('cached_steps_digest').on(table.digest, table.size, table.usedAt),
+    index('cached_steps_after').on(table.after, table.usedAt),
+    index('cached_steps_used').on(table.usedAt),
+  ],
 )

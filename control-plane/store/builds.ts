@@ -149,9 +149,17 @@ export async function appendBuildLog(
 export async function stepLines(db: Database, id: BuildId, limit: number): Promise<BuildLogLine[]> {
   const found = await db.all<{ line: string }>(sql`
     select json(line.value) as line from ${buildLogs}, json_each(${buildLogs.lines}) as line
-    where ${buildLogs.buildId} = ${id} and line.value ->> 'mark' in ('begin', 'cached', 'done', 'failed', 'canceled')
+    where ${buildLogs.buildId} = ${id} and line.value ->> 'mark' in ('begin', 'cached', 'done', 'failed', 'canceled', 'anew')
     order by ${buildLogs.firstLine}, line.key limit ${limit}`)
   return found.map(({ line }) => JSON.parse(line))
+}
+
+/** The highest number that a step has in a build's log; 0: it has none. Reads the whole log. */
+export async function lastStepOf(db: Database, id: BuildId): Promise<number> {
+  const [found] = await db.all<{ last: number | null }>(sql`
+    select max(line.value ->> 'step') as last from ${buildLogs}, json_each(${buildLogs.lines}) as line
+    where ${buildLogs.buildId} = ${id}`)
+  return found?.last ?? 0
 }
 
 /** Log chunks that hold lines from `fromLine` on. */

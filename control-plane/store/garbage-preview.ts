@@ -2,7 +2,7 @@ import { and, lt, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import { isImageRun } from './containers.ts'
 import type { Database } from './database.ts'
-import { isIn, type LinkPosition, type RemovedRow, type Slice } from './garbage.ts'
+import { isIn, isOfStep, type LinkPosition, type RemovedRow, type Slice } from './garbage.ts'
 import { blobs, manifests, uploads } from './schema.ts'
 
 /** What garbage collection would have removed when it came to its end, slice by slice, without removing anything. */
@@ -42,7 +42,13 @@ export function deadBlobs(db: Database, slice: Slice, terms: PreviewTerms): Prom
   return db
     .select({ digest, size })
     .from(blobs)
-    .where(and(isIn(digest, slice), lt(touchedAt, terms.before), sql`not ${isHeld(digest, terms)}`))
+    .where(
+      and(
+        isIn(digest, slice),
+        lt(touchedAt, terms.before),
+        sql`not ${isHeld(digest, terms)} and not ${isOfStep(digest)}`,
+      ),
+    )
 }
 
 /** Links to blobs that stay: the others go with their blob. */
@@ -59,7 +65,7 @@ export async function countNeedlessLinks(
     and l.linked_at < ${terms.before} and ${blobs.touchedAt} < ${terms.before}
     and not exists (select 1 from manifest_edges e cross join repository_manifests r on r.digest = e.parent
       where e.child = l.digest and r.repository = l.repository and ${isStaying(terms)})
-    and ${isHeld(sql`l.digest`, terms)}`)
+    and (${isOfStep(sql`l.digest`)} or ${isHeld(sql`l.digest`, terms)})`)
   return count
 }
 

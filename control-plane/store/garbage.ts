@@ -1,4 +1,4 @@
-import { and, asc, gt, lte, type SQL, sql } from 'drizzle-orm'
+import { and, asc, gt, lte, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import { isLinkNeeded } from './blobs.ts'
 import { isImageRun } from './containers.ts'
@@ -27,9 +27,12 @@ const isUnheld = (before: number) => sql`${manifests.touchedAt} < ${before}
   and not ${isImageRun(manifests.digest)}
   and not exists (select 1 from manifest_edges e where e.child = ${manifests.digest})`
 
-/** Nothing told anyone lately that it is here, and no manifest names it. */
+/** A step of the build cache has it for its layer. */
+export const isOfStep = (digest: SQLWrapper) => sql`exists (select 1 from cached_steps s where s.digest = ${digest})`
+
+/** Nothing told anyone lately that it is here, and neither a manifest nor a cached step names it. */
 const isUnnamed = (before: number) => sql`${blobs.touchedAt} < ${before}
-  and not exists (select 1 from manifest_edges e where e.child = ${blobs.digest})`
+  and not exists (select 1 from manifest_edges e where e.child = ${blobs.digest}) and not ${isOfStep(blobs.digest)}`
 
 export const isIn = (
   column: typeof manifests.digest | typeof blobs.digest | typeof manifestEdges.parent,
@@ -88,7 +91,7 @@ export async function removeManifests(db: Database, slice: Slice, before: number
   return gone
 }
 
-/** Removes blobs that no manifest names, with their links; their objects are doomed. */
+/** Removes blobs that nothing names, with their links; their objects are doomed. */
 export async function removeBlobs(db: Database, slice: Slice, before: number, now: number): Promise<RemovedRow[]> {
   const mine = and(isIn(blobs.digest, slice), isUnnamed(before))
   const [, , gone] = await db.batch([

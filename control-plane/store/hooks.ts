@@ -1,8 +1,8 @@
-import { and, asc, eq, gt, inArray, lt } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, inArray, lt } from 'drizzle-orm'
 import type { BuildId, HookId, HostId } from '#shared/domain/ids.ts'
 import { cancelBuilds } from './builds.ts'
 import type { Database } from './database.ts'
-import { builds, hookDeliveries, hooks } from './schema.ts'
+import { builds, hookDeliveries, hookPushes, hooks } from './schema.ts'
 
 export type HookRow = typeof hooks.$inferSelect
 
@@ -30,6 +30,7 @@ export async function deleteHook(db: Database, id: string): Promise<boolean> {
       .where(eq(hooks.id, id as HookId))
       .returning({ id: hooks.id }),
     db.delete(hookDeliveries).where(eq(hookDeliveries.hookId, id as HookId)),
+    db.delete(hookPushes).where(eq(hookPushes.hookId, id as HookId)),
   ])
   return gone.length > 0
 }
@@ -51,6 +52,27 @@ export function insertDeliveries(db: Database, hookId: HookId, keys: string[], b
 
 export function deleteDeliveriesBefore(db: Database, createdAt: number) {
   return db.delete(hookDeliveries).where(lt(hookDeliveries.createdAt, createdAt))
+}
+
+type PushRow = typeof hookPushes.$inferSelect
+
+/** The newest pushes of a ref, newest first. */
+export function pushesOf(db: Database, hookId: HookId, ref: string, limit: number): Promise<PushRow[]> {
+  return db
+    .select()
+    .from(hookPushes)
+    .where(and(eq(hookPushes.hookId, hookId), eq(hookPushes.ref, ref)))
+    .orderBy(desc(hookPushes.position))
+    .limit(limit)
+}
+
+/** Fails by the primary key where another push of the ref took the position. */
+export function insertPush(db: Database, row: PushRow) {
+  return db.insert(hookPushes).values(row)
+}
+
+export function deletePushesBefore(db: Database, createdAt: number) {
+  return db.delete(hookPushes).where(lt(hookPushes.createdAt, createdAt))
 }
 
 const isStale = (line: string) =>

@@ -91,6 +91,8 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     target: z.string().optional(),
     args: z.record(z.string(), z.string()),
     noCache: z.boolean(),
+    /** Advice alone: nothing is built, and there is no image. */
+    check: z.boolean().optional(),
     // Left out by what was stored before there were any.
     labels: z.record(z.string(), z.string()).default({}),
     annotations: z.record(z.string(), z.string()).default({}),
@@ -138,7 +140,9 @@ const ended = { startedAt: z.int(), finishedAt: z.int(), commit }
 export const observedBuildSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('running'), startedAt: z.int() }),
   z.object({
-    ...{ state: z.literal('succeeded'), ...ended, imageDigest: digestSchema },
+    ...{ state: z.literal('succeeded'), ...ended },
+    /** Left out by a check, which builds nothing. */
+    imageDigest: digestSchema.optional(),
     warnings: z.array(buildWarningSchema).optional(),
     attestations: z.array(attestationSchema).max(8).optional(),
   }),

@@ -115,14 +115,16 @@ export const claimedBuildSchema = z.object({
   build: desiredBuildSchema,
   /** Lines that its log has: those of this attempt follow. */
   logFrom: z.int().min(0),
+  /** The highest number that a step has in it: those of this attempt go on from there. */
+  stepFrom: z.int().min(0).default(0),
 })
 export type ClaimedBuild = z.infer<typeof claimedBuildSchema>
 
 export const BUILD_LOG_LINE_LIMIT = 16 * 1024
 /** Lines kept of one build's log; what comes after is counted in a last line, not kept. */
 export const BUILD_LOG_LINES = 50_000
-/** What a line says of its step: the last four that it is over. */
-export const STEP_MARKS = ['begin', 'progress', 'cached', 'done', 'failed', 'canceled'] as const
+/** What a line says of its step: `cached` to `canceled` that it is over. `anew`, without a step: all that was under way is, and the build begins again. */
+export const STEP_MARKS = ['begin', 'progress', 'cached', 'done', 'failed', 'canceled', 'anew'] as const
 /** Times are Unix milliseconds. */
 export const buildLogLineSchema = z.object({
   at: z.int(),

@@ -20,5 +20,7 @@ export const shareStepSchema = z.strictObject({
   /** The step before it in its stage; left out for a stage's first. */
   after: stepKeySchema.optional(),
   result: stepResultSchema,
+  /** Of a build that was to use no cache: it takes the place of what was told before. */
+  isAnew: z.boolean().default(false),
 })
 export type ShareStep = z.infer<typeof shareStepSchema>

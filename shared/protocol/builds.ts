@@ -115,6 +115,11 @@ export const createBuildSchema = z
     git: gitAskedSchema.optional().meta({ description: 'A repository, fetched by the host that builds' }),
     url: urlSourceSchema.strict().optional().meta({ description: 'A tar, fetched by the host that builds' }),
     ...dockerfileOptions,
+    tags: z.array(z.string().max(600)).max(100).default([]).meta({ description: 'At least one, but for a check' }),
+    check: z.boolean().default(false).meta({
+      description:
+        'As docker build --check: the Dockerfile is looked at and nothing built. The build succeeds without an image where there is no advice, and fails with build.warned, and `warnings`, where there is some',
+    }),
     contexts: z.record(idSchema, z.string().min(1).max(1024)).default({}).meta({
       description:
         'Contexts besides the main one, by name, for FROM, COPY --from and RUN --mount: the id of an uploaded context, or docker-image://reference',
@@ -132,6 +137,14 @@ export const createBuildSchema = z
     ({ context, git, url }) => [context, git, url].filter(source => source !== undefined).length === 1,
     'name one source: context, git or url',
   )
+  .refine(({ check, tags }) => check || tags.length > 0, {
+    path: ['tags'],
+    message: 'name one at least, or ask for a check alone',
+  })
+  .refine(({ check, update }) => !check || update.length === 0, {
+    path: ['update'],
+    message: 'a check builds nothing to update to',
+  })
   .refine(isLevelOf, LEVEL_FAULT)
 export type CreateBuild = z.infer<typeof createBuildSchema>
 
@@ -158,6 +171,7 @@ export const buildSchema = z.object({
   dockerfile: z.string().optional(),
   target: z.string().optional(),
   container: z.string().optional(),
+  check: z.boolean().optional().meta({ description: 'It is a check: nothing is built' }),
   tags: z.array(z.string()),
   trigger: buildTriggerSchema.optional().meta({ description: 'The push that began it' }),
   imageDigest: z.string().optional(),

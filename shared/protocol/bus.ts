@@ -43,7 +43,7 @@ export const STREAM_FRAME_BYTES = 256 * 1024
 /** A stream whose reader said nothing for this long is given up; a reader acknowledges at least every third of it. */
 export const STREAM_IDLE_MS = 30_000
 
-/** What a host is asked to send. */
+/** What a host is asked to send, or to do and to tell of. */
 export const streamOrderSchema = z.discriminatedUnion('kind', [
   /** A `LogLine` in JSON on each line. */
   z.object({
@@ -61,8 +61,19 @@ export const streamOrderSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('changes'), containerId: idSchema<ContainerId>() }),
   /** A container's filesystem as a tar. */
   z.object({ kind: z.literal('export'), containerId: idSchema<ContainerId>() }),
+  /** What it gave up, a `PrunedHost` in JSON on a line, once it is gone. Repeated, it finds less. */
+  z.object({
+    kind: z.literal('prune'),
+    images: z.boolean(),
+    buildCache: z.boolean(),
+    unusedForMs: z.int().min(0),
+    /** Of the build cache; left out: nothing of it is kept. */
+    keepBytes: z.int().min(0).optional(),
+  }),
 ])
 export type StreamOrder = z.infer<typeof streamOrderSchema>
+export type PruneOrder = Extract<StreamOrder, { kind: 'prune' }>
+export type ContainerOrder = Exclude<StreamOrder, PruneOrder>
 export type LogsOrder = Extract<StreamOrder, { kind: 'logs' }>
 
 export const streamRequestSchema = z.object({ nonce: z.string().regex(/^[a-z2-7]{32}$/), order: streamOrderSchema })

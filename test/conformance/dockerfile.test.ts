@@ -37,6 +37,7 @@ afterAll(async () => {
 interface Build {
   id: string
   state: string
+  imageDigest?: string
   error?: { code: string; message: string; facts?: Record<string, unknown> }
   warnings?: { rule: string; line: number }[]
 }
@@ -55,7 +56,7 @@ async function built(wanted: Pick<Case, 'dockerfile' | 'make' | 'request'>, tag:
   if (wanted.make) execFileSync('bash', ['-ec', wanted.make], { cwd: context })
   const request = filled(wanted.request ?? {})
   const args = { URL: sources.url, GIT: sources.gitUrl, ...(request.args as object | undefined) }
-  const body = { ...request, args, context: await uploadFolder(slipway.api, context), tags: [tag] }
+  const body = { tags: [tag], ...request, args, context: await uploadFolder(slipway.api, context) }
   const { id } = await slipway.api.call<Build>('POST', '/v1/builds?wait=finished', body)
   return slipway.api.call<Build>('GET', `/v1/builds/${id}`)
 }
@@ -118,6 +119,34 @@ const TABLE: [string, Case[]][] = [
 
 describe.each(TABLE)('%s', (_name, cases) => {
   test.each(cases)('$name', checked)
+})
+
+describe('a check alone', () => {
+  test.each(LINT_CASES)('$name', async wanted => {
+    const body = { ...wanted, request: { ...wanted.request, check: true, tags: [] } }
+    const build = await built(body, 'conform/checked:1')
+    const log = await logOf(build.id)
+    expect(build.warnings?.map(({ rule, line }) => `${line} ${rule}`) ?? [], log).toEqual(wanted.warnings ?? [])
+    expect([build.state, build.error?.code], log).toEqual(
+      wanted.warnings?.length === 0
+        ? ['succeeded', undefined]
+        : ['failed', wanted.warnings ? 'build.warned' : wanted.error?.code],
+    )
+    expect(build.imageDigest).toBeUndefined()
+    expect(log).not.toMatch(/pulling|\] RUN|exporting/)
+  })
+
+  test('finds faults that a build would find, in every stage that the target needs, and runs nothing', async () => {
+    const dockerfile =
+      'FROM busybox AS a\nENV A=b\nRUN false\nFROM a\nCOPY --from=a /x /$A\nRUN exit 1\nCMD ["$NONE"]\n'
+    const check = { check: true, tags: [] }
+    expect(await built({ dockerfile, request: check }, '')).toMatchObject({ state: 'succeeded' })
+    const faulty = `${dockerfile}COPY --from=nowhere:1 a b\nEXPOSE much\n`
+    const build = await built({ dockerfile: faulty, request: check }, '')
+    expect(build).toMatchObject({ state: 'failed', error: { code: 'build.dockerfile-invalid', facts: { line: 9 } } })
+    const refused = slipway.api.call('POST', '/v1/builds', { context: 'x', tags: [] })
+    await expect(refused).rejects.toMatchObject({ problem: { code: 'request.invalid' } })
+  })
 })
 
 describe('requests', () => {

@@ -3,6 +3,7 @@ import { waitUntil } from '#infra/local/processes.ts'
 import { logOf } from '#test/support/api.ts'
 import { bootWithBusybox, freePort, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi, runScript } from './api.contract.ts'
+import { describeBuildCache } from './build-cache.contract.ts'
 import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
@@ -23,6 +24,7 @@ describeApi(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
 describeBuildQueue(() => slipway)
+describeBuildCache(() => slipway)
 describeBuildLimits(() => slipway)
 describeBuildSecrets(() => slipway)
 describeContextLayers(() => slipway)

@@ -4,6 +4,7 @@ import { waitUntil } from '#infra/local/processes.ts'
 import type { BuildView } from '#shared/protocol/builds.ts'
 import { codeOf } from '#test/support/api.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
+import { ownAddress } from '#test/support/own-address.ts'
 import { freePort, type TestSlipway } from '#test/support/slipway.ts'
 
 /** Limits and cancels of builds. `get` gives a Slipway that has the image `busybox`. */
@@ -61,21 +62,46 @@ export function describeBuildLimits(get: () => TestSlipway): void {
       await endsSoon(id)
     })
 
-    test('a download', async () => {
+    const FETCHING: Record<string, (url: string) => Promise<string>> = {
+      'the download of a source': async url =>
+        (
+          await get().api.call<{ id: string }>('POST', '/v1/builds', {
+            url: { url: `${url}/a.tar` },
+            tags: ['limited:1'],
+          })
+        ).id,
+      'a clone of a source': async url =>
+        (
+          await get().api.call<{ id: string }>('POST', '/v1/builds', {
+            git: { url: `${url}/a.git` },
+            tags: ['limited:1'],
+          })
+        ).id,
+      'an ADD': url => begin(`FROM busybox\nADD ${url}/a.txt /\n`),
+      'an ADD of a repository': url => begin(`FROM busybox\nADD ${url}/a.git /a\n`),
+    }
+    test.each(Object.entries(FETCHING))('%s', async (_, fetchFrom) => {
       const server = createServer((_, response) => void response.writeHead(200, { 'content-length': 1000 }).write('x'))
       const asked = new Promise(resolve => server.once('request', resolve))
       const port = await freePort('0.0.0.0')
       await new Promise<void>(listening => server.listen(port, '0.0.0.0', listening))
       try {
-        const url = { url: `http://127.0.0.1:${port}/source.tar` }
-        const body = { url, tags: ['limited:1'] }
-        const { id } = await get().api.call<{ id: string }>('POST', '/v1/builds', body)
+        const id = await fetchFrom(`http://${ownAddress()}:${port}`)
         await asked
         await endsSoon(id)
       } finally {
         server.closeAllConnections()
         server.close()
       }
+    })
+
+    test('the upload of a layer, which leaves no tag', async () => {
+      const id = await begin('FROM busybox\nRUN dd if=/dev/urandom of=/big bs=1M count=500\n', {
+        tags: ['limited:never'],
+      })
+      expect(await waitUntil(async () => (await logOf(id)).includes('exporting the image\n'), 60_000)).toBe(true)
+      await endsSoon(id)
+      expect(await codeOf(get().api.call('GET', '/v1/images/limited:never'))).toBe('image.not-found')
     })
 
     /** The machine that tests run on may be busy: what is promised is a second. */

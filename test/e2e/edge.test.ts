@@ -14,6 +14,7 @@ import { bootEdge, localR2, runWrangler } from '#test/support/edge.ts'
 import { bootForTest, freePort, makeDataFolder, type TestSlipway } from '#test/support/slipway.ts'
 import { describeApi } from './api.contract.ts'
 import { describeBlobFaults } from './blob-faults.contract.ts'
+import { describeBuildCache } from './build-cache.contract.ts'
 import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
@@ -87,6 +88,7 @@ describe('on workerd', () => {
   describeExpiry(() => slipway)
   describeFiles(() => slipway)
   describeBuildQueue(() => slipway)
+  describeBuildCache(() => slipway)
   describeBuildLimits(() => slipway)
   describeBuildSecrets(() => slipway)
   describeContextLayers(() => slipway)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ApiError, uploadContext } from '#infra/local/api-client.ts'
 import { waitUntil } from '#infra/local/processes.ts'
+import type { BuildView } from '#shared/protocol/builds.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
 import { bootWithBusybox, type TestSlipway } from '#test/support/slipway.ts'
 
@@ -52,6 +53,19 @@ test('a context that finds no room is refused, and its build succeeds once there
   const build = await slipway.api.call<{ id: string }>('POST', '/v1/builds', { context, tags: ['room:1'] })
   const state = async () => (await slipway.api.call<{ state: string }>('GET', `/v1/builds/${build.id}`)).state
   expect(await waitUntil(async () => (await state()) === 'succeeded', 30_000)).toBe(true)
+})
+
+test('an archive that unpacks to more than there is ends its build, says why and leaves nothing', async () => {
+  const zeros = 'truncate -s 300M zeros; tar -c zeros | gzip -1; rm zeros'
+  const bomb = execFileSync('sh', ['-c', zeros], { cwd: folder, maxBuffer: 100_000_000 })
+  const context = await uploadFiles(slipway.api, { Dockerfile: 'FROM busybox\nADD bomb.tgz /bomb\n', 'bomb.tgz': bomb })
+  const build = await slipway.api.call<{ id: string }>('POST', '/v1/builds?wait=finished&timeout=60', {
+    ...{ context, tags: ['bomb:1'] },
+  })
+  const { state, error } = await slipway.api.call<BuildView>('GET', `/v1/builds/${build.id}`)
+  expect([state, error?.code]).toEqual(['failed', 'host.disk-full'])
+  const { bavail, bsize } = statfsSync(slipway.layout.dataFolder)
+  expect(bavail * bsize).toBeGreaterThan(20_000_000)
 })
 
 test('on a full disk a container that has ended and was kept for its time goes, and no other', async () => {

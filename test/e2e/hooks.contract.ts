@@ -232,6 +232,13 @@ export function describeHooks(get: () => TestSlipway): void {
     const response = await fetch(hook.url, { method: 'POST', headers, body })
     const answer = (await response.json()) as { build: string }
     expect(await ended(answer.build)).toMatchObject({ state: 'succeeded', commit })
+    const paths = Array.from({ length: 30_000 }, (_, at) => `a/path/of/some/length/${'x'.repeat(60)}/${at}`)
+    const older = { ref: 'refs/heads/main', before: 'a'.repeat(40), commit: 'b'.repeat(40), paths }
+    const newer = { ref: 'refs/heads/main', before: 'b'.repeat(40), commit, paths }
+    expect(await deliverSigned(hook.url, 'a-secret-of-sixteen', newer)).toMatchObject({ result: 'building' })
+    expect(await deliverSigned(hook.url, 'a-secret-of-sixteen', older)).toMatchObject({ result: 'ignored' })
+    const tooLarge = await fetch(hook.url, { method: 'POST', headers, body: new Uint8Array(26 * 1024 ** 2) })
+    expect(tooLarge.status).toBe(413)
     await call('DELETE', `/v1/hooks/${hook.id}`)
     expect((await fetch(hook.url, { method: 'POST', headers, body })).status).toBe(404)
   })

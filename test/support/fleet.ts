@@ -17,6 +17,8 @@ export interface FleetHost {
   /** Starts its agent, or does so again. */
   start(env?: Record<string, string>): void
   kill(): Promise<void>
+  /** In order, as a supervisor does. */
+  stop(): Promise<void>
   /** Runs a command there. */
   run(...command: string[]): string
 }
@@ -24,6 +26,7 @@ export interface FleetHost {
 export interface Fleet extends AsyncDisposable {
   api: ApiClient
   nats: Supervised
+  dataFolder: string
   hosts: [FleetHost, FleetHost]
   /** Stops everything; what is left all the same. */
   remove(): Promise<string[]>
@@ -105,7 +108,7 @@ export async function bootFleet(prefix: string): Promise<Fleet> {
     await started.disposeAsync()
     return left
   }
-  return { api, nats, hosts, remove, [Symbol.asyncDispose]: async () => void (await remove()) }
+  return { api, nats, dataFolder, hosts, remove, [Symbol.asyncDispose]: async () => void (await remove()) }
 }
 
 interface Place {
@@ -142,17 +145,18 @@ async function openHost(undo: AsyncDisposableStack, { api, url, whole, name, at 
     ...{ SLIPWAY_NATS_CREDENTIALS: pathsOf(whole).natsAgentCredentials, SLIPWAY_RUN: layout.runFolder },
   }
   let agent: ReturnType<typeof spawn> | undefined
-  const kill = async () => {
+  const end = async (signal: 'SIGKILL' | 'SIGTERM') => {
     if (!agent || agent.exitCode !== null || agent.signalCode !== null) return
     const gone = once(agent, 'exit')
-    agent.kill('SIGKILL')
+    agent.kill(signal)
     await gone
   }
+  const kill = () => end('SIGKILL')
   const start = (env: Record<string, string> = {}) => {
     // nsenter becomes the agent: its process is the one to kill.
     const args = [...enter, process.execPath, join(project, 'worker/main.ts')]
     agent = spawn('nsenter', args, { env: { ...process.env, ...settings, ...env }, stdio: 'ignore' })
   }
   undo.defer(kill)
-  return { name, layout, start, kill, run }
+  return { name, layout, start, kill, stop: () => end('SIGTERM'), run }
 }

@@ -8,8 +8,8 @@ export type DriverCall = {
   [K in keyof NetworkDriver]: { method: K; args: Parameters<NetworkDriver[K]> }
 }[keyof NetworkDriver]
 
-const [instance = '', runFolder = ''] = process.argv.slice(2)
-const driver = bridgeDriver({ instance, runFolder })
+const [instance = '', runFolder = '', buildReach] = process.argv.slice(2)
+const driver = bridgeDriver({ instance, runFolder, buildReach: buildReach === 'public' ? 'public' : 'private' })
 
 process.on('message', async ({ id, call }: { id: number; call: DriverCall }) => {
   try {

@@ -19,7 +19,7 @@ export interface NetworkHost extends Disposable {
   /** Runs on until the host is gone. */
   start(...command: string[]): void
   /** A driver in a process of its own on this host, as an agent is one. */
-  openDriver(instance: string, runFolder: string): RemoteDriver
+  openDriver(instance: string, runFolder: string, buildReach?: 'private' | 'public'): RemoteDriver
 }
 
 type Asynchronous<T> = {
@@ -46,9 +46,12 @@ export async function openNetworkHost(): Promise<NetworkHost> {
       const child = spawn('nsenter', [...enter, ...command], { stdio: 'ignore' })
       processes.defer(() => void child.kill('SIGKILL'))
     },
-    openDriver: (instance, runFolder) => {
+    openDriver: (instance, runFolder, buildReach = 'private') => {
       const script = new URL('network-driver-process.ts', import.meta.url).pathname
-      const child = fork(script, [instance, runFolder], { execPath: 'nsenter', execArgv: [...enter, process.execPath] })
+      const child = fork(script, [instance, runFolder, buildReach], {
+        execPath: 'nsenter',
+        execArgv: [...enter, process.execPath],
+      })
       const driver = remoteDriver(child)
       processes.use(driver)
       return driver

@@ -9,6 +9,7 @@ import { httpUpstreams } from '#control-plane/adapters/http-upstreams.ts'
 import { migrate } from '#control-plane/adapters/migrate.ts'
 import { openSqlite, type SqliteClient, type SqliteStatement } from '#control-plane/adapters/sqlite.ts'
 import { readBuildPolicy } from '#control-plane/intent/build-limits.ts'
+import { DeliveryRoom } from '#control-plane/intent/delivery-room.ts'
 import { openSecretBox } from '#control-plane/intent/secret-box.ts'
 import type { Ports } from '#control-plane/ports.ts'
 import { openShare } from '#control-plane/registry/share.ts'
@@ -60,6 +61,7 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
     registryGraceMs,
     registrySteps: 2000,
     builds: readBuildPolicy(undefined),
+    buildCache: { maxBytes: 50 * 1024 ** 3, keepMs: 14 * 24 * HOUR_MS },
   }
   const bus = fakeMessageBus()
   const upstreams = httpUpstreams([], clock)
@@ -79,6 +81,7 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
     forges,
     secrets,
     share,
+    deliveries: new DeliveryRoom(64 * 1024 ** 2),
     later,
     note,
   }

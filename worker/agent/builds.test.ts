@@ -25,6 +25,7 @@ function runner({
   const taken = new Set<string>()
   const turns = new Map<string, () => void>()
   let now = 1
+  const stop = new AbortController()
   const run = createBuildRunner({
     desired: {
       state: () => ({ builds: desired }) as unknown as DesiredState,
@@ -36,8 +37,9 @@ function runner({
         asked.push(id)
         if (id !== undefined && taken.has(id)) throw new SlipwayError('build.taken', 'Another has it.')
         const given = id ?? waiting.shift()
-        return given === undefined ? undefined : { build: wanted(given), logFrom: 0 }
+        return given === undefined ? undefined : { build: wanted(given), logFrom: 0, stepFrom: 0 }
       },
+      releaseBuild: async id => void said.push(`${id} given back`),
     },
     build: async ({ build }, signal) => {
       begun.push(build.id)
@@ -47,7 +49,7 @@ function runner({
       })
       return ended
     },
-    ...{ now: () => now, atOnce, signal: new AbortController().signal },
+    ...{ now: () => now, atOnce, signal: stop.signal },
   })
   const settle = () => setTimeout(5)
   const finish = async (id: string) => {
@@ -57,7 +59,7 @@ function runner({
   const pass = (ms: number) => {
     now += ms
   }
-  return { run, begun, said, asked, taken, desired, finish, settle, pass }
+  return { stop: () => stop.abort(), run, begun, said, asked, taken, desired, finish, settle, pass }
 }
 
 test('a build of this host is claimed, and runs once for as long as it is asked for', async () => {
@@ -148,4 +150,15 @@ test('a host that may build nothing asks for nothing', async () => {
   run.look()
   await settle()
   expect([asked, run.hasRoom()]).toEqual([[], false])
+})
+
+test('an agent that is stopped gives back what it builds, once that is over', async () => {
+  const { run, said, desired, settle, stop } = runner({ desired: [wanted('a')], waiting: ['q'] })
+  await run.take()
+  run.look()
+  await settle()
+  stop()
+  await run.idle()
+  expect(said.toSorted()).toEqual(['a given back', 'a running', 'q given back', 'q running'])
+  expect(desired.map(({ id }) => id)).toEqual(['a', 'q'])
 })

@@ -19,7 +19,7 @@ export interface BuildRunner {
 export interface BuildRunnerOptions {
   desired: Pick<DesiredCopy, 'state' | 'takeBuild'>
   reporter: Pick<Reporter, 'build'>
-  api: Pick<ControlPlane, 'claimBuild'>
+  api: Pick<ControlPlane, 'claimBuild' | 'releaseBuild'>
   /** Never throws: how it ended is its result. */
   build(claimed: ClaimedBuild, signal: AbortSignal): Promise<ObservedBuild>
   now(): number
@@ -61,8 +61,8 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
     entry.state = 'running'
     reporter.build(id, { state: 'running', startedAt: now() })
     const observed = await build(claimed, AbortSignal.any([signal, entry.stop.signal]))
-    // An agent that stops leaves the build unfinished, for its next life.
-    if (signal.aborted) return
+    // An agent that stops gives the build back; where the API is away it stays its own, for the next life.
+    if (signal.aborted) return api.releaseBuild(id).catch(() => {})
     if (isLost(entry)) drop(id, entry)
     else {
       entry.state = 'over'

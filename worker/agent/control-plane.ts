@@ -12,6 +12,7 @@ import type {
   Report,
   ResolvedImage,
 } from '#shared/protocol/agent.ts'
+import type { FoundSteps, ShareStep } from '#shared/protocol/build-cache.ts'
 
 /**
  * What an agent needs of the API (`shared/protocol/agent.ts`). Every call has a deadline and throws a SlipwayError:
@@ -31,9 +32,15 @@ export interface ControlPlane {
   downloadContext(id: ContextId): Promise<Readable>
   /** The next build that fits this host, or this one, its own from then on. Undefined: there is none for it now. */
   claimBuild(id: BuildId | undefined): Promise<ClaimedBuild | undefined>
+  /** Gives a build back that this host does not end: it goes to the next that asks. */
+  releaseBuild(id: BuildId): Promise<void>
   /** What the secrets hold of a build that this host has, while it is not over. */
   buildSecrets(id: BuildId): Promise<AgentSecrets>
   /** A container of this host that has ended and was kept for its time is to be removed. Errors: `container.kept`. */
   expireContainer(id: ContainerId): Promise<void>
+  /** The step of this key as any host made it, and steps that were built on it. One attempt: a build goes on without. */
+  findSteps(key: string): Promise<FoundSteps['steps']>
+  /** Names what a step gave to the fleet. Errors: `blob.not-found` where its layer is to be uploaded first. */
+  shareStep(key: string, step: ShareStep): Promise<void>
   appendBuildLog(id: BuildId, chunk: AppendBuildLog): Promise<void>
 }

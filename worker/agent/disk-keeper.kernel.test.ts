@@ -131,12 +131,36 @@ test('the build cache goes after the images', async () => {
   const blob = await digestOf('blob')
   const key = 'a'.repeat(64)
   writeFileSync(cache.blobPath(blob), Buffer.alloc(45 * MEGABYTE))
-  await cache.keep(key, { created: 'then', layer: { diffId, digest: blob, size: 45 * MEGABYTE } })
+  const layer = { diffId, digest: blob, size: 45 * MEGABYTE }
+  await cache.keep(key, { result: { created: '2026-01-01T00:00:00.000Z', layer } })
   await tomorrow(keeper.makeRoom)
   expect(await imagesNow()).not.toContain(digest)
   expect(await cache.list()).toEqual([])
   expect(existsSync(cache.blobPath(blob))).toBe(false)
   expect(await layersNow()).not.toContain(diffId)
+})
+
+test('a prune gives up what was asked for, however much room there is, and nothing that is held or in the making', async () => {
+  const [held, unused] = [await addImage('held', 3 * MEGABYTE), await addImage('unused', 5 * MEGABYTE)]
+  const heldBy = host.want(['true'])
+  wanted = [{ ...heldBy, spec: { ...heldBy.spec, imageDigest: held.digest } }]
+  const blob = await digestOf('blob')
+  writeFileSync(cache.blobPath(blob), Buffer.alloc(2 * MEGABYTE))
+  const layer = { diffId: unused.diffId, digest: blob, size: 2 * MEGABYTE }
+  await cache.keep('a'.repeat(64), { result: { created: '2026-01-01T00:00:00.000Z', layer } })
+  const ask = (terms: { images: boolean; buildCache: boolean; unusedForMs?: number }) =>
+    tomorrow(() => keeper.prune({ kind: 'prune', unusedForMs: 0, ...terms }))
+  const nothing = { images: 0, cachedSteps: 0, bytes: 0 }
+  expect(await ask({ images: true, buildCache: true, unusedForMs: 48 * 3600_000 })).toEqual(nothing)
+  busySince = Date.now() - 2 * 3600_000
+  expect(await ask({ images: true, buildCache: true })).toEqual(nothing)
+  busySince = undefined
+  expect(await ask({ images: true, buildCache: false })).toMatchObject({ cachedSteps: 0 })
+  expect([await imagesNow(), (await layersNow()).includes(unused.diffId)]).toEqual([[held.digest], true])
+  const { cachedSteps, bytes } = await ask({ images: false, buildCache: true })
+  expect([cachedSteps, bytes > 6 * MEGABYTE]).toEqual([1, true])
+  expect([await cache.list(), (await layersNow()).includes(unused.diffId)]).toEqual([[], false])
+  expect(await layersNow()).toContain(held.diffId)
 })
 
 test('of containers, those go that have ended and were kept for their time, after everything else', async () => {
@@ -183,6 +207,7 @@ test('the reserve is given up on a full disk, and taken again', async () => {
   expect(await reserve.keep()).toBe('given up')
   writeFileSync(join(host.dataFolder, 'note'), Buffer.alloc(100_000))
   expect(() => host.ports.requireRoom()).toThrow(expect.objectContaining({ code: 'host.disk-full' }))
+  expect(() => host.ports.requireReserve()).toThrow(expect.objectContaining({ code: 'host.disk-full' }))
   rmSync(filler)
   host.ports.requireRoom()
   expect(await reserve.keep()).toBe('kept')

@@ -3,11 +3,14 @@ import type { DesiredContainer } from '#shared/domain/container.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { HostUsage } from '#shared/protocol/agent.ts'
+import type { PruneOrder } from '#shared/protocol/bus.ts'
+import type { PrunedHost } from '#shared/protocol/prune-host.ts'
 import { type ReclaimPorts, reclaim } from '../execute/reclaim.ts'
 import type { DiskReserve } from '../host/disk-reserve.ts'
 import { diskRoom, logBytes, observeStores, type StorePorts } from '../observe/store-facts.ts'
 import { type ContainerFiles, usageOf } from '../reconcile/disk-usage.ts'
 import type { ContainerFacts } from '../reconcile/facts.ts'
+import { planPrune, prunedBy } from '../reconcile/plan-prune.ts'
 import { planReclaim, type ReclaimAction } from '../reconcile/plan-reclaim.ts'
 import { endedContainers } from './ended-containers.ts'
 
@@ -31,6 +34,8 @@ export interface DiskKeeperOptions {
 export interface DiskKeeper {
   /** Makes room where there is too little, and removes layers that nothing names. */
   makeRoom(): Promise<void>
+  /** Gives up what somebody asks for, but for what a build or pull that runs may need. */
+  prune(terms: PruneOrder): Promise<PrunedHost>
   /** Measures what takes room and says it. Walks what containers wrote: for the background. */
   measure(): Promise<void>
 }
@@ -79,6 +84,14 @@ export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
     if (planned.length > 0) layers.push(...(await giveUp(planned, usedBefore)))
     if (planned.length + layers.length > 0) log.info({ plan: planned, layers }, 'room was made on the disk')
   }
+  const prune = async ({ unusedForMs, ...order }: PruneOrder) => {
+    const usedBefore = unusedSince(unusedForMs)
+    const stores = await observeStores(ports, wanted())
+    const planned = planPrune(stores, { ...order, usedBefore })
+    const layers = await reclaim(ports, planned, usedBefore)
+    log.info({ plan: planned, layers }, 'what was asked for was given up')
+    return prunedBy(stores, planned)
+  }
   const measure = async () => {
     const stores = await observeStores(ports, wanted())
     const containers: ContainerFiles[] = []
@@ -86,7 +99,7 @@ export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
     for (const want of wanted()) containers.push(await filesOf(options, want))
     options.report(usageOf(stores, containers, clock.now()))
   }
-  return { makeRoom, measure }
+  return { makeRoom, prune, measure }
 }
 
 async function filesOf({ ports, isLive }: DiskKeeperOptions, want: DesiredContainer): Promise<ContainerFiles> {

@@ -14,12 +14,17 @@ import {
   resolvedImageSchema,
   signedUploadSchema,
 } from '#shared/protocol/agent.ts'
+import { foundStepsSchema } from '#shared/protocol/build-cache.ts'
 import { problemSchema } from '#shared/protocol/problem.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { resumedDownload } from './resumed-download.ts'
 import { PATIENCE, type UploadCalls, uploadBlob } from './upload-blob.ts'
 
 const CALL_MS = 10_000
+/** An agent that is stopped has five seconds for everything. */
+const RELEASE_MS = 2000
+/** A build waits for it, and does the step itself then. */
+const FIND_STEPS_MS = 2000
 /** The API may have to ask a registry, its mirrors and its token server first, each of them a few times. */
 const RESOLVE_MS = 120_000
 /** It fetches a blob from its upstream first, for two minutes at a time, and may wait for another request's two before. */
@@ -76,6 +81,7 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     return Readable.from(bytes, { objectMode: false })
   }
   const blobPath = (digest: Digest) => `/v1/agent/blobs/${digest}`
+  const stepPath = (key: string) => `/v1/agent/builds/cache/steps/${key}`
   const uploadCalls: UploadCalls = {
     signPart: async (digest, number) => {
       const answer = await send('POST', `${blobPath(digest)}/parts/${number}`, undefined, CALL_MS, 'follow')
@@ -117,9 +123,16 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
       const response = await send('POST', '/v1/agent/builds/claims', { build }, CALL_MS, 'follow')
       return response.status === 204 ? undefined : claimedBuildSchema.parse(await response.json())
     },
+    releaseBuild: async id =>
+      void (await send('POST', `/v1/agent/builds/${id}/release`, undefined, RELEASE_MS, 'follow')),
     buildSecrets: id => call('GET', `/v1/agent/builds/${id}/secrets`, agentSecretsSchema),
     expireContainer: async id =>
       void (await send('POST', `/v1/agent/containers/${id}/expire`, undefined, CALL_MS, 'follow')),
+    findSteps: async key => {
+      const response = await send('GET', stepPath(key), undefined, FIND_STEPS_MS, 'follow')
+      return foundStepsSchema.parse(await response.json()).steps
+    },
+    shareStep: async (key, step) => void (await send('PUT', stepPath(key), step, CALL_MS, 'follow')),
     appendBuildLog: async (id, chunk) =>
       void (await send('POST', `/v1/agent/builds/${id}/log`, chunk, CALL_MS, 'follow')),
   }

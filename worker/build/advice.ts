@@ -15,7 +15,7 @@ export function sentenceOf({ rule, message, file, line, column }: BuildWarning):
 /** Collects warnings, each once, as `# check=` or the ARG BUILDKIT_DOCKERFILE_CHECK say. */
 export function openAdvice(
   { check }: Pick<Dockerfile, 'check'>,
-  { args }: Pick<BuildSpecOf<'dockerfile'>, 'args'>,
+  { args, check: isCheck = false }: Pick<BuildSpecOf<'dockerfile'>, 'args' | 'check'>,
   warn: (warnings: readonly BuildWarning[]) => void,
 ) {
   const given = Object.hasOwn(args, 'BUILDKIT_DOCKERFILE_CHECK') ? args.BUILDKIT_DOCKERFILE_CHECK : undefined
@@ -32,10 +32,16 @@ export function openAdvice(
       }
       if (room.length > 0) warn(room)
     },
-    /** Throws `build.warned` where warnings are to fail the build and there are any. */
+    /** Throws `build.warned` where warnings are to fail the build and there are any. A check goes on, to find them all. */
     refuse: () => {
-      if (!options.isError || rules.size === 0) return
+      if (isCheck || !options.isError || rules.size === 0) return
       const message = `The Dockerfile is to be without warnings, and there are some: ${[...rules].join(', ')}. See the log.`
+      throw new SlipwayError('build.warned', message, { facts: { rules: [...rules] } })
+    },
+    /** The end of a check. Throws `build.warned` where there are warnings, as `docker build --check` exits with a failure. */
+    conclude: () => {
+      if (rules.size === 0) return
+      const message = `The check found ${seen.size === 1 ? '1 warning' : `${seen.size} warnings`}: ${[...rules].join(', ')}. See "warnings"; nothing was built.`
       throw new SlipwayError('build.warned', message, { facts: { rules: [...rules] } })
     },
   }

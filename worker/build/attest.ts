@@ -68,7 +68,7 @@ async function sbomOf({ digest }: Subject, { spec, draft, work, log, facts }: At
   const { signal, ports } = work
   await using undo = new AsyncDisposableStack()
   log.write('step', 'listing the packages of the image')
-  const { rootfs } = await takeSnapshot(work, draft.diffIds, undo)
+  const { rootfs } = await takeSnapshot(work, draft, undo)
   const { packages, warnings, distribution } = await findPackages(rootfs, signal)
   for (const warning of warnings) log.write('stderr', warning)
   const [name = ''] = spec.tags

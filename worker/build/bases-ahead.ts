@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
 import { neededStages, targetStage } from '../dockerfile/stages.ts'
 import { resolveInRootSync } from '../host/rooted-fs.ts'
-import { baseName, contextOf, type openBaseImages } from './base-images.ts'
+import { type BaseImages, baseName, contextOf } from './base-images.ts'
 import { DOCKERFILE_LIMIT } from './build-context.ts'
 import type { SharedWork } from './build-work.ts'
 import { readStages } from './read-stages.ts'
@@ -15,7 +15,7 @@ export interface BasesAhead {
   /** The folder that the context comes into. */
   context: string
   ports: Pick<SharedWork['ports'], 'architecture'>
-  pulled: ReturnType<typeof openBaseImages>
+  bases: BaseImages
   begin(work: () => Promise<void>): Promise<void>
 }
 
@@ -48,9 +48,9 @@ function isThere(context: string, path: string): boolean {
   }
 }
 
-async function pullBases({ spec, context, ports, pulled }: BasesAhead): Promise<void> {
+async function pullBases({ spec, context, ports, bases }: BasesAhead): Promise<void> {
   const { stages } = await readStages(context, spec, ports.architecture)
   const needed = neededStages(stages, targetStage(stages, spec.target), spec.dockerfile)
   const images = needed.filter(stage => stage.base.kind === 'image' && !contextOf(spec.contexts, baseName(stage)))
-  await Promise.allSettled(images.map(stage => pulled(baseName(stage), stage.platform)))
+  await Promise.allSettled(images.map(stage => bases.draftOf(baseName(stage), stage.platform)))
 }

@@ -1,11 +1,9 @@
 import type { Endpoint } from '#shared/domain/container.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import type { HostNetwork } from '../network/network-driver.ts'
+import { BUILD_ADDRESSES, type HostNetwork } from '../network/network-driver.ts'
 import { untilAborted } from './deadline.ts'
 
-/** The end of a host's /24, which the API gives to no container: the agent's own, for RUN steps. */
-const FIRST = 240
-const LAST = 254
+const { first: FIRST, last: LAST } = BUILD_ADDRESSES
 
 /** Addresses of RUN steps and fetches under way: fifteen at a time, and whoever comes then waits. */
 export function openBuildEndpoints(network: () => HostNetwork | undefined) {

@@ -82,3 +82,10 @@ test('progress is said now and then, and more seldom the longer it takes', async
   expect(said.length).toBeLessThan(70)
   expect(said.at(-1)?.totalBytes).toBe(600_000)
 })
+
+test('a build that begins again goes on counting', async () => {
+  const lines: BuildLogLine[] = []
+  const log = openBuildLog({ send: line => lines.push(line) }, () => 0, 7)
+  await log.step('one', new AbortController().signal, async () => {})
+  expect(lines.map(({ step }) => step)).toEqual([8, 8])
+})

@@ -38,9 +38,9 @@ const PROGRESS_MS = 1000
 /** Of the time that it took so far. */
 const PROGRESS_PART = 0.1
 
-/** Numbers steps, and says of each line which it belongs to: steps run side by side. */
-export function openBuildLog({ send }: Pick<LogSender, 'send'>, now: () => number): BuildLog {
-  let steps = 0
+/** Numbers steps, from the one after `stepFrom` on, and says of each line which it belongs to: steps run side by side. */
+export function openBuildLog({ send }: Pick<LogSender, 'send'>, now: () => number, stepFrom = 0): BuildLog {
+  let steps = stepFrom
   let outputLines = 0
   const outputOf = (line: Pick<BuildLogLine, 'step'>) => {
     let chars = 0

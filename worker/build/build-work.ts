@@ -1,15 +1,17 @@
 import type PQueue from 'p-queue'
-import type { Digest } from '#shared/digest.ts'
 import type { BuildSecrets } from '#shared/domain/build.ts'
 import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import type { StepResult } from '#shared/domain/cached-step.ts'
 import { type ContainerId, newId, type Random } from '#shared/domain/ids.ts'
 import type { LayerCompression } from '#shared/domain/layer-compression.ts'
 import type { HostPorts } from '../execute/ports.ts'
+import type { LayerStack } from '../image/image-store.ts'
 import type { Snapshot } from '../snapshot/snapshotter.ts'
 import type { openBuildEndpoints } from './build-endpoints.ts'
 import type { BuildLog, StepLog } from './build-log.ts'
 import type { CacheMounts } from './cache-mounts.ts'
+import type { FleetSteps } from './fleet-steps.ts'
+import { type ArrivingLayers, haveLayers } from './have-layers.ts'
 import type { Materials } from './materials.ts'
 import type { SourceRoot } from './missing-source.ts'
 import type { StepCache } from './step-cache.ts'
@@ -20,6 +22,9 @@ import type { Turns } from './turns.ts'
 export interface SharedWork {
   ports: HostPorts
   cache: StepCache
+  fleet: FleetSteps
+  /** Tells the fleet of a step that the cache has, in the background. */
+  share(key: string): void
   cacheMounts: CacheMounts
   log: BuildLog
   endpoints: ReturnType<typeof openBuildEndpoints>
@@ -30,6 +35,8 @@ export interface SharedWork {
   owned: Set<string>
   /** Containers that stand still for a build: they are left so. */
   held: Set<string>
+  /** Layers of base images that are being pulled. */
+  arriving: ArrivingLayers
   /** This build's own folder. */
   folder: string
   signal: AbortSignal
@@ -70,8 +77,8 @@ export interface BuildWork extends SharedWork {
   allowed: ReadonlySet<string>
   /** The context, or the one of this name; undefined where the name is a stage's or an image's. */
   contextOf(from: string | undefined): Promise<SourceRoot | undefined>
-  /** The layers of what COPY --from names, built or pulled before. */
-  layersOf(from: string): Promise<Digest[]>
+  /** The layers of what COPY --from names, built or resolved before. */
+  layersOf(from: string): Promise<LayerStack>
 }
 
 /** For one step. */
@@ -79,15 +86,12 @@ export interface StepWork extends BuildWork {
   output: StepLog
 }
 
-/** Mounted and owned until `undo` runs; it is removed then, unless its writable layer became a layer. */
-export async function takeSnapshot(
-  work: SharedWork,
-  layers: readonly Digest[],
-  undo: AsyncDisposableStack,
-): Promise<Snapshot> {
+/** Mounted and owned until `undo` runs, over layers that are fetched where they are missing; it is removed then, unless its writable layer became a layer. */
+export async function takeSnapshot(work: SharedWork, stack: LayerStack, undo: AsyncDisposableStack): Promise<Snapshot> {
+  await haveLayers(work, stack)
   const id = `build-${newId<ContainerId>(work.random)}`
   work.owned.add(id)
   undo.defer(() => void work.owned.delete(id))
   undo.defer(() => work.ports.snapshots.remove(id))
-  return work.ports.snapshots.prepare(id, layers)
+  return work.ports.snapshots.prepare(id, stack.diffIds)
 }

@@ -26,6 +26,7 @@ import { type BuildLog, openBuildLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { type CacheMounts, openCacheMounts } from './cache-mounts.ts'
 import { diskExceeded, withinLimits } from './deadline.ts'
+import { type FleetSteps, NO_FLEET, openFleetSteps } from './fleet-steps.ts'
 import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
@@ -35,6 +36,7 @@ import { openLogSender } from './log-sender.ts'
 import { openMaterials } from './materials.ts'
 import { once } from './once.ts'
 import { type Published, type PublishOptions, publishDraft } from './publish.ts'
+import { openStepSharing } from './share-steps.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
 import { openTurns } from './turns.ts'
 
@@ -51,6 +53,8 @@ export interface BuilderOptions {
   identity: { id: string; version: string }
   /** Steps of one build that are done side by side. */
   stepsAtOnce: number
+  /** When the agent stops. */
+  signal: AbortSignal
   /** The host's network, as desired state has it. */
   network(): HostNetwork | undefined
 }
@@ -84,15 +88,18 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const held = new Set<string>()
   const pushes = openTurns()
   const steps = openTurns()
+  const { share } = openStepSharing({ ...options, cache, pushes, now: ports.clock.now })
+  void shareTheRest(cache, share)
   const running = workUnderWay(ports.clock.now)
 
   const buildIn = async (
     wanted: DesiredBuild,
     buildLog: BuildLog,
     told: Told,
+    fleet: FleetSteps,
     disk: { keeps(bytes: number): void; owned: Set<string> },
     signal: AbortSignal,
-  ): Promise<Published> => {
+  ): Promise<Published | undefined> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
     let removal: Promise<void> | undefined
@@ -109,15 +116,18 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         told.commit = commit
       },
       materials,
+      arriving: new Map(),
+      fleet,
       limits: wanted.limits,
     }
-    const ofHost = { ports, cache, cacheMounts, endpoints, steps, held, random }
+    const ofHost = { ports, cache, share, cacheMounts, endpoints, steps, held, random }
     const shared = { ...ofHost, ...ofBuild, ...disk, signal, folder: own }
     const draft = await draftOf(
       wanted,
       { ...shared, secretsOf: () => secrets(id) },
       { ...options, contexts, warn: warner(buildLog, told.warnings) },
     )
+    if (isCheck(spec)) return undefined
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
     if (spec.kind !== 'dockerfile' || !hasAttestations(spec)) {
       removal = removeTree(own) // Nobody reads it any more: it goes while the API hears of the image.
@@ -127,7 +137,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     return await buildLog.step('exporting the image', signal, log => {
       const attested: PublishOptions['attest'] =
         spec.kind === 'dockerfile'
-          ? image => attest(image, { spec, draft, work: shared, log, api, pushes, facts })
+          ? (image, signal) => attest(image, { spec, draft, work: { ...shared, signal }, log, api, pushes, facts })
           : undefined
       return publishDraft(draft, wanted, { ...options, cache, log, pushes, attest: attested, signal })
     })
@@ -157,10 +167,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     cache,
     cacheMounts,
     contexts,
-    build: async ({ build: wanted, logFrom }, signal) => {
+    build: async ({ build: wanted, logFrom, stepFrom }, signal) => {
       const startedAt = ports.clock.now()
       const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
-      const buildLog = openBuildLog(sender, ports.clock.now)
+      const buildLog = openBuildLog(sender, ports.clock.now, stepFrom)
       const told: Told = { warnings: [], commit: undefined, startedAt }
       using _ = running.begin()
       const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit: told.commit })
@@ -168,12 +178,25 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       try {
         ports.requireRoom()
         const disk = openDisk(wanted)
-        const whole = { ...wanted.limits, measure: disk.bytes, clock: ports.clock }
-        const { imageDigest, attestations } = await withinLimits(whole, signal, over =>
-          buildIn(wanted, buildLog, told, disk, over),
+        const whole = {
+          ...wanted.limits,
+          measure: disk.bytes,
+          requireReserve: ports.requireReserve,
+          clock: ports.clock,
+        }
+        const attempt = (fleet: FleetSteps) => (over: AbortSignal) => buildIn(wanted, buildLog, told, fleet, disk, over)
+        const published = await withinLimits(whole, signal, over =>
+          attempt(openFleetSteps(options.api, buildLog))(over).catch(error => {
+            if (!(error instanceof SlipwayError) || error.code !== 'build.cache-lost') throw error
+            buildLog.write('stderr', `${error.message} The build begins anew without it.`)
+            warnings.length = 0
+            return attempt(NO_FLEET)(over)
+          }),
         )
-        buildLog.write('step', `built ${imageDigest} as ${wanted.spec.tags.join(', ')}`)
-        return { state: 'succeeded', ...ended(), imageDigest, warnings: inOrder(warnings), attestations }
+        const { tags } = wanted.spec
+        const said = published ? `built ${published.imageDigest} as ${tags.join(', ')}` : 'checked: there is no advice'
+        buildLog.write('step', said)
+        return { state: 'succeeded', ...ended(), ...published, warnings: inOrder(warnings) }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', ...ended() }
         log.warn({ build: wanted.id, err: error }, 'a build failed')
@@ -190,6 +213,16 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
 
 function hasAttestations({ provenance, sbom }: BuildSpecOf<'dockerfile'>): boolean {
   return provenance !== false || sbom
+}
+
+/** What an earlier agent did not come to tell the fleet. */
+async function shareTheRest(cache: StepCache, share: (key: string) => void): Promise<void> {
+  const steps = await cache.list().catch(() => []) // They are shared when they are used.
+  for (const { key, isShared } of steps) if (!isShared) share(key)
+}
+
+function isCheck(spec: DesiredBuild['spec']): boolean {
+  return spec.kind === 'dockerfile' && spec.check === true
 }
 
 /** What is known of a build while it runs. */

@@ -6,6 +6,7 @@ import { afterAll, expect, test } from 'vitest'
 import { digestOf } from '#shared/digest.ts'
 import type { LayerPacking } from './build-work.ts'
 import { cachedStep } from './cached-step.ts'
+import { NO_FLEET } from './fleet-steps.ts'
 import { openStepCache } from './step-cache.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'slipway-cached-'))
@@ -21,10 +22,11 @@ async function openWork() {
   writeFileSync(cache.blobPath(digest), blob)
   const layer = { diffId: await digestOf(tar), unpackedBytes: tar.length, digest, size: blob.length }
   const step = { created: '2026-01-01T00:00:00.000Z', layer }
-  await cache.keep('k', step)
+  await cache.keep('k', { result: step })
   const { signal } = new AbortController()
   const random = (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes)
-  const found = (packing: LayerPacking) => cachedStep({ cache, packing, signal, folder, random }, 'k')
+  const found = (packing: LayerPacking) =>
+    cachedStep({ cache, fleet: NO_FLEET, share: () => {}, packing, signal, folder, random }, 'k')
   return { cache, step, folder, found }
 }
 
@@ -54,7 +56,7 @@ test.each([
   const size = step.layer.size
   const other = Buffer.concat([bytes, Buffer.alloc(size)]).subarray(0, size)
   writeFileSync(cache.blobPath(step.layer.digest), other)
-  await cache.keep('k', step)
+  await cache.keep('k', { result: step })
   expect(await found({ compression: 'zstd', forceCompression: true })).toBeUndefined()
   expect(readdirSync(folder)).toEqual(['cache'])
 })

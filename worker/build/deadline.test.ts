@@ -1,22 +1,11 @@
 import { setTimeout } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
-import { untilAborted, withinDeadline, withinLimits } from './deadline.ts'
+import { untilAborted, withinLimits } from './deadline.ts'
 
 const never = new AbortController().signal
 const slow = (signal: AbortSignal) => setTimeout(10_000, 'done', { signal })
-
-test('what outlives its deadline fails the step, naming the deadline', async () => {
-  const fault = await withinDeadline(6, never, slow).catch((error: unknown) => error)
-  expect(fault).toMatchObject({ code: 'build.step-failed', facts: { deadlineMs: 6 } })
-})
-
-test('a cancel and a failure before the deadline stay what they are', async () => {
-  const canceled = AbortSignal.abort(new Error('canceled'))
-  await expect(withinDeadline(60_000, canceled, slow)).rejects.toMatchObject({ name: 'AbortError' })
-  await expect(withinDeadline(60_000, never, () => Promise.reject(new Error('other')))).rejects.toThrow('other')
-  expect(await withinDeadline(60_000, never, async () => 1)).toBe(1)
-})
 
 test('a wait ends with its signal, before or during it', async () => {
   const endless = new Promise<never>(() => {})
@@ -29,12 +18,23 @@ test('a wait ends with its signal, before or during it', async () => {
 })
 
 describe('limits of a whole build', () => {
-  const limits = { timeoutMs: undefined, diskBytes: undefined, measure: async () => 0, clock: systemClock }
+  const limits = {
+    timeoutMs: undefined,
+    diskBytes: undefined,
+    measure: async () => 0,
+    requireReserve: () => {},
+    clock: systemClock,
+  }
 
   test('time and disk end it, each with its code', async () => {
     const late = withinLimits({ ...limits, timeoutMs: 5 }, never, slow)
     await expect(late).rejects.toMatchObject({ code: 'build.timed-out', facts: { timeoutMs: 5 } })
     const clock = { now: () => 0, sleep: async () => {} }
+    const requireReserve = () => {
+      throw new SlipwayError('host.disk-full', 'full')
+    }
+    const hostFull = withinLimits({ ...limits, clock: systemClock, requireReserve }, never, slow)
+    await expect(hostFull).rejects.toMatchObject({ code: 'host.disk-full' })
     const full = withinLimits({ ...limits, clock, diskBytes: 10, measure: async () => 11 }, never, slow)
     await expect(full).rejects.toMatchObject({ code: 'build.disk-exceeded', facts: { bytes: 11, diskBytes: 10 } })
   })

@@ -2,38 +2,24 @@ import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 
-const MINUTE_MS = 60_000
-
-/** What outlives its deadline ends as a failure of the step that names it; a cancel stays a cancel. */
-export async function withinDeadline<T>(
-  deadlineMs: number,
-  signal: AbortSignal,
-  work: (over: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const deadline = AbortSignal.timeout(deadlineMs)
-  try {
-    return await work(AbortSignal.any([signal, deadline]))
-  } catch (cause) {
-    if (signal.aborted || !deadline.aborted) throw cause
-    const message = `The command was ended after ${deadlineMs / MINUTE_MS} minutes: no RUN may take longer.`
-    throw new SlipwayError('build.step-failed', message, { cause, facts: { deadlineMs } })
-  }
-}
-
 /** What the whole build may take, and how that is found out. */
 export interface WholeLimits extends Pick<BuildLimits, 'timeoutMs' | 'diskBytes'> {
   /** Bytes on the disk that are the build's now; walks files. */
   measure(): Promise<number>
+  /** Throws where the host's disk has no more to give, whoever filled it. Cheap. */
+  requireReserve(): void
   clock: Clock
 }
 
 /** Walking takes its time: no more than a tenth of the build's. */
 const MEASURE_EVERY_MS = 1000
 const SHARE_OF_MEASURING = 10
+/** A disk takes a gigabyte or two a second. */
+const LOOK_EVERY_MS = 200
 
 /**
  * Ends work that goes over a limit of its build, with the error that says which: `build.timed-out` at the deadline,
- * `build.disk-exceeded` when what it keeps on the disk is seen to be more. That is measured (du) once a second at most, so a build
+ * `build.disk-exceeded` when what it keeps on the disk is seen to be more, `host.disk-full` before the host has nothing left. That is measured (du) once a second at most, so a build
  * may go over by what it writes between two measures; whoever keeps a layer counts that at once. A cancel stays a cancel.
  */
 export async function withinLimits<T>(
@@ -44,7 +30,7 @@ export async function withinLimits<T>(
   const ended = new AbortController()
   const exceeded = new AbortController()
   const until = AbortSignal.any([signal, ended.signal])
-  const watching = [watchTime(limits, until), watchDisk(limits, until)]
+  const watching = [watchTime(limits, until), watchDisk(limits, until), watchHost(limits, until)]
   for (const watch of watching) watch.then(error => error && exceeded.abort(error)).catch(() => {})
   try {
     return await work(AbortSignal.any([signal, exceeded.signal]))
@@ -76,6 +62,22 @@ async function watchDisk(
     const bytes = await measure().catch(() => 0) // Files come and go under the walk.
     if (bytes > diskBytes) return diskExceeded(bytes, diskBytes)
     sleepMs = Math.max(MEASURE_EVERY_MS, (clock.now() - startedAt) * SHARE_OF_MEASURING)
+  }
+}
+
+async function watchHost(
+  { requireReserve, clock }: WholeLimits,
+  until: AbortSignal,
+): Promise<SlipwayError | undefined> {
+  for (;;) {
+    await clock.sleep(LOOK_EVERY_MS, until)
+    if (until.aborted) return undefined
+    try {
+      requireReserve()
+    } catch (error) {
+      if (error instanceof SlipwayError) return error
+      throw error
+    }
   }
 }
 

@@ -2,12 +2,22 @@ import type { StepResult } from '#shared/domain/cached-step.ts'
 import type { StepWork } from './build-work.ts'
 import { cachedStep } from './cached-step.ts'
 
+export interface StepName {
+  key: string
+  /** The key of the step before it in its stage. */
+  after: string | undefined
+}
+
 /**
  * A step's result: from the cache, or made. Two that come to the same step at the same time, of one build or of two of this
  * host, do it once: the second waits for the first, and does it itself only where that failed.
  */
-export function doneOnce(work: StepWork, key: string, make: () => Promise<StepResult>): Promise<StepResult> {
-  const { cache, signal, isCacheUsed, madeHere, steps, output } = work
+export function doneOnce(
+  work: StepWork,
+  { key, after }: StepName,
+  make: () => Promise<StepResult>,
+): Promise<StepResult> {
+  const { cache, share, signal, isCacheUsed, madeHere, steps, output } = work
   // A build without the cache does not take what another build makes just now, either.
   const name = isCacheUsed ? key : `${work.folder} ${key}`
   if (steps.isTaken(name)) output.write('step', 'the same step is under way: its result is waited for')
@@ -19,7 +29,9 @@ export function doneOnce(work: StepWork, key: string, make: () => Promise<StepRe
       return known
     }
     const result = await make()
-    await cache.keep(key, result)
+    const anew = isCacheUsed ? {} : { isAnew: true }
+    await cache.keep(key, { result, ...(after === undefined ? {} : { after }), ...anew })
+    share(key)
     madeHere.set(key, result)
     return result
   }

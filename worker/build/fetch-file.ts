@@ -44,7 +44,12 @@ export async function fetchFile(
   const { program, args, env } = sandboxed({ folder, signal, enter: network.enter }, 'curl', curl, {})
   // An address may have a password in it, and arguments are for all to read.
   const input = `url = "${quoted(url)}"\n`
-  const result = await runAny(program, args, { env, input, timeoutMs: FETCH_MS, signal })
+  const result = await runAny(program, args, { env, input, timeoutMs: FETCH_MS, signal }).catch((cause: unknown) => {
+    if (!(cause instanceof SlipwayError) || cause.facts.isOverdue !== true) throw cause
+    throw failed(
+      `${shown(url)} took longer than ${FETCH_MS / 60_000} minutes: ADD it from a faster server, or COPY it from the context`,
+    )
+  })
   if (result.exitCode !== 0) throw failed(`${shown(url)} could not be fetched: ${result.stderr.trim().slice(0, 500)}`)
   if (checksum !== undefined) await compare(path, url, checksum)
   if (work.materials.isAsked) work.materials.add({ uri: shown(url), digest: { sha256: await hashOf('sha256', path) } })

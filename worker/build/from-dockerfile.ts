@@ -50,8 +50,8 @@ async function buildTarget(
   const { ports, signal } = shared
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
-  const pulled = openBaseImages(spec.contexts, shared)
-  const onWritten = basesAhead({ spec, context, ports, pulled, begin: shared.begin })
+  await using bases = openBaseImages(spec.contexts, shared, spec.check)
+  const onWritten = basesAhead({ spec, context, ports, bases, begin: shared.begin })
   const digests = await shared.log.step('loading the context', signal, log =>
     takeSource(spec.source, context, { ...shared, log }, uploads, onWritten),
   )
@@ -71,8 +71,9 @@ async function buildTarget(
     allowed: new Set<string>(spec.allow.filter(name => entitlements.has(name))),
     contextOf: async (from: string | undefined) => (from === undefined ? main : named(from)),
   }
-  const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, pulled, advice })
+  const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, bases, advice, isCheck: spec.check })
   const built = await draftFor(targetStage(stages, spec.target))
+  if (spec.check) advice.conclude()
   return withEpoch(labelled(built, spec.labels), epoch)
 }
 

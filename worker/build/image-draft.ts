@@ -19,6 +19,8 @@ export interface Draft {
   /** Of the layers that were built here. */
   layerSizes: LayerSize[]
   created: string | undefined
+  /** The key of the last step that worked on files, of this stage or of those below it. */
+  lastStep?: string
   /** What the base says of its platform besides operating system and architecture. */
   platform: Pick<ImageConfig, 'variant' | 'os.version' | 'os.features'>
 }

@@ -17,7 +17,7 @@ export interface Linked {
 
 export async function linkedTo(work: BuildWork, draft: Draft, step: CopyStep): Promise<Linked> {
   await using undo = new AsyncDisposableStack()
-  const { rootfs } = await takeSnapshot(work, draft.diffIds, undo)
+  const { rootfs } = await takeSnapshot(work, draft, undo)
   return {
     folders: foldersTo(rootfs, step.to),
     owner: step.chown === undefined ? undefined : await ownerOf(step.chown, rootfs),

@@ -19,7 +19,7 @@ function optionsWith(signal: AbortSignal, upload: () => Promise<void>, did: stri
       upload,
       publishImage: async () => void did.push('published'),
     },
-    cache: { blobPath: String },
+    cache: { blobPath: () => import.meta.filename },
     log: { write: () => {}, progress: (soFar: Progress) => void progress.push(soFar) },
     pushes: openTurns(),
     signal,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import PQueue from 'p-queue'
 import type { Digest } from '#shared/digest.ts'
 import type { Attestation } from '#shared/domain/attestation.ts'
@@ -9,6 +10,7 @@ import type { HostPorts } from '../execute/ports.ts'
 import type { MadeAttestation, Subject } from './attest.ts'
 import type { StepLog } from './build-log.ts'
 import { untilAborted } from './deadline.ts'
+import { layersLost } from './have-layers.ts'
 import { type Draft, imageOf } from './image-draft.ts'
 import type { StepCache } from './step-cache.ts'
 import type { Turns } from './turns.ts'
@@ -21,7 +23,7 @@ export interface PublishOptions {
   /** By digest, of all builds of this host. */
   pushes: Turns
   /** What is published beside the image, once its bytes are in the store. */
-  attest?: ((image: Subject) => Promise<MadeAttestation[]>) | undefined
+  attest?: ((image: Subject, signal: AbortSignal) => Promise<MadeAttestation[]>) | undefined
   signal: AbortSignal
 }
 
@@ -51,6 +53,7 @@ export async function publishDraft(
   const missing = draft.layers.length > 0 ? await api.missingBlobs(draft.layers) : []
   const push = async (blob: MissingBlob) => {
     signal.throwIfAborted()
+    if (!existsSync(cache.blobPath(blob.digest))) return bringFromUpstream(api, blob.digest)
     const inParts = 'parts' in blob ? ` in ${blob.parts.missing.length} parts` : ''
     log.write('step', `pushing layer ${blob.digest}${inParts}`)
     await api.upload(blob, cache.blobPath(blob.digest), signal)
@@ -59,9 +62,10 @@ export async function publishDraft(
     const [blob] = await api.missingBlobs(draft.layers.filter(layer => layer.digest === digest))
     if (blob) await push(blob)
   }
-  // Another build of this host may push the same layer: then one does it, and goes on where the other failed.
-  const pushInTurn = (blob: MissingBlob) =>
-    pushes.take(blob.digest, async hasWaited => {
+  // Another build may push the same layer, or it is being shared with the fleet: then one does it, and goes on where the other failed.
+  const pushInTurn = (blob: MissingBlob) => {
+    if (pushes.isTaken(blob.digest)) log.write('step', `layer ${blob.digest} is on its way already`)
+    return pushes.take(blob.digest, async hasWaited => {
       if (hasWaited) return pushWhatLacks(blob.digest)
       try {
         await push(blob)
@@ -70,6 +74,7 @@ export async function publishDraft(
         await pushWhatLacks(blob.digest)
       }
     })
+  }
   const sizes = new Map(draft.layers.map(({ digest, size }) => [digest, size]))
   const sizeOf = ({ digest }: MissingBlob) => sizes.get(digest) ?? 0
   const total = missing.reduce((sum, blob) => sum + sizeOf(blob), 0)
@@ -81,12 +86,14 @@ export async function publishDraft(
   }
   const uploads = new PQueue({ concurrency: UPLOADS_AT_ONCE })
   const subject = { digest: image.digest, size: Buffer.byteLength(texts.manifest) }
+  const attested = options.attest?.(subject, signal)
   let made: MadeAttestation[]
   try {
     const pushed = Promise.all(missing.map(blob => uploads.add(() => pushOne(blob))))
-    ;[made] = await untilAborted(Promise.all([options.attest?.(subject) ?? [], pushed]), signal)
+    ;[made] = await untilAborted(Promise.all([attested ?? [], pushed]), signal)
   } finally {
     over.abort() // What still goes up after a failure would do so for nothing.
+    await Promise.allSettled([attested]) // It works in the build's folder.
   }
   await ports.images.add(image)
   options.signal.throwIfAborted()
@@ -96,4 +103,12 @@ export async function publishDraft(
     imageDigest: image.digest,
     attestations: made.map(({ predicateType, digest }) => ({ predicateType, digest })),
   }
+}
+
+/** A base image's layer that nothing asked for yet: the API brings it from its upstream for whoever asks. */
+async function bringFromUpstream(api: ControlPlane, digest: Digest): Promise<void> {
+  const stream = await api.download(digest).catch(cause => {
+    throw cause instanceof SlipwayError && cause.code === 'blob.not-found' ? layersLost(cause) : cause
+  })
+  stream.destroy()
 }

@@ -18,7 +18,6 @@ import { runtimeConfig } from '../runtime/runtime-config.ts'
 import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
 
-import { withinDeadline } from './deadline.ts'
 import { withAround } from './insecure.ts'
 import { watchMountPoints } from './mount-points.ts'
 
@@ -44,7 +43,6 @@ export interface CommandOutput {
   isFull(): boolean
 }
 
-const RUN_MS = 2 * 60 * 60_000
 const LOOK_MS = 200
 /** More than this of a log that nobody reads any more is thrown away. */
 const UNREAD_LOG_BYTES = 1024 * 1024
@@ -53,18 +51,15 @@ const HOSTNAME = 'buildstep'
 
 /**
  * Runs a command of a RUN step under the isolation of containers and returns its exit code. What the runtime made in
- * the root filesystem to mount over is taken away again: it is no change of the command's. Deadline: two hours.
+ * the root filesystem to mount over is taken away again: it is no change of the command's. It takes
+ * as long as its build may: the signal ends it.
  */
-export function runCommand(
+export async function runCommand(
   command: Command,
   ports: HostPorts,
   output: CommandOutput,
-  signal: AbortSignal,
+  over: AbortSignal,
 ): Promise<number> {
-  return withinDeadline(RUN_MS, signal, over => runUntil(over, command, ports, output))
-}
-
-async function runUntil(over: AbortSignal, command: Command, ports: HostPorts, output: CommandOutput): Promise<number> {
   const { id, folder, rootfs, endpoint } = command
   const logPath = join(folder, 'log')
   await using undo = new AsyncDisposableStack()

@@ -27,7 +27,7 @@ export async function contentOfMounts(work: BuildWork, step: RunStep): Promise<u
   for (const mount of step.mounts) {
     if (mount.type !== 'bind' && !(mount.type === 'cache' && mount.from !== undefined)) continue
     const context = await work.contextOf(mount.from)
-    if (!context) contents.push(await work.layersOf(mount.from ?? ''))
+    if (!context) contents.push((await work.layersOf(mount.from ?? '')).diffIds)
     else
       contents.push(
         await digestSources(findSources(context, [literal(mount.source)]), work.signal, [], context.digests),

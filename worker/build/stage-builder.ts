@@ -1,6 +1,5 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Digest } from '#shared/digest.ts'
 import type { StepResult } from '#shared/domain/cached-step.ts'
 import { type ContainerId, newId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
@@ -14,7 +13,8 @@ import { copyFiles } from './copy-files.ts'
 import { type CopySource, findSources } from './copy-sources.ts'
 import { doneOnce } from './done-once.ts'
 import { ownerOf } from './file-owner.ts'
-import { type Draft, withState, withStep } from './image-draft.ts'
+import { type Draft, EMPTY_DRAFT, withState, withStep } from './image-draft.ts'
+import { inSlot } from './in-slot.ts'
 import { type Linked, linkedTo, makeLinkedFolders } from './linked-copy.ts'
 import { runCommand } from './run-command.ts'
 import { openMounts } from './run-mounts.ts'
@@ -47,8 +47,8 @@ export async function buildStep(
   if (step.kind === 'config') return withState(draft, step.state, said)
   return work.log.step(`${label} ${said.split('\n', 1)[0]}`, work.signal, async output => {
     try {
-      const result = await resultOf({ ...work, output }, draft, step, await (look ?? lookAtStep(work, step)))
-      return withStep(draft, result, said, step.kind === 'folder' ? step.state : draft.state)
+      const { result, key } = await resultOf({ ...work, output }, draft, step, await (look ?? lookAtStep(work, step)))
+      return { ...withStep(draft, result, said, step.kind === 'folder' ? step.state : draft.state), lastStep: key }
     } catch (error) {
       throw placed(error, instruction, file)
     }
@@ -61,12 +61,13 @@ function sentenceOf({ keyword, flags, text, heredocs }: Instruction): string {
   return [keyword, ...written, text].join(' ') + bodies.join('')
 }
 
-async function resultOf(work: StepWork, draft: Draft, step: FileStep, { content, fetched }: Look): Promise<StepResult> {
+async function resultOf(work: StepWork, draft: Draft, step: FileStep, { content, fetched }: Look) {
   const linked = step.kind === 'copy' && step.isLinked ? await linkedTo(work, draft, step) : undefined
-  const key = stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch }))
+  const { architecture } = work.ports
+  const key = stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch, architecture }))
   // Whoever holds a slot waits for none, and for no other step: what it reads is all there by now.
-  const make = () => work.slots.add(() => makeLayer(work, draft, step, { fetched, linked }), { signal: work.signal })
-  return doneOnce(work, key, make)
+  const make = () => inSlot(work.slots, work.signal, () => makeLayer(work, draft, step, { fetched, linked }))
+  return { key, result: await doneOnce(work, { key, after: draft.lastStep }, make) }
 }
 
 /** The folder of the host that the sources of another stage or image are in, and all sources. */
@@ -90,7 +91,7 @@ interface Material {
 async function makeLayer(work: StepWork, draft: Draft, step: FileStep, material: Material): Promise<StepResult> {
   await using undo = new AsyncDisposableStack()
   const sources = step.kind === 'copy' ? await allSources(work, step, material.fetched, undo) : undefined
-  const below: Digest[] = material.linked ? [] : draft.diffIds
+  const below = material.linked ? EMPTY_DRAFT : draft
   const snapshot = await takeSnapshot(work, below, undo)
   try {
     if (step.kind === 'folder') {

@@ -7,7 +7,7 @@ import type { StageState } from '../dockerfile/stage-state.ts'
 import { circleFault, findStage, isNamedPlainly, plainNames, type Stage, sourceStage } from '../dockerfile/stages.ts'
 import { undefinedVariables } from '../dockerfile/undefined-variables.ts'
 import type { openAdvice } from './advice.ts'
-import { baseName, contextOf, filesOfBase, type openBaseImages } from './base-images.ts'
+import { type BaseImages, baseName, contextOf, filesOfBase } from './base-images.ts'
 import type { BuildWork } from './build-work.ts'
 import { type Draft, EMPTY_DRAFT } from './image-draft.ts'
 import { once } from './once.ts'
@@ -24,8 +24,10 @@ export interface StageOptions {
   scope: Scope
   /** Everything of the work but what depends on the stage. */
   work: Omit<BuildWork, 'layersOf'>
-  pulled: ReturnType<typeof openBaseImages>
+  bases: BaseImages
   advice: ReturnType<typeof openAdvice>
+  /** Nothing is built: drafts have no files, and only what they say of the configuration is true. */
+  isCheck?: boolean | undefined
 }
 
 /** Whose inputs are looked at while a step before them is done: each holds the state of its stage. */
@@ -35,16 +37,17 @@ const STEPS_AHEAD = 16
  * Builds stages, each once. What a stage needs is begun with it, as far as it is known by then: first what it names without
  * variables, and the rest once its base is there, for nothing else do variables depend on.
  */
-export function openStageDrafts({ stages, contexts, scope, work, pulled, advice }: StageOptions) {
+export function openStageDrafts({ stages, contexts, scope, work, bases, advice, isCheck = false }: StageOptions) {
   const { file } = scope.dockerfile
   const needs = openStageNeeds()
 
   /** What an instruction names as a source: a context's folder, or the draft of a stage or an image. */
   const bring = async (stage: Stage, instruction: Instruction, from: string): Promise<Draft | undefined> => {
     const context = contextOf(contexts, from)
+    if (isCheck && context) return undefined
     if (context?.kind === 'files') return void (await work.contextOf(from))
     const source = context ? undefined : sourceOf(stages, stage, instruction, from, file)
-    if (!source) return pulled(from)
+    if (!source) return isCheck ? undefined : bases.draftOf(from)
     const circle = needs.add(stage, source)
     if (circle) throw circleFault(circle, instruction, file)
     return draftFor(source)
@@ -60,13 +63,15 @@ export function openStageDrafts({ stages, contexts, scope, work, pulled, advice 
     const base = files.length > 0 ? EMPTY_DRAFT : await baseOf(stage)
     const { draft, triggers } = takeTriggers(base, stage.from, file)
     const all = [...files, ...triggers, ...stage.instructions]
-    await lookThrough(stage, draft.state, all)
-    return buildSteps(stage, draft, all)
+    const state = await lookThrough(stage, draft.state, all)
+    return isCheck ? { ...draft, state } : buildSteps(stage, draft, all)
   }
-  /** Faults of later instructions are found before the earlier ones are done, and what they need is begun. */
-  const lookThrough = async (stage: Stage, state: StageState, instructions: readonly Instruction[]) => {
+  /** Faults of later instructions are found before the earlier ones are done, and what they need is begun. The state at the end. */
+  const lookThrough = async (stage: Stage, begin: StageState, instructions: readonly Instruction[]) => {
     const seen = new Set<string>()
-    for await (const planned of plannedSteps(state, instructions, scope)) {
+    let state = begin
+    for await (const planned of plannedSteps(begin, instructions, scope)) {
+      if ('state' in planned.step) state = planned.step.state
       advice.add(undefinedVariables(planned.instruction, planned.state, scope))
       advice.refuse()
       work.signal.throwIfAborted()
@@ -74,11 +79,12 @@ export function openStageDrafts({ stages, contexts, scope, work, pulled, advice 
       for (const from of names) seen.add(from)
       beginSources(stage, planned.instruction, names)
     }
+    return state
   }
   const buildSteps = async (stage: Stage, begin: Draft, instructions: readonly Instruction[]): Promise<Draft> => {
     const workOf = (instruction: Instruction): BuildWork => ({
       ...work,
-      layersOf: async from => (await bring(stage, instruction, from))?.diffIds ?? [],
+      layersOf: async from => (await bring(stage, instruction, from)) ?? EMPTY_DRAFT,
     })
     const look = ({ instruction, step }: PlannedStep) => {
       if (step.kind === 'config') return undefined
@@ -99,7 +105,7 @@ export function openStageDrafts({ stages, contexts, scope, work, pulled, advice 
   const baseOf = async (stage: Stage): Promise<Draft> => {
     const { base, platform } = stage
     const name = baseName(stage)
-    if (base.kind === 'image' || contextOf(contexts, name)) return pulled(name, platform)
+    if (base.kind === 'image' || contextOf(contexts, name)) return bases.draftOf(name, platform)
     return base.kind === 'stage' ? afterStage(stage, base.index) : EMPTY_DRAFT
   }
   /** Whoever builds on a stage has its ARGs, too (docs.docker.com/build/building/variables, "Scoping"). */

@@ -18,19 +18,19 @@ const result: StepResult = { created: '2026-01-01T00:00:00.000Z', layer: { diffI
 
 test('an entry counts while its blob has its whole size', async () => {
   using cache = await openCache()
-  await cache.keep('k', result)
+  await cache.keep('k', { result })
   expect(await cache.find('k')).toBeUndefined()
   writeFileSync(cache.blobPath(digest), 'abc')
   expect(await cache.find('k')).toBeUndefined()
   writeFileSync(cache.blobPath(digest), 'abcd')
-  expect(await cache.find('k')).toEqual(result)
+  expect(await cache.find('k')).toEqual({ result })
 })
 
 test('two builds may keep one key at once', async () => {
   using cache = await openCache()
   const { created } = result
-  await Promise.all(Array.from({ length: 8 }, () => cache.keep('k', { created })))
-  expect(await cache.find('k')).toEqual({ created })
+  await Promise.all(Array.from({ length: 8 }, () => cache.keep('k', { result: { created } })))
+  expect(await cache.find('k')).toEqual({ result: { created } })
   expect(readdirSync(cache.folder).sort()).toEqual(['blobs', 'k'])
 })
 
@@ -41,4 +41,26 @@ test('a key depends on its inputs and on how this version works', () => {
     .update(JSON.stringify(['a']))
     .digest('hex')
   expect(stepKey(['a'])).not.toBe(withoutVersion)
+})
+
+test('a blob goes with the last of the steps that gave it, whether they were there before or came since', async () => {
+  using cache = await openCache()
+  const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(stepKey) as [string, string, string, string]
+  writeFileSync(cache.blobPath(digest), 'abcd')
+  await cache.keep(a, { result })
+  await cache.keep(b, { result, after: a })
+  await cache.remove(a)
+  await cache.keep(c, { result })
+  await cache.keep(d, { result: { created: result.created }, sharedAt: 1 })
+  await cache.remove(b)
+  expect(await cache.find(c)).toEqual({ result })
+  expect(new Map((await cache.list()).map(({ key, isShared }) => [key, isShared]))).toEqual(
+    new Map([
+      [c, false],
+      [d, true],
+    ]),
+  )
+  await cache.remove(c)
+  expect(readdirSync(cache.folder).sort()).toEqual(['blobs', d].sort())
+  expect(readdirSync(join(cache.folder, 'blobs'))).toEqual([])
 })

@@ -6,7 +6,7 @@ import { stepKey } from './step-cache.ts'
 import { stepInputs } from './step-inputs.ts'
 
 /** The key of the last instruction. */
-function keyOf(text: string, given: Record<string, string> = {}): string {
+function keyOf(text: string, given: Record<string, string> = {}, architecture = 'amd64'): string {
   const dockerfile = parseDockerfile(`FROM a\n${text}\n`, 'Dockerfile')
   let { state } = EMPTY_DRAFT
   let key = ''
@@ -15,7 +15,9 @@ function keyOf(text: string, given: Record<string, string> = {}): string {
     if (step.kind === 'config') state = step.state
     else
       key = stepKey(
-        stepInputs({ ...EMPTY_DRAFT, state }, step, { content: 'content', linked: undefined, epoch: undefined }),
+        stepInputs({ ...EMPTY_DRAFT, state }, step, {
+          ...{ content: 'content', linked: undefined, epoch: undefined, architecture },
+        }),
       )
   }
   return key
@@ -44,4 +46,9 @@ test('mounts, networks and here-documents count', () => {
   expect(keyOf('RUN --network=none x')).not.toBe(keyOf('RUN x'))
   expect(keyOf('RUN <<EOF\n#!/bin/sh\na\nEOF')).not.toBe(keyOf('RUN <<EOF\n#!/bin/sh\nb\nEOF'))
   expect(keyOf('COPY <<f /f\na\nf')).not.toBe(keyOf('COPY <<f /f\nb\nf'))
+})
+
+test('what a command gives depends on the architecture, what is copied does not', () => {
+  expect(keyOf('RUN x', {}, 'arm64')).not.toBe(keyOf('RUN x'))
+  expect(keyOf('COPY a b', {}, 'arm64')).toBe(keyOf('COPY a b'))
 })

@@ -36,7 +36,7 @@ export async function lookAtStep(work: BuildWork, step: FileStep): Promise<Look>
     }
   })
   // A stage's layers say what is in it, without reading it.
-  return { content: { digest, layers: context ? undefined : await work.layersOf(step.from ?? '') }, fetched }
+  return { content: { digest, layers: context ? undefined : (await work.layersOf(step.from ?? '')).diffIds }, fetched }
 }
 
 function refuseForbidden({ allowed }: BuildWork, { network, security }: RunStep): void {

@@ -15,12 +15,10 @@ test('old blobs without an entry and entries without a blob go; what belongs tog
   const blobs = (letters: string) => letters.split('').map(letter => letter.repeat(64))
   const layer = { diffId: digest('1'), digest: digest('a'), size: 1 }
   const [whole, empty, lost, torn] = ['whole', 'empty', 'lost', 'torn'].map(stepKey)
-  await cache.keep(whole ?? '', { created: '2026-01-01T00:00:00.000Z', layer })
-  await cache.keep(empty ?? '', { created: '2026-01-01T00:00:00.000Z' })
-  await cache.keep(lost ?? '', {
-    created: '2026-01-01T00:00:00.000Z',
-    layer: { ...layer, diffId: digest('2'), digest: digest('b') },
-  })
+  const created = '2026-01-01T00:00:00.000Z'
+  await cache.keep(whole ?? '', { result: { created, layer } })
+  await cache.keep(empty ?? '', { result: { created } })
+  await cache.keep(lost ?? '', { result: { created, layer: { ...layer, diffId: digest('2'), digest: digest('b') } } })
   writeFileSync(join(folder, torn ?? ''), '{"created":')
   for (const letter of ['a', 'c']) writeFileSync(cache.blobPath(digest(letter)), 'blob')
 

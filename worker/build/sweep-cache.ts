@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
-import { readdir, readFile, rm, stat } from 'node:fs/promises'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { digestHex } from '#shared/digest.ts'
-import { type StepResult, stepResultSchema } from '#shared/domain/cached-step.ts'
+import { readKept } from './step-cache.ts'
 
 const NAME = /^[0-9a-f]{64}$/
 
@@ -16,20 +16,12 @@ export async function sweepCache(folder: string, olderThan: number): Promise<voi
   // Before the entries: a blob is there before its entry is.
   const found = await readdir(blobs)
   for (const key of (await readdir(folder)).filter(name => NAME.test(name))) {
-    const result = await readEntry(join(folder, key))
+    const result = (await readKept(join(folder, key)))?.result
     const isWhole = result && (!result.layer || existsSync(join(blobs, digestHex(result.layer.digest))))
     if (!isWhole) await removeOld(join(folder, key), olderThan)
     else if (result.layer) named.add(digestHex(result.layer.digest))
   }
   for (const name of found) if (!named.has(name)) await removeOld(join(blobs, name), olderThan)
-}
-
-async function readEntry(path: string): Promise<StepResult | undefined> {
-  try {
-    return stepResultSchema.parse(JSON.parse(await readFile(path, 'utf8')))
-  } catch {
-    return undefined
-  }
 }
 
 async function removeOld(path: string, olderThan: number): Promise<void> {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import type { DesiredContainer, FileChange } from '#shared/domain/container.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError, unreachable } from '#shared/errors.ts'
-import type { LogsOrder, StreamOrder } from '#shared/protocol/bus.ts'
+import type { ContainerOrder, LogsOrder } from '#shared/protocol/bus.ts'
 import { changesOf } from '../layer/changes.ts'
 import { tarOfTree } from '../layer/tree-tar.ts'
 import { readLog } from '../runtime/logs.ts'
@@ -21,7 +21,7 @@ export type StreamPorts = SnapshotPorts & Pick<HostPorts, 'clock' | 'containersF
  * is read: `container.logs-unavailable`, `container.files-unavailable`, the kernel's.
  */
 export function openContainerStream(
-  order: StreamOrder,
+  order: ContainerOrder,
   ports: StreamPorts,
   wanted: (id: ContainerId) => DesiredContainer | undefined,
   signal: AbortSignal,

@@ -24,6 +24,8 @@ export interface HostPorts {
   maxOpenFiles: number
   /** Throws `host.disk-full` where the disk is too full for new work (`disk-room.ts`). */
   requireRoom(): void
+  /** Throws `host.disk-full` where it is so full that what runs must end. */
+  requireReserve(): void
   /** Resolvers for containers, read anew at each start: hosts move between networks. */
   readResolvConf(): Promise<string>
 }

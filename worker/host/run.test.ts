@@ -19,7 +19,15 @@ test('a failure says what the program said', async () => {
 })
 
 test('a program that outlives its deadline is killed', async () => {
-  await expect(run('sleep', ['60'], { timeoutMs: 50 })).rejects.toMatchObject({ code: 'host.command-failed' })
+  await expect(run('sleep', ['60'], { timeoutMs: 50 })).rejects.toMatchObject({
+    code: 'host.command-failed',
+    message: 'sleep took longer than 0.05 s and was killed.',
+    facts: { isOverdue: true },
+  })
+  await expect(run('sh', ['-c', 'kill -9 $$'])).rejects.toMatchObject({
+    message: expect.stringContaining('ended by SIGKILL'),
+    facts: { isOverdue: false },
+  })
 })
 
 test('a program that prints without end is stopped', async () => {

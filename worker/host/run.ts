@@ -21,21 +21,28 @@ const OUTPUT_LIMIT = 4 * 1024 * 1024
 
 /**
  * Runs a program to its end without a shell. Any exit code is a result; throws `host.command-failed` when it cannot
- * start, ends by a signal, outlives its deadline (it is killed) or prints more than 4 MiB.
+ * start, ends by a signal, outlives its deadline (it is killed; `facts.isOverdue`) or prints more than 4 MiB.
  */
 export function runAny(program: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const { promise, resolve, reject } = Promise.withResolvers<RunResult>()
   const child = spawn(program, args, {
     cwd: options.cwd,
     env: options.env ?? process.env,
-    timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     killSignal: 'SIGKILL',
     signal: options.signal,
     stdio: ['pipe', 'pipe', 'pipe'],
   })
-  const fail = (why: string, cause?: unknown) =>
-    reject(new SlipwayError('host.command-failed', `${program} ${why}.`, { cause, facts: { program, args } }))
   const output = { stdout: [] as Buffer[], stderr: [] as Buffer[], size: 0 }
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
+  let isOverdue = false
+  const timer = setTimeout(() => {
+    isOverdue = child.kill('SIGKILL')
+  }, timeoutMs)
+  const fail = (why: string, cause?: unknown) => {
+    clearTimeout(timer)
+    const facts = { program, args, isOverdue }
+    reject(new SlipwayError('host.command-failed', `${program} ${why}.`, { cause, facts }))
+  }
   const collect = (chunks: Buffer[]) => (chunk: Buffer) => {
     chunks.push(chunk)
     output.size += chunk.length
@@ -47,8 +54,11 @@ export function runAny(program: string, args: readonly string[], options: RunOpt
   child.stdin.end(options.input ?? '')
   child.on('error', error => fail(`could not run: ${error.message}`, error))
   child.on('close', (exitCode, signal) => {
+    clearTimeout(timer)
+    if (isOverdue) return fail(`took longer than ${timeoutMs / 1000} s and was killed`)
+    if (output.size > OUTPUT_LIMIT) return fail(`printed more than ${OUTPUT_LIMIT} bytes and was killed`)
     if (exitCode === null)
-      return fail(`ended by ${signal ?? 'an unknown signal'} (deadline, cancel or too much output)`)
+      return fail(`was ended by ${signal ?? 'an unknown signal'}: see whether the host is short of memory`)
     const text = (chunks: Buffer[]) => Buffer.concat(chunks).toString()
     resolve({ exitCode, stdout: text(output.stdout), stderr: text(output.stderr) })
   })

@@ -1,4 +1,5 @@
 import type { Digest } from '#shared/digest.ts'
+import type { Descriptor } from '#shared/domain/image.ts'
 import type { LayerSize, ResolvedImage } from '#shared/protocol/agent.ts'
 
 /**
@@ -10,12 +11,18 @@ export interface ImageStore {
    * already among them. Reads local files only.
    */
   find(digest: Digest, container?: string): Promise<ResolvedImage | undefined>
+  /** What a reference names just now; fetches no layer. Errors: `image.not-found`, `host.unreachable`. */
+  resolve(reference: string): Promise<ResolvedImage>
+  /** Records an image that was resolved, and fetches its layers as `fetchLayers` does. */
+  fetch(image: ResolvedImage, onProgress?: (soFar: PullProgress) => void): Promise<void>
   /**
    * Fetches what is missing, each layer verified (digest and diff ID) while it streams into the snapshotter; layers
    * in parallel, two calls for one layer share the work. Broken lines and damaged bytes are fetched
-   * again a few times. `onProgress` is told of each piece that came. Errors: `image.not-found`, `layer.digest-mismatch`, `layer.invalid` (its blob is what its
-   * digest says, and yet no layer), `host.disk-full`, `host.unreachable`.
+   * again a few times. `onProgress` is told of each piece that came. Errors: `blob.not-found`, `layer.digest-mismatch`,
+   * `layer.invalid` (its blob is what its digest says, and yet no layer), `host.disk-full`, `host.unreachable`.
    */
+  fetchLayers(layers: LayerStack, onProgress?: (soFar: PullProgress) => void): Promise<void>
+  /** `resolve` and `fetch`. */
   pull(reference: string, onProgress?: (soFar: PullProgress) => void): Promise<ResolvedImage>
   /** Records an image whose layers are in the snapshotter already (a build's result). */
   add(image: ResolvedImage): Promise<void>
@@ -25,6 +32,12 @@ export interface ImageStore {
   remove(digest: Digest): Promise<void>
   /** When the oldest pull that is not over began (Unix milliseconds): its layers have no name yet. */
   pullingSince(): number | undefined
+}
+
+/** Layers on top of each other, the lowest first: as they are stored, and as what is in them. */
+export interface LayerStack {
+  layers: readonly Descriptor[]
+  diffIds: readonly Digest[]
 }
 
 /** Of the layers that are fetched, as they are stored. */

@@ -11,7 +11,7 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import { readDurableJson, removeDurable, sweepHalfWritten, writeDurableJson } from '../host/durable-file.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
-import type { ImageStore, PullProgress, StoredImage } from './image-store.ts'
+import type { ImageStore, LayerStack, PullProgress, StoredImage } from './image-store.ts'
 import { type LayerBlob, openLayerBlob } from './layer-blob.ts'
 
 export interface ImageStoreOptions {
@@ -87,6 +87,19 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
     const all = [...before, ...fetched.filter(size => size !== undefined)]
     return [...new Map(all.map(size => [size.digest, size])).values()]
   }
+  const fetchStack = ({ layers, diffIds }: LayerStack, onProgress: ImageProgress) => {
+    const watcherOf = progressOfLayers(onProgress)
+    const fetchMissing = async (diffId: Digest, at: number) => {
+      const layer = layers[at]
+      return layer && !(await snapshots.hasLayer(diffId)) ? fetchLayer(layer, diffId, watcherOf(layer)) : undefined
+    }
+    return Promise.all(diffIds.map(fetchMissing))
+  }
+  const fetch = async (image: ResolvedImage, onProgress: ImageProgress) => {
+    using _ = pulls.begin()
+    const stack = { layers: image.manifest.layers, diffIds: image.config.rootfs.diff_ids }
+    await writeImage(image, await layerSizes(image, await fetchStack(stack, onProgress)))
+  }
   const store: ImageStore = {
     find: async (digest, container) => {
       const image = known.get(digest) ?? resolvedImageSchema.safeParse(await readFile(pathOf(digest))).data
@@ -95,18 +108,13 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
       await used(digest)
       return image
     },
+    resolve: api.resolveImage,
+    fetch,
+    fetchLayers: async (stack, onProgress) => void (await fetchStack(stack, onProgress)),
     pull: async (reference, onProgress) => {
       using _ = pulls.begin()
       const image = await api.resolveImage(reference)
-      const { layers } = image.manifest
-      const watcherOf = progressOfLayers(onProgress)
-      const fetched = await Promise.all(
-        image.config.rootfs.diff_ids.map(async (diffId, at) => {
-          const layer = layers[at]
-          return layer && !(await snapshots.hasLayer(diffId)) ? fetchLayer(layer, diffId, watcherOf(layer)) : undefined
-        }),
-      )
-      await writeImage(image, await layerSizes(image, fetched))
+      await fetch(image, onProgress)
       return image
     },
     add: async image => writeImage(image, await layerSizes(image, [])),
@@ -125,6 +133,7 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
   return store
 }
 
+type ImageProgress = ((soFar: PullProgress) => void) | undefined
 /** Told how many bytes of a layer have come. */
 type Watcher = (bytes: number) => void
 interface LayerFetch {

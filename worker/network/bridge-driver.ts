@@ -11,13 +11,15 @@ import { type Forwarding, forwarding } from './forwarding.ts'
 import { type Interfaces, interfaces } from './interfaces.ts'
 import { removeLink } from './links.ts'
 import { type Names, NETNS_FOLDER, namesOf } from './names.ts'
-import type { HostNetwork, NetworkDriver } from './network-driver.ts'
+import type { BuildReach, HostNetwork, NetworkDriver } from './network-driver.ts'
 import { type Publisher, publisher } from './publisher.ts'
 import { tolerate } from './tolerate.ts'
 
 export interface BridgeDriverOptions {
   instance: string
   runFolder: string
+  /** Left out: private networks, too. */
+  buildReach?: BuildReach
 }
 
 interface Parts {
@@ -31,11 +33,11 @@ interface Parts {
 }
 
 /** A bridge, a veth pair and a namespace a container, and one nftables table; driven through netlink and `nft`. */
-export function bridgeDriver({ instance, runFolder }: BridgeDriverOptions): NetworkDriver {
+export function bridgeDriver({ instance, runFolder, buildReach = 'private' }: BridgeDriverOptions): NetworkDriver {
   const names = namesOf(instance, runFolder)
   const attachments = attachmentFiles(names.attachmentsFolder)
   const links = interfaces(names)
-  const ports = publisher(names, attachments)
+  const ports = publisher(names, attachments, buildReach)
   const parts = { names, attachments, links, ports, forward: forwarding(runFolder), inTurn: turns() }
   const { inTurn } = parts
   return {

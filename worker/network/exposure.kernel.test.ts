@@ -59,6 +59,26 @@ test('a neighbour reaches published ports and no other', async () => {
   await within(host, netns, 'ping', '-c', '1', '-W', '2', outer)
 })
 
+test('a build does not reach where clouds keep keys, and no private network where its host says so; a container does', async () => {
+  await outside.run('ip', 'address', 'add', '169.254.169.254/32', 'dev', 'lo')
+  await host.run('ip', 'route', 'add', '169.254.169.254', 'via', outer)
+  await answer(outside, undefined, 85, 'reached')
+  const [build, container] = [newContainer(), newContainer()]
+  const ofBuild = (await driver.attach(build, endpointAt(240), [])).netns
+  const ofContainer = (await driver.attach(container, endpointAt(12), [])).netns
+  const reached = async () => {
+    const ways = [ofBuild, ofContainer].flatMap(netns => ['169.254.169.254', outer].map(to => ask(host, to, 85, netns)))
+    return (await Promise.all(ways)).map(said => said === 'reached')
+  }
+  expect(await reached()).toEqual([false, true, true, true])
+  const strict = host.openDriver('texp', runFolder, 'public')
+  await strict.ensureHost(NETWORK)
+  expect(await reached()).toEqual([false, false, true, true])
+  await driver.ensureHost(NETWORK)
+  expect(await reached()).toEqual([false, true, true, true])
+  for (const id of [build, container]) await driver.detach(id)
+})
+
 test('the host forwards for nobody else when it did not before; another engine on a bridge of its own goes on', async () => {
   {
     await using _peer = await thirdNetwork('veth')

@@ -24,6 +24,12 @@ export interface NetworkDriver {
   removeHost(): Promise<void>
 }
 
+/** The last part of addresses at the end of a host's /24, which the API gives to no container: RUN steps and fetches of builds have them. */
+export const BUILD_ADDRESSES = { first: 240, last: 254 }
+
+/** Where builds may go: `public` is the Internet alone. */
+export type BuildReach = 'public' | 'private'
+
 export interface HostNetwork {
   subnet: string
   gateway: string

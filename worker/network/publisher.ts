@@ -4,7 +4,7 @@ import { forgetTo, forgetUdpPorts } from './conntrack.ts'
 import { hostFirewall } from './host-firewall.ts'
 import { refuseTakenPorts } from './host-ports.ts'
 import type { Names } from './names.ts'
-import type { HostNetwork } from './network-driver.ts'
+import type { BuildReach, HostNetwork } from './network-driver.ts'
 import { openNft } from './nft.ts'
 import { portTable } from './port-table.ts'
 import { ruleset } from './ruleset.ts'
@@ -19,7 +19,7 @@ export interface Publisher {
   remove(): Promise<void>
 }
 
-export function publisher({ table, bridge }: Names, attachments: Attachments): Publisher {
+export function publisher({ table, bridge }: Names, attachments: Attachments, buildReach: BuildReach): Publisher {
   const nft = openNft()
   const ports = portTable(nft, table)
   const firewall = hostFirewall('iptables-nft', bridge, table)
@@ -33,7 +33,7 @@ export function publisher({ table, bridge }: Names, attachments: Attachments): P
   return {
     ensure: (network, refusesOthers) =>
       inTurn(async () => {
-        const rules = ruleset({ table, bridge, network, refusesOthers })
+        const rules = ruleset({ table, bridge, network, refusesOthers, buildReach })
         await nft.lookIfChanged(rules, async () => {
           await ports.ensure(rules, await kept())
           return tolerate('be accepted by the firewall of iptables', firewall.ensure)

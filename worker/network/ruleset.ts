@@ -1,5 +1,6 @@
+import { METADATA_ADDRESSES } from '#shared/domain/local-host.ts'
 import type { PublishedPort } from '#shared/domain/port.ts'
-import type { HostNetwork } from './network-driver.ts'
+import { BUILD_ADDRESSES, type BuildReach, type HostNetwork } from './network-driver.ts'
 
 export interface RulesetOptions {
   table: string
@@ -7,7 +8,10 @@ export interface RulesetOptions {
   network: HostNetwork
   /** Whether this host forwards because of us alone: then it must not become everybody's router. */
   refusesOthers: boolean
+  buildReach: BuildReach
 }
+
+const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10']
 
 /**
  * The one nftables table of an instance. Ports live in maps, so a packet costs one look-up however many there are, and
@@ -17,12 +21,15 @@ export interface RulesetOptions {
  * - Packets of the host itself take `output`, since they never pass `prerouting`; those from 127.0.0.1 get the bridge's
  *   address on the way out, or the answer would find no way back. `route_localnet`, which that takes, is guarded: only
  *   the host itself reaches 127.0.0.0/8. A neighbour's packet to there would be translated before the kernel's own check.
+ * - A Dockerfile may be a stranger's: builds do not reach where a cloud tells its machines their keys, and where `buildReach`
+ *   says so no private network, this host's own services among it. Resolvers are for everybody.
  * - A container that reaches another (or itself) through the host's port gets the bridge's address too.
  * - `forward`: containers reach out, and are reached by answers and through published ports alone. Where the host
  *   forwards for others only because we turned it on, it does so for bridges (other container engines) and for what
  *   their rules translate, and else refuses.
  */
-export function ruleset({ table, bridge, network: { subnet }, refusesOthers }: RulesetOptions): string {
+export function ruleset({ table, bridge, network, refusesOthers, buildReach }: RulesetOptions): string {
+  const { subnet } = network
   const publish = [
     'dnat ip to ip daddr . meta l4proto . th dport map @published_one',
     'fib daddr type local dnat ip to meta l4proto . th dport map @published_any',
@@ -42,6 +49,7 @@ table inet ${table} {
     type filter hook prerouting priority raw; policy accept;
     iifname != "lo" ip daddr 127.0.0.0/8 drop
     iifname "${bridge}" ip saddr != ${subnet} ip saddr != 0.0.0.0 drop
+    ${buildGuard(bridge, network, buildReach)}
   }
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
@@ -63,6 +71,13 @@ table inet ${table} {
   }
 }
 `
+}
+
+function buildGuard(bridge: string, { gateway }: HostNetwork, reach: BuildReach): string {
+  const start = gateway.slice(0, gateway.lastIndexOf('.'))
+  const builds = `${start}.${BUILD_ADDRESSES.first}-${start}.${BUILD_ADDRESSES.last}`
+  const refused = [...METADATA_ADDRESSES, ...(reach === 'public' ? PRIVATE : [])].join(', ')
+  return `iifname "${bridge}" ip saddr ${builds} ip daddr { ${refused} } meta l4proto { tcp, udp } th dport != 53 drop`
 }
 
 /** A published port as an element of one of the maps. */

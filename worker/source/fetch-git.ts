@@ -7,9 +7,11 @@ import { removeTree } from '../host/remove-tree.ts'
 import { extractContext } from '../layer/context.ts'
 import type { TarLimits } from '../layer/layer-writer.ts'
 import { isSameServer, submoduleUrl } from './git-address.ts'
-import { git, gitStream } from './git-command.ts'
-import { gitCredentials, NO_CREDENTIALS } from './git-credentials.ts'
+import { git, gitStream, tooSlow } from './git-command.ts'
+import { gitCredentials, NO_CREDENTIALS, withConfig } from './git-credentials.ts'
 import { keepGitFolder } from './keep-git-folder.ts'
+import { pinned } from './pinned-server.ts'
+import type { Resolve } from './reach.ts'
 import { SANDBOX_USER, type Sandbox } from './sandbox.ts'
 import { readSubmodules, type Submodule } from './submodules.ts'
 
@@ -23,6 +25,8 @@ export interface GitFetch extends Sandbox {
   keepsLinks?: boolean
   /** The folder `.git` comes along, of the repository itself and not of its submodules. */
   keepsGit?: boolean
+  /** Left out: the system's. */
+  resolve?: Resolve
   /** For all of it; left out: half an hour. */
   deadlineMs?: number
   /** Before each repository. Throws where the disk is full. */
@@ -51,12 +55,13 @@ interface Repository {
  * link leads out of the folder. Errors: `source.fetch-failed`, `source.not-found`, `source.refused`, those of `extractContext`.
  */
 export async function fetchGit(source: GitSource, fetch: GitFetch): Promise<void> {
-  const deadline = AbortSignal.timeout(fetch.deadlineMs ?? FETCH_MS)
+  const deadlineMs = fetch.deadlineMs ?? FETCH_MS
+  const deadline = AbortSignal.timeout(deadlineMs)
   try {
     await fetchAll(source, { ...fetch, signal: AbortSignal.any([fetch.signal, deadline]) })
   } catch (cause) {
     if (fetch.signal.aborted || !deadline.aborted) throw cause
-    throw new SlipwayError('source.fetch-failed', `${source.url} did not come in time.`, { cause })
+    throw tooSlow(`The fetch of ${source.url}`, deadlineMs, cause)
   }
 }
 
@@ -101,8 +106,10 @@ async function fetchCommit(
   fetch: GitFetch,
   source: GitSource,
 ): Promise<string> {
-  const secret = isSameServer(source.url, url) ? fetch.secret : undefined
-  const credentials = gitCredentials(url, secret)
+  const isNamed = isSameServer(source.url, url)
+  const secret = isNamed ? fetch.secret : undefined
+  const server = await pinned(url, isNamed ? 'private' : 'public', fetch.resolve)
+  const credentials = withConfig(gitCredentials(url, secret), server.config)
   const here = (args: string[]) => git(fetch, credentials, ['--git-dir', store, ...args])
   await git(fetch, NO_CREDENTIALS, ['init', '--quiet', '--bare', '--template=', '--', store])
   const info = join(fetch.folder, store.slice('/tmp/'.length), 'info')
@@ -110,14 +117,14 @@ async function fetchCommit(
   await writeFile(join(info, 'attributes'), ATTRIBUTES)
   const wanted = ref ?? 'HEAD'
   const fetchOne = (depth: string[]) =>
-    here(['fetch', '--quiet', ...depth, '--no-tags', '--no-recurse-submodules', '--', url, wanted])
+    here(['fetch', '--quiet', ...depth, '--no-tags', '--no-recurse-submodules', '--', server.url, wanted])
   const shallow = () => fetchOne(['--depth=1'])
   if (!isCommitId(wanted)) {
     await shallow().catch(error => (isPlainServer(error) ? fetchOne([]) : Promise.reject(error)))
     return (await here(['rev-parse', '--verify', '--quiet', 'FETCH_HEAD^{commit}'])).trim()
   }
   // A server may refuse to be asked for a commit that no name leads to; all of its names may lead there.
-  await shallow().catch(() => here(['fetch', '--quiet', '--no-recurse-submodules', '--', url, ...EVERYTHING]))
+  await shallow().catch(() => here(['fetch', '--quiet', '--no-recurse-submodules', '--', server.url, ...EVERYTHING]))
   const found = await here(['rev-parse', '--verify', '--quiet', `${wanted}^{commit}`]).catch(() => undefined)
   if (found !== undefined) return found.trim()
   throw new SlipwayError('source.not-found', `${url} has no commit ${wanted} on any branch or tag.`)

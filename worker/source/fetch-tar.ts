@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import * as http from 'node:http'
+import * as https from 'node:https'
+import type { LookupFunction } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { isLocalHost } from '#shared/domain/local-host.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { extractContext } from '../layer/context.ts'
 import type { TarLimits } from '../layer/layer-writer.ts'
+import { type Address, addressesWithin, isLocal, type Reach, type Resolve } from './reach.ts'
 
 export interface TarFetch {
   /** For the bytes as they come, removed at the end. */
@@ -14,6 +18,8 @@ export interface TarFetch {
   into: string
   limits: TarLimits
   signal: AbortSignal
+  /** Left out: the system's. */
+  resolve?: Resolve
 }
 
 const MAX_HOPS = 5
@@ -23,7 +29,7 @@ const MAX_BYTES = 2 * 1024 ** 3
 
 /**
  * The files of a tar behind a URL. An operator may name a server of a private network; a redirect leads there from such a
- * server alone, and never from https to http. Returns the SHA-256 of the tar as it came, in hex. Errors: `source.fetch-failed`, `source.refused`, `source.digest-mismatch`,
+ * server alone, whatever its name, and never from https to http. Returns the SHA-256 of the tar as it came, in hex. Errors: `source.fetch-failed`, `source.refused`, `source.digest-mismatch`,
  * `request.too-large`, those of `extractContext`.
  */
 export async function fetchTar(url: string, sha256: string | undefined, fetch: TarFetch): Promise<string> {
@@ -31,7 +37,7 @@ export async function fetchTar(url: string, sha256: string | undefined, fetch: T
   const signal = AbortSignal.any([fetch.signal, AbortSignal.timeout(TRANSFER_MS)])
   await using undo = new AsyncDisposableStack()
   undo.defer(() => rm(file, { force: true }))
-  const digest = await download(await answerOf(new URL(url), signal), file, signal)
+  const digest = await download(await answerOf(new URL(url), signal, fetch.resolve), file, signal)
   if (sha256 !== undefined && digest !== sha256) {
     throw new SlipwayError('source.digest-mismatch', `The tar has SHA-256 ${digest}, not ${sha256}.`)
   }
@@ -39,22 +45,40 @@ export async function fetchTar(url: string, sha256: string | undefined, fetch: T
   return digest
 }
 
-async function answerOf(asked: URL, signal: AbortSignal): Promise<Response> {
+async function answerOf(asked: URL, signal: AbortSignal, resolve: Resolve | undefined): Promise<Answer> {
   let url = asked
+  let reach: Reach = 'private'
   for (let hop = 0; hop <= MAX_HOPS; hop++) {
-    const response = await fetch(url, { redirect: 'manual', signal }).catch((cause: unknown) => {
+    const addresses = await addressesWithin(url.hostname, reach, resolve)
+    if (hop === 0 && !addresses.some(isLocal)) reach = 'public'
+    const response = await get(url, addresses, signal).catch((cause: unknown) => {
       if (signal.aborted) throw cause
       throw failed(url, 'does not answer', cause)
     })
-    if (response.ok) return response
-    await response.body?.cancel()
-    const location = response.headers.get('location')
-    if (response.status < 300 || response.status > 399 || location === null) {
-      throw failed(url, `answered ${response.status}`)
-    }
-    url = redirectTo(location, url, asked)
+    const { statusCode: status = 0, headers } = response
+    if (status >= 200 && status < 300) return { url, response }
+    response.destroy()
+    if (status < 300 || status > 399 || headers.location === undefined) throw failed(url, `answered ${status}`)
+    url = redirectTo(headers.location, url, asked)
   }
   throw failed(asked, `led us on more than ${MAX_HOPS} times`)
+}
+
+interface Answer {
+  url: URL
+  response: http.IncomingMessage
+}
+
+/** Connects to one of these addresses, whatever the server's name says by now. */
+function get(url: URL, addresses: [Address, ...Address[]], signal: AbortSignal): Promise<http.IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>()
+  const lookup: LookupFunction = (_name, { all }, told) => {
+    if (all) told(null, addresses)
+    else told(null, addresses[0].address, addresses[0].family)
+  }
+  const { get: ask } = url.protocol === 'https:' ? https : http
+  ask(url, { lookup, signal, agent: false, headers: { 'user-agent': 'slipway' } }, resolve).on('error', reject)
+  return promise
 }
 
 /** Where a redirect may send us. Errors: `source.refused`. */
@@ -67,12 +91,11 @@ export function redirectTo(location: string, from: URL, asked: URL): URL {
 }
 
 /** Returns the SHA-256 of what came, in hex. */
-async function download(response: Response, file: string, signal: AbortSignal): Promise<string> {
+async function download({ url, response }: Answer, file: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
   let size = 0
-  const bytes = response.body as unknown as AsyncIterable<Uint8Array> | null
   const counted = async function* () {
-    for await (const chunk of bytes ?? []) {
+    for await (const chunk of response as AsyncIterable<Uint8Array>) {
       size += chunk.length
       if (size > MAX_BYTES) throw new SlipwayError('request.too-large', `The tar has more than ${MAX_BYTES} bytes.`)
       hash.update(chunk)
@@ -84,7 +107,7 @@ async function download(response: Response, file: string, signal: AbortSignal): 
   } catch (cause) {
     if (cause instanceof SlipwayError || signal.aborted || (cause as NodeJS.ErrnoException).code === 'ENOSPC')
       throw cause
-    throw failed(new URL(response.url), 'broke off', cause)
+    throw failed(url, 'broke off', cause)
   }
   return hash.digest('hex')
 }

@@ -33,7 +33,11 @@ const CONFIG: [key: string, value: string][] = [
 /** Runs git to its end and returns what it printed. Errors: `source.fetch-failed` with git's own words. */
 export async function git(work: Sandbox, credentials: GitCredentials, args: readonly string[]): Promise<string> {
   const { program, args: all, env } = sandboxed(work, 'git', args, environment(credentials))
-  const result = await runAny(program, all, { env, timeoutMs: COMMAND_MS, signal: work.signal })
+  const timeoutMs = work.commandMs ?? COMMAND_MS
+  const result = await runAny(program, all, { env, timeoutMs, signal: work.signal }).catch((cause: unknown) => {
+    if (!(cause instanceof SlipwayError) || cause.facts.isOverdue !== true) throw cause
+    throw tooSlow(`git ${commandOf(args)}`, timeoutMs, cause)
+  })
   if (result.exitCode === 0) return result.stdout
   throw failed(args, masked(result.stderr, credentials.hidden))
 }
@@ -70,6 +74,16 @@ function environment(credentials: GitCredentials): Record<string, string> {
 /** Git tells its reasons last. */
 function failed(args: readonly string[], stderr: string): SlipwayError {
   const why = stderr.trim().slice(-WHY_LIMIT) || 'it said nothing'
-  const command = args.find(arg => /^[a-z][a-z-]*$/.test(arg)) ?? 'command'
-  return new SlipwayError('source.fetch-failed', `git ${command} failed: ${why}`)
+  return new SlipwayError('source.fetch-failed', `git ${commandOf(args)} failed: ${why}`)
+}
+
+function commandOf(args: readonly string[]): string {
+  return args.find(arg => /^[a-z][a-z-]*$/.test(arg)) ?? 'command'
+}
+
+/** What took longer than it may, and what to do about that. */
+export function tooSlow(what: string, limitMs: number, cause: unknown): SlipwayError {
+  const advice = 'Try again when the server answers faster, or upload the files as a context.'
+  const message = `${what} took longer than ${limitMs / 60_000} minutes and was ended. ${advice}`
+  return new SlipwayError('source.fetch-failed', message, { cause })
 }

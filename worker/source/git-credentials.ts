@@ -37,6 +37,10 @@ export function gitCredentials(url: string, secret: string | undefined): GitCred
   }
 }
 
+export function withConfig(credentials: GitCredentials, config: GitCredentials['config']): GitCredentials {
+  return { ...credentials, config: [...credentials.config, ...config] }
+}
+
 function userAndPassword(secret: string): { user: string; password: string } {
   if (/[\n\r\0]/.test(secret))
     throw refused('the secret has more than one line: a token is one, and so is user:password')

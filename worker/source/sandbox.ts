@@ -5,6 +5,8 @@ export interface Sandbox {
   signal: AbortSignal
   /** A program with arguments that leads into another network, to run ours behind; left out: the host's. */
   enter?: readonly string[] | undefined
+  /** For one command of git's; left out: half an hour. */
+  commandMs?: number
 }
 
 /** Debian's `nobody`: ssh insists on a user with a name. */
