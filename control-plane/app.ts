@@ -8,6 +8,7 @@ import { agentRoutes } from './routes/agent.ts'
 import { agentBuildCacheRoutes } from './routes/agent-build-cache.ts'
 import { buildCacheRoutes } from './routes/build-cache.ts'
 import { buildRoutes } from './routes/builds.ts'
+import { cacheMountRoutes } from './routes/cache-mounts.ts'
 import { containerFileRoutes } from './routes/container-files.ts'
 import { containerRoutes } from './routes/containers.ts'
 import { contextRoutes } from './routes/contexts.ts'
@@ -67,7 +68,15 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
       await next()
     })
   })
-  const modules = [healthRoutes, docsRoutes, contextRoutes, buildCacheRoutes, buildRoutes, imageRoutes]
+  const modules = [
+    healthRoutes,
+    docsRoutes,
+    contextRoutes,
+    buildCacheRoutes,
+    cacheMountRoutes,
+    buildRoutes,
+    imageRoutes,
+  ]
   const containers = [containerRoutes, containerFileRoutes, logRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
@@ -14,6 +14,7 @@ import { bytesOf, sizeSchema } from '#shared/domain/size.ts'
 import { defaultUpstreams, readUpstreams, type Upstream } from '#shared/domain/upstream.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
+import { logOutput } from '#shared/ports/log-output.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { FileStream } from './adapters/file-stream.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
@@ -71,7 +72,10 @@ const STOP_MS = 5000
 const STALL_MS = 5 * 60_000
 const REGISTRY_STEPS = 2000
 const project = join(import.meta.dirname, '..')
-const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
+const log = pino(
+  { level: environment.SLIPWAY_LOG },
+  logOutput(line => writeSync(2, line)),
+)
 
 const data = environment.SLIPWAY_DATA
 mkdirSync(data, { recursive: true, mode: 0o700 })

@@ -34,6 +34,7 @@ export const ERRORS = {
   'host.kernel-refused': { status: 500, retry: true },
   'host.command-failed': { status: 500, retry: true },
   // blobs and images
+  'cache-mount.not-found': { status: 404, retry: false },
   'blob.not-found': { status: 404, retry: false },
   'blob.in-use': { status: 405, retry: false },
   'blob.digest-mismatch': { status: 400, retry: false },

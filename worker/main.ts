@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { availableParallelism, hostname, release, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { durationMs, durationSchema } from '#shared/domain/duration.ts'
 import { BUILDS_AT_ONCE, type HostFacts, labelsSchema } from '#shared/domain/host.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
+import { logOutput } from '#shared/ports/log-output.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
 import { AGENT_INBOXES, type PruneOrder } from '#shared/protocol/bus.ts'
 import { takeBuilds } from './agent/build-taker.ts'
@@ -74,7 +75,10 @@ const STOP_MS = 5000
 const ROOM_MS = 10_000
 const EX_CONFIG = 78
 const VERSION = '0.1.0'
-const log = pino({ level: environment.SLIPWAY_LOG }, pino.destination(2))
+const log = pino(
+  { level: environment.SLIPWAY_LOG },
+  logOutput(line => writeSync(2, line)),
+)
 const NEEDED = {
   conmon: 'conmon',
   [environment.SLIPWAY_RUNTIME]: environment.SLIPWAY_RUNTIME,

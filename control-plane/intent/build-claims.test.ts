@@ -3,7 +3,7 @@ import type { Digest } from '#shared/digest.ts'
 import type { BuildNeeds } from '#shared/domain/build-needs.ts'
 import { type BuildId, type HostId, newId } from '#shared/domain/ids.ts'
 import type { Report } from '#shared/protocol/agent.ts'
-import { openRegistryWorld, type RegistryWorld } from '#test/support/registry-world.ts'
+import { HOUR_MS, openRegistryWorld, type RegistryWorld } from '#test/support/registry-world.ts'
 import { ingestBuildLog } from '../ingest/build-log.ts'
 import { ingestReport } from '../ingest/report.ts'
 import type { Ports } from '../ports.ts'
@@ -17,6 +17,7 @@ import { insertQueued, orderCancel } from './builds.ts'
 import { desiredState } from './desired.ts'
 
 const [A, B] = ['a'.repeat(16), 'b'.repeat(16)] as [HostId, HostId]
+const DAY_MS = 24 * HOUR_MS
 let world: RegistryWorld
 let ports: Ports
 
@@ -47,6 +48,10 @@ async function pass(ms: number, ...heard: HostId[]): Promise<void> {
   }
 }
 
+function waitAtMost(waitMs: number): void {
+  ports = { ...ports, config: { ...ports.config, builds: { ...ports.config.builds, waitMs } } }
+}
+
 async function queue(needs: BuildNeeds = {}, more: { host?: string; tag?: string; secret?: string } = {}) {
   const id = newId<BuildId>(ports.random)
   const secrets = more.secret === undefined ? {} : { s: more.secret }
@@ -55,7 +60,7 @@ async function queue(needs: BuildNeeds = {}, more: { host?: string; tag?: string
   const spec = { kind: 'dockerfile', source, dockerfile: 'Dockerfile', args: {}, noCache: false } as const
   const packing = { compression: 'gzip', forceCompression: false } as const
   const plain = { labels: {}, annotations: {}, contexts: {}, allow: [], update: [], hasSecrets: false }
-  const rest = { ...plain, ...packing, provenance: false, sbom: false }
+  const rest = { ...plain, ...packing, provenance: false, sbom: false, cacheMounts: { restore: false, save: false } }
   const queued = { tags: [more.tag ?? 'app:1'], host: more.host, needs, sealedSecrets }
   await insertQueued(ports, id, queued, async tags => ({ ...spec, ...rest, tags }), [])
   return id
@@ -178,6 +183,20 @@ describe('a host that is lost', () => {
     expect(await inspectBuild(ports, bound)).toMatchObject({ attempts: 1, host: { name: 'host-a' } })
   })
 
+  test('the wait for a host begins anew when a build is given back, whoever may have it', async () => {
+    waitAtMost(600_000)
+    const ids = [await queue(), await queue({}, { host: 'host-a' })]
+    for (const id of ids) await claimFor(ports, A, id)
+    await pass(700_000, A, B)
+    for (const id of ids) await releaseFor(ports, A, id)
+    const states = async () => Promise.all(ids.map(async id => (await inspectBuild(ports, id)).state))
+    await endStrandedBuilds(ports)
+    expect(await states()).toEqual(['queued', 'queued'])
+    await pass(600_000, A, B)
+    await endStrandedBuilds(ports)
+    expect(await states()).toEqual(['failed', 'failed'])
+  })
+
   test('nobody who was cut off himself takes builds from others', async () => {
     await queue()
     await claimFor(ports, A, undefined)
@@ -202,22 +221,91 @@ describe('a host that is lost', () => {
     expect(await world.rows('select sealed_secrets from builds')).toEqual([{ sealed_secrets: null }])
   })
 
+  test('a third attempt goes on when the API was away, and fails when its host was, which is told of it', async () => {
+    const id = await queue()
+    for (let attempt = 1; attempt <= 3; attempt++) await claimFor(ports, A, attempt === 1 ? undefined : id)
+    await pass(60_000, A, B)
+    world.advance(45_000) // The API was away: no host was heard of.
+    await endStrandedBuilds(ports)
+    await beat(B)
+    await endStrandedBuilds(ports)
+    await beat(A)
+    await pass(60_000, A, B)
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'queued', attempts: 3 })
+    const before = (await desiredState(ports, A, undefined))?.generation
+    await pass(31_000, B)
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ error: { code: 'build.attempts-exhausted' } })
+    expect(await desiredState(ports, A, before)).toMatchObject({ builds: [], openBuilds: [] })
+  })
+
+  test('the wait for another host counts from its silence, not from the beginning of its build', async () => {
+    waitAtMost(600_000)
+    const id = await queue({}, { host: 'host-a' })
+    await claimFor(ports, A, id)
+    await pass(700_000, A, B)
+    await pass(31_000, B)
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'queued', attempts: 1 })
+    await pass(600_000, B)
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'failed', error: { code: 'build.no-host' } })
+  })
+
+  test('no outage of the API that is longer than the wait ends a build that a host has, and a day of silence does', async () => {
+    waitAtMost(600_000)
+    const id = await queue()
+    await claimFor(ports, A, undefined)
+    world.advance(700_000)
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'queued', attempts: 1 })
+    world.advance(DAY_MS)
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ error: { message: expect.stringContaining('not heard of') } })
+  })
+
   test('that is removed leaves its unfinished builds to others', async () => {
+    waitAtMost(600_000)
     const [free, bound] = [await queue(), await queue({}, { host: 'host-a' })]
     await claimFor(ports, A, undefined)
-    await forgetHost(ports.db, A)
+    await pass(700_000, A, B)
+    await forgetHost(ports.db, A, ports.clock.now())
+    await endStrandedBuilds(ports) // It waits anew since then.
     expect((await claimFor(ports, B, undefined))?.build.id).toBe(free)
     await expect(inspectBuild(ports, bound)).rejects.toMatchObject({ code: 'build.not-found' })
   })
 })
 
 describe('ends without a host', () => {
+  let ended: BuildId
+
   test('a build that waits is canceled at once', async () => {
     const id = await queue({}, { secret: 'hidden' })
     await orderCancel(ports, id)
     expect(await inspectBuild(ports, id)).toMatchObject({ state: 'canceled', finishedAt: expect.any(String) })
     await expect(claimFor(ports, A, id)).rejects.toMatchObject({ code: 'build.taken' })
     expect(await world.rows('select sealed_secrets from builds')).toEqual([{ sealed_secrets: null }])
+  })
+
+  test.each([
+    ['its host ends it', 'build.succeeded', () => say(A, {}, [{ id: ended, observed: SUCCEEDED }])],
+    ['another cancels it', 'build.canceled', () => orderCancel(ports, ended)],
+  ])('a cancel at the moment when %s tells of one end', async (_, type, meanwhile) => {
+    ended = await queue()
+    if (type === 'build.succeeded') await claimFor(ports, A, undefined)
+    let isFirst = true
+    const raced = world.hooked(async (name, call) => {
+      if (name === 'batch' && isFirst) {
+        isFirst = false
+        await meanwhile()
+      }
+      return call()
+    })
+    const outcome = await orderCancel(raced, ended).catch(({ code }) => code)
+    expect([isFirst, outcome]).toEqual([false, type === 'build.succeeded' ? 'build.finished' : undefined])
+    const ends = "select type from events where type in ('build.succeeded', 'build.canceled')"
+    expect(await world.rows(ends)).toEqual([{ type }])
   })
 
   test('a cancel of what a host has is that host’s to do, and is done for it when it is silent', async () => {
@@ -230,14 +318,44 @@ describe('ends without a host', () => {
     expect(await inspectBuild(ports, id)).toMatchObject({ state: 'canceled' })
   })
 
+  test('a host that is alive and takes none keeps no build waiting for ever', async () => {
+    await say(A, { buildsAtOnce: 0 })
+    const id = await queue({}, { host: 'host-a' })
+    expect((await inspectBuild(ports, id)).waiting).toContain('SLIPWAY_BUILDS_AT_ONCE')
+    const before = (await desiredState(ports, A, undefined))?.generation
+    world.advance(DAY_MS - 1)
+    await say(A, { buildsAtOnce: 0 })
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'queued' })
+    world.advance(1)
+    await endStrandedBuilds(ports)
+    expect(await inspectBuild(ports, id)).toMatchObject({ state: 'failed', error: { code: 'build.no-host' } })
+    expect(await desiredState(ports, A, before)).toMatchObject({ builds: [], openBuilds: [] })
+  })
+
+  test('a host that was given builds by name and has others to do says so', async () => {
+    await say(A, { buildsAtOnce: 1 })
+    const ids = [await queue({}, { host: 'host-a' }), await queue({}, { host: 'host-a' })] as const
+    const waits = async () => Promise.all(ids.map(async id => (await inspectBuild(ports, id)).waiting))
+    expect(await waits()).toEqual(['a host is about to take it', 'a host is about to take it'])
+    await claimFor(ports, A, ids[0])
+    expect(await waits()).toEqual(['a host is about to begin it', 'all hosts that fit are at work on other builds'])
+  })
+
+  test('a full disk is why nobody takes a build', async () => {
+    const full = { diskFreeBytes: 1e8 }
+    await Promise.all([say(A, full), say(B, full)])
+    expect((await inspectBuild(ports, await queue())).waiting).toContain('disks')
+  })
+
   test('a build that no host takes says why, and fails in the end', async () => {
     const id = await queue({ constraints: { gpu: 'yes' } })
     expect((await inspectBuild(ports, id)).waiting).toContain('gpu=yes')
     await endStrandedBuilds(ports)
-    world.advance(23 * 3_600_000)
+    world.advance(23 * HOUR_MS)
     await endStrandedBuilds(ports)
     expect((await inspectBuild(ports, id)).waiting).toContain('no host is ready')
-    world.advance(2 * 3_600_000)
+    world.advance(2 * HOUR_MS)
     await endStrandedBuilds(ports)
     expect(await inspectBuild(ports, id)).toMatchObject({ state: 'failed', error: { code: 'build.no-host' } })
   })

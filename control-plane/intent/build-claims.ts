@@ -139,27 +139,33 @@ function exhausted(): End {
 async function endBuild(ports: Ports, seen: BuildRow, end: End): Promise<void> {
   const { db } = ports
   const now = ports.clock.now()
-  const ended = await endStranded(db, seen, end, now)
+  const [, ended] = await db.batch([...endStranded(db, seen, end, now)])
   if (ended.length === 0) return
   await db.batch([
     retellStatuses(db, [seen.id], now),
     insertEvents(db, [{ at: now, type: `build.${end.state}`, subjectId: seen.id, data: {} }]),
   ])
-  await Promise.all([ringChanged(ports, 'build', [seen.id]), ringEvents(ports)])
+  const { hostId } = seen
+  await Promise.all([ringChanged(ports, 'build', [seen.id]), ringEvents(ports), hostId && ringHost(ports, hostId)])
 }
 
 /** Ends builds that nobody else will: what has waited too long for a host, and what a lost host can end no more. */
 export async function endStrandedBuilds(ports: Ports): Promise<void> {
   const { waitMs } = ports.config.builds
   const now = ports.clock.now()
-  for (const seen of await strandedBuilds(ports.db, now, now - waitMs, ENDED_PER_SWEEP)) {
+  for (const seen of await strandedBuilds(ports.db, now, waitMs, ENDED_PER_SWEEP)) {
     if (seen.goal === 'canceled') await endBuild(ports, seen, { state: 'canceled', observedError: null })
     else if (seen.attempts >= MAX_ATTEMPTS) await endBuild(ports, seen, exhausted())
-    else await endBuild(ports, seen, waitedTooLong(waitMs))
+    else await endBuild(ports, seen, waitedTooLong(seen, waitMs))
   }
 }
 
-function waitedTooLong(waitMs: number): End {
-  const message = `No host took the build within ${waitMs / 60_000} minutes: see GET /v1/hosts for one that is ready and fits, then build again.`
+function waitedTooLong({ hostId, claim }: BuildRow, waitMs: number): End {
+  const time = `${waitMs / 60_000} minutes`
+  const what =
+    hostId !== null && claim !== null
+      ? `The host that has the build was not heard of for ${time}, and no other took it`
+      : `No host took the build within ${time}`
+  const message = `${what}: see GET /v1/hosts for one that is ready and fits, then build again.`
   return { state: 'failed', observedError: { code: 'build.no-host', message } }
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { type AskedLimits, askedLimitsSchema, type BuildLimits, buildLimitsSchema } from '#shared/domain/build-needs.ts'
 import { durationMs, durationSchema } from '#shared/domain/duration.ts'
-import { bytesOf } from '#shared/domain/size.ts'
+import { bytesOf, sizeSchema } from '#shared/domain/size.ts'
 import { SlipwayError } from '#shared/errors.ts'
 
 /** What whoever runs Slipway says about all builds. */
@@ -12,6 +12,15 @@ export interface BuildPolicy {
   maxima: BuildLimits
   /** How long a build may wait for a host, in milliseconds. */
   waitMs: number
+  /** What is kept of cache mounts in the blob store. */
+  cacheMounts: {
+    /** Of one: its files together. */
+    maxBytes: number
+    /** Of all: compressed. */
+    totalBytes: number
+    /** One that no host asked for goes after it, in milliseconds. */
+    unusedMs: number
+  }
 }
 
 /** A context lives as long. */
@@ -22,12 +31,25 @@ const policySchema = z.strictObject({
   default: askedLimitsSchema.strict().default(DEFAULTS),
   max: askedLimitsSchema.strict().default({}),
   wait: durationSchema.default(WAIT),
+  cacheMounts: z
+    .strictObject({
+      max: sizeSchema.default('5g'),
+      total: sizeSchema.default('50g'),
+      unused: durationSchema.default('14d'),
+    })
+    .prefault({}),
 })
 
-/** `{"default": {"memory": "2g"}, "max": {"timeout": "4h"}, "wait": "24h"}`; undefined is all defaults. Throws what zod throws. */
+/** `{"default": {"memory": "2g"}, "max": {"timeout": "4h"}, "wait": "24h", "cacheMounts": {"total": "100g"}}`; undefined is all defaults. Throws what zod throws. */
 export function readBuildPolicy(json: string | undefined): BuildPolicy {
-  const { default: defaults, max, wait } = policySchema.parse(JSON.parse(json ?? '{}'))
-  return { defaults: inNumbers(defaults), maxima: inNumbers(max), waitMs: durationMs(wait) }
+  const { default: defaults, max, wait, cacheMounts } = policySchema.parse(JSON.parse(json ?? '{}'))
+  return {
+    ...{ defaults: inNumbers(defaults), maxima: inNumbers(max), waitMs: durationMs(wait) },
+    cacheMounts: {
+      ...{ maxBytes: bytesOf(cacheMounts.max), totalBytes: bytesOf(cacheMounts.total) },
+      unusedMs: durationMs(cacheMounts.unused),
+    },
+  }
 }
 
 /** Limits as numbers. Errors: `request.invalid` for memory that no process could live in. */

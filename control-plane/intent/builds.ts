@@ -9,7 +9,7 @@ import { ringBuildQueue, ringChanged, ringEvents, ringHost } from '../notify/doo
 import type { Ports } from '../ports.ts'
 import { refuseUpstreamName } from '../registry/upstream-names.ts'
 import { lastHostOf } from '../store/build-queue.ts'
-import { cancelBuild, hasBuildOfContext, insertBuild } from '../store/builds.ts'
+import { type BuildRow, cancelBuild, hasBuildOfContext, insertBuild } from '../store/builds.ts'
 import { retellStatuses } from '../store/commit-statuses.ts'
 import type { Statement } from '../store/database.ts'
 import { insertEvents } from '../store/events.ts'
@@ -28,7 +28,7 @@ import { requireSecrets } from './secrets.ts'
 /** Errors: `context.not-found`, `context.not-uploaded`, `secret.not-found`, and those of `insertQueued`. */
 export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation): Promise<Created<BuildId>> {
   const { dockerfile, target, args, noCache, labels, annotations, allow, check } = asked
-  const { compression, compressionLevel, forceCompression, provenance, sbom, update } = asked
+  const { compression, compressionLevel, forceCompression, provenance, sbom, update, cacheMounts } = asked
   const hasSecrets = Object.keys(asked.secrets).length + Object.keys(asked.ssh).length > 0
   const queued = async (id: BuildId): Promise<Queued> => {
     return { tags: asked.tags, host: asked.host, needs: asked, sealedSecrets: await sealSecrets(ports, id, asked) }
@@ -36,20 +36,8 @@ export function createBuild(ports: Ports, asked: CreateBuild, creation: Creation
   return queueBuild(ports, queued, creation, async tags => {
     const source = await sourceOf(ports, asked)
     const contexts = await namedContexts(ports, asked.contexts)
-    const plain = {
-      source,
-      dockerfile,
-      target,
-      args,
-      noCache,
-      labels,
-      annotations,
-      contexts,
-      allow,
-      update,
-      tags,
-      check,
-    }
+    const files = { source, dockerfile, target, contexts, noCache, cacheMounts }
+    const plain = { ...files, args, labels, annotations, allow, update, tags, check }
     const exported = { compression, compressionLevel, forceCompression, provenance, sbom }
     return { kind: 'dockerfile', ...plain, ...exported, hasSecrets }
   })
@@ -198,16 +186,26 @@ export function wholeTag(text: string): string {
 export async function orderCancel(ports: Ports, id: string): Promise<void> {
   const { db, clock } = ports
   const { build, host } = await requireBuild(ports, id)
-  if (isFinished(build.state)) throw new SlipwayError('build.finished', `Build ${id} has ${build.state} already.`)
+  if (isFinished(build.state)) throw alreadyEnded(build)
   if (build.goal === 'canceled') return
   const now = clock.now()
-  await db.batch([...cancelBuild(db, build.id, now), retellStatuses(db, [build.id], now)])
-  const { build: after } = await requireBuild(ports, id)
+  const [, [canceled]] = await db.batch([...cancelBuild(db, build.id, now), retellStatuses(db, [build.id], now)])
+  if (!canceled) return refuseEnded(ports, id)
   // Who is to be told is known only now: a host may have taken it at this moment.
-  if (after.hostId !== null) await ringHost(ports, after.hostId)
-  if (isFinished(after.state)) await tellCanceled(ports, after.id)
+  if (canceled.hostId !== null) await ringHost(ports, canceled.hostId)
+  if (isFinished(canceled.state)) await tellCanceled(ports, build.id)
   if (host && !isReady(host.observedAt, now)) await endStrandedBuilds(ports)
   await ringChanged(ports, 'build', [build.id])
+}
+
+/** It ended between the look and the order: by itself, or because somebody else canceled it. */
+async function refuseEnded(ports: Ports, id: string): Promise<void> {
+  const { build } = await requireBuild(ports, id)
+  if (build.goal === 'built') throw alreadyEnded(build)
+}
+
+function alreadyEnded({ id, state }: Pick<BuildRow, 'id' | 'state'>): SlipwayError {
+  return new SlipwayError('build.finished', `Build ${id} has ${state} already.`)
 }
 
 /** A host tells of what it ended; this is for what none had. */

@@ -105,6 +105,14 @@ const buildsNow = async () =>
   ((await send('GET', '/v1/builds')).body.items as { id: string; state: string; tags: string[] }[]) ?? []
 
 describe('a hook', () => {
+  test('its builds save and restore the cache mounts that it names', async () => {
+    const cacheMounts = { restore: true, save: ['npm'] }
+    const hook = await makeHook({ build: { tags: ['app:1'], cacheMounts } })
+    const { body } = await deliver(hook, payload())
+    const claimed = await claimFor(ports, HOST, body.build as BuildId)
+    expect(claimed?.build.spec).toMatchObject({ cacheMounts })
+  })
+
   test('shows its secret once, and is listed and removed', async () => {
     const hook = await makeHook()
     expect(hook.secret).toMatch(/^[a-z2-7]{32}$/)

@@ -91,7 +91,7 @@ async function forget(ports: Ports, host: HostRow): Promise<void> {
       `Host ${host.name} is ready: stop its agent first, and wait until it reads unknown. What runs there goes on.`,
     )
   }
-  await forgetHost(ports.db, host.id)
+  await forgetHost(ports.db, host.id, ports.clock.now())
   await insertEvents(ports.db, [
     { at: ports.clock.now(), type: 'host.remove', subjectId: host.id, data: { name: host.name } },
   ])

@@ -9,6 +9,7 @@ import { deleteDeliveriesBefore, deletePushesBefore } from '../store/hooks.ts'
 import { deleteIdempotencyKeysBefore } from '../store/idempotency.ts'
 import { deleteOldBuilds } from '../store/sweep.ts'
 import { endStrandedBuilds } from './build-claims.ts'
+import { sweepCacheMounts } from './cache-mounts.ts'
 import { tellForges } from './commit-statuses.ts'
 import { contextKey } from './contexts.ts'
 import { LATE_MS } from './push-places.ts'
@@ -32,6 +33,7 @@ export async function sweep(ports: Ports): Promise<void> {
   const parts = [
     sweepRecords,
     sweepContexts,
+    sweepCacheMounts,
     sweepUploads,
     sweepBuildCache,
     sweepGarbage,

@@ -41,8 +41,8 @@ async function touchUsed({ db }: Ports, found: readonly FoundStep[], now: number
 
 /**
  * Records what a step gave on a host; a repeat counts as a use, and the first word stays unless the step was to be done
- * anew. Does nothing where the cache is
- * off. Errors: `blob.not-found` when its layer is not in the store, `blob.size-mismatch` when it is there with another size.
+ * anew. Does nothing where the cache is off. Errors: `blob.not-found` when its layer is not in the store,
+ * `blob.size-mismatch` when it is there with another size.
  */
 export async function shareStep(ports: Ports, hostId: HostId, key: string, { after, result, isAnew }: ShareStep) {
   if (ports.config.buildCache.maxBytes === 0) return

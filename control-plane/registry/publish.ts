@@ -17,11 +17,17 @@ import { readManifest } from './manifest-document.ts'
 import { pushManifest } from './manifests.ts'
 
 /**
- * Records what a build made, once all its blobs are in the store. Idempotent. Errors: `build.not-found`,
- * `build.finished`, `build.canceled`, `image.manifest-invalid`, `blob.not-found`.
+ * Records what a build made, once all its blobs are in the store. Idempotent; a repeat that comes after the build's success moves no
+ * tag, since a newer build may have them. Errors: `build.not-found`, `build.finished`, `build.canceled`,
+ * `image.manifest-invalid`, `blob.not-found`.
  */
 export async function publishImage(ports: Ports, hostId: HostId, image: PublishImage): Promise<Digest> {
   const build = await requireOwnBuild(ports, hostId, image.buildId)
+  const digest = await digestOf(image.manifest)
+  if (build.state === 'succeeded') {
+    if (build.imageDigest === digest) return digest
+    throw new SlipwayError('build.finished', `Build ${build.id} has made ${build.imageDigest ?? 'its image'} already.`)
+  }
   const { manifest, config } = readDocuments(image)
   const configDigest = await digestOf(image.config)
   if (configDigest !== manifest.config.digest) {
@@ -34,7 +40,6 @@ export async function publishImage(ports: Ports, hostId: HostId, image: PublishI
   await storeConfig(ports, manifest.config, image.config)
 
   const now = ports.clock.now()
-  const digest = await digestOf(image.manifest)
   const bytes = new TextEncoder().encode(image.manifest)
   const attestations = await attestationsOf(image, digest)
   if (attestations.length > 0) await storeConfig(ports, await emptyConfig(), EMPTY_CONFIG.text)

@@ -65,9 +65,10 @@ export async function nextBuild(db: Database, who: Claimant, now: number, id: Bu
   return found
 }
 
-/** Nobody took it since it was seen: each claim counts an attempt. */
+/** Nobody took it since it was seen, or gave it back. */
 const isAsSeen = (seen: BuildRow) =>
-  sql`builds.id = ${seen.id} and builds.attempts = ${seen.attempts} and builds.host_id is ${seen.hostId}`
+  sql`builds.id = ${seen.id} and builds.attempts = ${seen.attempts} and builds.host_id is ${seen.hostId}
+    and builds.claim is ${seen.claim}`
 
 /**
  * The one statement that gives a build to a host, as long as it may be given to it still: of many at once one wins. Its
@@ -111,7 +112,7 @@ export function afterClaim(db: Database, who: Claimant, seen: BuildRow, claim: s
 
 /**
  * Gives a build that a host has, and does not end, back to the queue: the attempt does not count. One that is for that host alone
- * stays its own. Goes into one batch; the last statement returns the build, if it was so.
+ * stays its own. The wait counts anew. Goes into one batch; the last statement returns the build, if it was so.
  */
 export function releaseBuild(db: Database, id: string, hostId: HostId, line: BuildLogLine) {
   const isHeld = sql`builds.id = ${id} and builds.host_id = ${hostId} and builds.goal = 'built' and builds.attempts > 0 and ${isOpen}`
@@ -129,7 +130,7 @@ export function releaseBuild(db: Database, id: string, hostId: HostId, line: Bui
         hostId: sql`builds.placement ->> '$.host'`,
         generation: generationOf(hostId),
         attempts: sql`builds.attempts - 1`,
-        ...{ state: 'queued', claim: null, claimedAt: null, observedStartedAt: null, preferredHostId: hostId },
+        ...{ state: 'queued', claim: null, claimedAt: line.at, observedStartedAt: null, preferredHostId: hostId },
         logLines: sql`builds.log_lines + 1`,
       })
       .where(isHeld)
@@ -137,26 +138,49 @@ export function releaseBuild(db: Database, id: string, hostId: HostId, line: Bui
   ] as const
 }
 
-/** Unfinished builds that wait for something no host says any more, or that nobody ends. Bounded. */
-export function strandedBuilds(db: Database, now: number, waitedSince: number, limit: number): Promise<BuildRow[]> {
+/** An absence of all hosts tells of the API's own, and nothing of theirs: it lasts so long before it counts. */
+const UNWITNESSED_MS = 24 * 60 * 60 * 1000
+
+/**
+ * Unfinished builds that no host took in time, whether any may or one alone, and those that a silent host has and nobody ends: they
+ * are to be canceled, were begun too often, or no other host took them in time. The time counts from when the host was heard of
+ * last, for as long as somebody else was heard of who can tell its silence from the API's. Bounded.
+ */
+export function strandedBuilds(db: Database, now: number, waitMs: number, limit: number): Promise<BuildRow[]> {
+  const waitedSince = now - waitMs
+  const isWaiting = sql`(builds.host_id is null or builds.claim is null)`
+  const hasWaited = sql`coalesce(builds.claimed_at, builds.created_at) <= ${waitedSince}`
   const isSilent = sql`(builds.host_id is null or not ${isHeard(sql`builds.host_id`, now)})`
-  const isOver = sql`builds.goal = 'canceled' or builds.attempts >= ${MAX_ATTEMPTS}
-    or coalesce(builds.claimed_at, builds.created_at) <= ${waitedSince}`
+  const isWitnessed = sql`(builds.host_id is null or exists (select 1 from hosts
+    where hosts.observed_at > ${now - HOST_SILENT_MS} and hosts.observed_since <= ${now - HOST_SILENT_MS}))`
+  const heardAt = sql`coalesce((select hosts.observed_at from hosts where hosts.id = builds.host_id), builds.claimed_at)`
+  const isLost = sql`builds.goal = 'canceled' or (builds.attempts >= ${MAX_ATTEMPTS} and ${isWitnessed})
+    or (not ${isWaiting} and ${heardAt} <= ${waitedSince} and (${isWitnessed} or ${heardAt} <= ${now - UNWITNESSED_MS}))`
   return db
     .select()
     .from(builds)
-    .where(sql`${isOpen} and ${isSilent} and (${isOver})`)
+    .where(sql`${isOpen} and ((${isWaiting} and ${hasWaited}) or (${isSilent} and (${isLost})))`)
     .orderBy(asc(builds.createdAt))
     .limit(limit)
 }
 
-/** Ends a build for which no host speaks. False: one took it meanwhile, or it ended. */
+/**
+ * Ends a build for which no host speaks, and tells the one that had it, should it come back. Goes into one batch, whose last
+ * statement returns nothing when one took it meanwhile, or it ended.
+ */
 export function endStranded(db: Database, seen: BuildRow, end: Pick<BuildRow, 'state' | 'observedError'>, now: number) {
-  return db
-    .update(builds)
-    .set({ ...end, observedFinishedAt: now, sealedSecrets: null })
-    .where(and(isAsSeen(seen), isOpen))
-    .returning({ id: builds.id })
+  const isStill = sql`${isAsSeen(seen)} and ${isOpen}`
+  return [
+    db
+      .update(hosts)
+      .set({ generation: sql`${hosts.generation} + 1` })
+      .where(sql`${hosts.id} = ${seen.hostId} and exists (select 1 from builds where ${isStill})`),
+    db
+      .update(builds)
+      .set({ ...end, observedFinishedAt: now, sealedSecrets: null })
+      .where(isStill)
+      .returning({ id: builds.id }),
+  ] as const
 }
 
 /** Who built this lineage last, with success. */

@@ -29,8 +29,9 @@ export const builds = sqliteTable(
     preferredHostId: text().$type<HostId>(),
     /** How often a host began it. */
     attempts: integer().notNull().default(0),
+    /** When a host took it; of one that waits anew, since when it does. */
     claimedAt: integer(),
-    /** Tells one claim from all others. */
+    /** Tells one claim from all others; null: no host took it, not even the only one that may. */
     claim: text(),
     /** What was given as secrets, sealed for `build:ID` (`intent/secret-box.ts`); null once the build has ended. */
     sealedSecrets: text(),

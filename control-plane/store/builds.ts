@@ -83,7 +83,7 @@ const canceled = (now: number) => ({
   sealedSecrets: sql`case when builds.host_id is null then null else builds.sealed_secrets end`,
 })
 
-/** Cancels all builds that are so, whatever hosts have them. */
+/** Cancels all builds that are so, whatever hosts have them; the last statement returns what it makes of them. */
 export function cancelBuilds(db: Database, which: SQL | undefined, now: number) {
   const owners = db.select({ hostId: builds.hostId }).from(builds).where(which)
   return [
@@ -91,7 +91,7 @@ export function cancelBuilds(db: Database, which: SQL | undefined, now: number) 
       .update(hosts)
       .set({ generation: sql`${hosts.generation} + 1` })
       .where(inArray(hosts.id, owners)),
-    db.update(builds).set(canceled(now)).where(which),
+    db.update(builds).set(canceled(now)).where(which).returning({ state: builds.state, hostId: builds.hostId }),
   ] as const
 }
 

@@ -1,5 +1,6 @@
 import { and, lt, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
+import { isOfCacheMount } from './cache-mounts.ts'
 import { isImageRun } from './containers.ts'
 import type { Database } from './database.ts'
 import { isIn, isOfStep, type LinkPosition, type RemovedRow, type Slice } from './garbage.ts'
@@ -46,7 +47,7 @@ export function deadBlobs(db: Database, slice: Slice, terms: PreviewTerms): Prom
       and(
         isIn(digest, slice),
         lt(touchedAt, terms.before),
-        sql`not ${isHeld(digest, terms)} and not ${isOfStep(digest)}`,
+        sql`not ${isHeld(digest, terms)} and not ${isOfStep(digest)} and not ${isOfCacheMount(digest)}`,
       ),
     )
 }

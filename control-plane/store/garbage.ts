@@ -1,6 +1,7 @@
 import { and, asc, gt, lte, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Digest } from '#shared/digest.ts'
 import { isLinkNeeded } from './blobs.ts'
+import { isOfCacheMount } from './cache-mounts.ts'
 import { isImageRun } from './containers.ts'
 import type { Database } from './database.ts'
 import { blobs, doomedObjects, manifestEdges, manifests, repositoryBlobs } from './schema.ts'
@@ -30,9 +31,10 @@ const isUnheld = (before: number) => sql`${manifests.touchedAt} < ${before}
 /** A step of the build cache has it for its layer. */
 export const isOfStep = (digest: SQLWrapper) => sql`exists (select 1 from cached_steps s where s.digest = ${digest})`
 
-/** Nothing told anyone lately that it is here, and neither a manifest nor a cached step names it. */
+/** Nothing told anyone lately that it is here, and neither a manifest nor a cached step names it, nor is it a saved cache mount. */
 const isUnnamed = (before: number) => sql`${blobs.touchedAt} < ${before}
-  and not exists (select 1 from manifest_edges e where e.child = ${blobs.digest}) and not ${isOfStep(blobs.digest)}`
+  and not exists (select 1 from manifest_edges e where e.child = ${blobs.digest}) and not ${isOfStep(blobs.digest)}
+  and not ${isOfCacheMount(blobs.digest)}`
 
 export const isIn = (
   column: typeof manifests.digest | typeof blobs.digest | typeof manifestEdges.parent,

@@ -27,9 +27,10 @@ export function hostsWithLoad(db: Database): Promise<{ host: HostRow; load: numb
   return db.select({ host: hosts, load }).from(hosts)
 }
 
-/** Every host with how many unfinished builds it has. Costs a row a host. */
+/** Every host with how many builds it took that are not over. Costs a row a host. */
 export function hostsWithBuilds(db: Database): Promise<{ host: HostRow; builds: number }[]> {
-  const count = sql<number>`(select count(*) from builds where host_id = hosts.id and state in ('queued', 'running'))`
+  const count = sql<number>`(select count(*) from builds
+    where host_id = hosts.id and claim is not null and state in ('queued', 'running'))`
   return db.select({ host: hosts, builds: count }).from(hosts)
 }
 
@@ -56,14 +57,14 @@ export async function deleteHost(db: Database, id: HostId): Promise<boolean> {
 }
 
 /** Forgets a host that is lost, with all it was asked to hold: nobody is left to say that it is gone. */
-export function forgetHost(db: Database, id: HostId) {
+export function forgetHost(db: Database, id: HostId, now: number) {
   return db.batch([
     db.delete(publishedPorts).where(eq(publishedPorts.hostId, id)),
     db.delete(containers).where(eq(containers.hostId, id)),
     // Builds that another may do go back into the queue.
     db
       .update(builds)
-      .set({ hostId: null })
+      .set({ hostId: null, claim: null, claimedAt: now })
       .where(
         sql`host_id = ${id} and goal = 'built' and state in ('queued', 'running') and placement ->> 'host' is null`,
       ),

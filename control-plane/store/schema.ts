@@ -103,6 +103,7 @@ export const contexts = sqliteTable('contexts', {
 })
 
 export * from './build-tables.ts'
+export * from './cache-mount-tables.ts'
 
 /**
  * Bytes that are whole and verified. A digest is stored once, whatever repositories link it; the object behind it has a

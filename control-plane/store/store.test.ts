@@ -35,7 +35,7 @@ test('the load of a host is the number of its containers, and such a host is not
   expect(await deleteHost(db, busy)).toBe(false)
   expect(await deleteHost(db, idle)).toBe(true)
   expect(await findHost(db, busy)).toBeDefined()
-  await forgetHost(db, busy)
+  await forgetHost(db, busy, 2)
   expect([await findHost(db, busy), await findContainer(db, 'one')]).toEqual([undefined, undefined])
   client.close()
 })

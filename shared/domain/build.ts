@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
 import { attestationFields, attestationSchema } from './attestation.ts'
 import { buildLimitsSchema } from './build-needs.ts'
+import { cacheMountFields } from './cache-mount.ts'
 import { containerSpecSchema, faultSchema } from './container.ts'
 import { gitRefSchema, gitUrlSchema, subfolderSchema } from './git.ts'
 import { type BuildId, type ContainerId, type ContextId, idSchema } from './ids.ts'
@@ -103,6 +104,7 @@ export const buildSpecSchema = z.discriminatedUnion('kind', [
     ...compressionFields,
     ...forceField,
     ...attestationFields,
+    ...cacheMountFields,
     /** Containers, by name or id, that get the image once it is built. */
     update: z.array(z.string()).default([]),
   }),

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { attestationFields } from './attestation.ts'
 import { ENTITLEMENTS, gitSourceSchema } from './build.ts'
 import { buildNeedsSchema } from './build-needs.ts'
+import { cacheMountFields } from './cache-mount.ts'
 import { compressionFields, forceField } from './layer-compression.ts'
 import { secretNameSchema } from './secret.ts'
 
@@ -48,6 +49,7 @@ export const hookSpecSchema = z.object({
     ...compressionFields,
     ...forceField,
     ...attestationFields,
+    ...cacheMountFields,
     // Left out by hooks that were made before there was any.
     update: z.array(z.string()).default([]),
     secrets: secretNames,

@@ -6,7 +6,8 @@ import { stepKeySchema, stepResultSchema } from '../domain/cached-step.ts'
  *
  * - `GET steps/{key}`: the step if the fleet has it, and steps that were built on it, so that a chain of steps costs one
  *   question and not one a step. Whoever is told of a layer has the registry's grace period to name its blob.
- * - `PUT steps/{key}`: what a step gave. Idempotent; its blob has to be in the store. Errors: `blob.not-found`.
+ * - `PUT steps/{key}`: what a step gave. Its blob has to be in the store. The first word stays unless it `isAnew`, a repeat
+ *   counts as a use; where the cache is turned off nothing is taken, and no blob is asked for. Errors: `blob.not-found`, `blob.size-mismatch`.
  */
 export const FOLLOWING_STEPS = 64
 

@@ -11,11 +11,21 @@ import {
   urlSourceSchema,
 } from '../domain/build.ts'
 import { buildLimitsSchema, buildNeedsSchema } from '../domain/build-needs.ts'
+import { cacheMountFields } from '../domain/cache-mount.ts'
 import { faultSchema } from '../domain/container.ts'
 import { labelsSchema } from '../domain/host.ts'
 import { compressionFields, forceField, isLevelOf, LEVEL_FAULT } from '../domain/layer-compression.ts'
 import { secretNameSchema } from '../domain/secret.ts'
 import { waitSecondsSchema } from './paging.ts'
+
+/** What changes no file (docs.docker.com/reference/cli/docker/container/commit, and what else a Dockerfile has of the kind). */
+export const CHANGE_KEYWORDS = [
+  ...['ARG', 'CMD', 'ENTRYPOINT', 'ENV', 'EXPOSE', 'HEALTHCHECK', 'LABEL', 'MAINTAINER', 'ONBUILD', 'SHELL'],
+  ...['STOPSIGNAL', 'USER', 'VOLUME', 'WORKDIR'],
+] as const
+/** The builder reads the rest: this much is refused before a build is queued for it. A comment is none. */
+const CHANGE = new RegExp(`^\\s*(?:#|(?:${CHANGE_KEYWORDS.join('|')})\\s)`, 'i')
+const CHANGE_FAULT = `A change is an instruction of a Dockerfile that changes no file, such as CMD ["serve"]: ${CHANGE_KEYWORDS.join(', ')}`
 
 const tags = z.array(z.string().max(600)).min(1).max(100)
 
@@ -27,7 +37,8 @@ const told = {
       z
         .string()
         .min(1)
-        .max(64 * 1024),
+        .max(64 * 1024)
+        .regex(CHANGE, CHANGE_FAULT),
     )
     .max(100)
     .default([])
@@ -92,6 +103,7 @@ export const dockerfileOptions = {
   ...compressionFields,
   ...forceField,
   ...attestationFields,
+  ...cacheMountFields,
   update: z.array(z.string().min(1).max(63)).max(20).default([]).meta({
     description:
       'Containers, by name or id, that are updated to the image once it is built (as POST /v1/containers/{container}/update does). One that is gone by then fails no build: see `updates`',

@@ -7,6 +7,7 @@ import { describeBuildCache } from './build-cache.contract.ts'
 import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
+import { describeCacheMounts } from './cache-mounts.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
@@ -27,6 +28,7 @@ describeBuildQueue(() => slipway)
 describeBuildCache(() => slipway)
 describeBuildLimits(() => slipway)
 describeBuildSecrets(() => slipway)
+describeCacheMounts(() => slipway)
 describeContextLayers(() => slipway)
 
 /** Docker's default set, as the kernel prints it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, … */

@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { type ApiClient, apiClient } from '#infra/local/api-client.ts'
+import { waitUntil } from '#infra/local/processes.ts'
 import { digestOf } from '#shared/digest.ts'
 import type { StepResult } from '#shared/domain/cached-step.ts'
 import { MEDIA_TYPES } from '#shared/domain/image.ts'
 import type { MissingBlobs } from '#shared/protocol/agent.ts'
 import type { FoundSteps } from '#shared/protocol/build-cache.ts'
 import type { BuildCacheUsage, PrunedBuildCache } from '#shared/protocol/build-cache-usage.ts'
+import type { BuildView } from '#shared/protocol/builds.ts'
 import type { PrunedHost } from '#shared/protocol/prune-host.ts'
 import { codeOf } from '#test/support/api.ts'
 import { stepKey, stepResult } from '#test/support/cached-steps.ts'
@@ -105,11 +107,28 @@ export function describeBuildCache(get: () => TestSlipway): void {
       const pruned = (body: object, host = name) =>
         api.call<PrunedHost>('POST', `/v1/hosts/${encodeURIComponent(host ?? '')}/prune`, body)
       const context = await uploadFiles(api, {
-        Dockerfile: `FROM scratch\nCOPY Dockerfile /\nENV A=${crypto.randomUUID()}\n`,
+        Dockerfile: `FROM scratch\nCOPY Dockerfile /\n# ${crypto.randomUUID()}\n`,
       })
-      await api.call('POST', '/v1/builds?wait=finished', { context, tags: ['pruned:1'] })
-      const { cachedSteps, bytes } = await pruned({ buildCache: true })
-      expect([cachedSteps >= 1, bytes > 0]).toEqual([true, true])
+      const build = async () => {
+        const body = { context, tags: ['pruned:1'] }
+        const { id } = await api.call<BuildView>('POST', '/v1/builds?wait=finished', body)
+        let log = ''
+        for await (const piece of api.text(`/v1/builds/${id}/logs`)) log += piece
+        return log
+      }
+      expect(await build()).not.toContain('CACHED')
+      // What a build made stays until it is over on its host, a moment after it was said to be.
+      const isPruned = async () => {
+        const { cachedSteps, bytes } = await pruned({ buildCache: true })
+        return cachedSteps >= 1 && bytes > 0
+      }
+      expect(await waitUntil(isPruned, 30_000)).toBe(true)
+      // The host has no step any more, but the fleet, once it was told in the background.
+      const isTold = async () => {
+        await pruned({ buildCache: true })
+        return (await build()).includes('CACHED')
+      }
+      expect(await waitUntil(isTold, 60_000)).toBe(true)
       expect(await pruned({ buildCache: true, keepBytes: '1g' })).toEqual({ images: 0, cachedSteps: 0, bytes: 0 })
       expect(await pruned({ images: true, unusedFor: '7d' })).toEqual({ images: 0, cachedSteps: 0, bytes: 0 })
       for (const body of [{}, { image: true }, { images: true, keepBytes: 1 }, { images: true, unusedFor: 1 }])

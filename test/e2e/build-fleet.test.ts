@@ -134,7 +134,7 @@ test('an agent that is stopped in order gives its build back: another goes on at
   expect(new Set(steps.map(({ number }) => number)).size).toBe(steps.length)
   const long = steps.filter(({ name }) => name.includes('sleep 8')).map(({ state }) => state)
   expect(long).toEqual(['canceled', 'done'])
-  stopped?.start()
+  stopped?.start({ SLIPWAY_LABELS: stopped === fleet.hosts[0] ? 'zone=one' : 'zone=two' })
   const isReady = async () =>
     (await fleet.api.call<{ state: string }>('GET', `/v1/hosts/${host?.name}`)).state === 'ready'
   expect(await waitUntil(isReady, 30_000)).toBe(true)

@@ -96,7 +96,7 @@ export function describeBuildLimits(get: () => TestSlipway): void {
     })
 
     test('the upload of a layer, which leaves no tag', async () => {
-      const id = await begin('FROM busybox\nRUN dd if=/dev/urandom of=/big bs=1M count=500\n', {
+      const id = await begin('FROM busybox\nRUN dd if=/dev/urandom of=/big bs=1M count=250\n', {
         tags: ['limited:never'],
       })
       expect(await waitUntil(async () => (await logOf(id)).includes('exporting the image\n'), 60_000)).toBe(true)

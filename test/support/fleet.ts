@@ -52,8 +52,8 @@ const MACHINE = [
   ...['ip link set lo up', 'echo ready', 'exec sleep 1200'],
 ].join('; ')
 
-/** A control plane with two hosts in namespaces that reach it by a bridge. `prefix`: up to 6 of a-z and 0-9. */
-export async function bootFleet(prefix: string): Promise<Fleet> {
+/** A control plane, with `settings` of its own, and two hosts in namespaces that reach it by a bridge. `prefix`: up to 6 of a-z and 0-9. */
+export async function bootFleet(prefix: string, settings: Record<string, string> = {}): Promise<Fleet> {
   await using undo = new AsyncDisposableStack()
   const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' })
   ip('link', 'add', BRIDGE, 'type', 'bridge')
@@ -81,7 +81,7 @@ export async function bootFleet(prefix: string): Promise<Fleet> {
     ...{ ...CONTROL_PLANE_LEAN.env, NODE_COMPILE_CACHE: COMPILE_CACHE, SLIPWAY_DATA: paths.controlPlane },
     ...{ SLIPWAY_LISTEN: `${address}:${apiPort}`, SLIPWAY_NATS_URL: `nats://${address}:${natsPort}` },
     ...{ SLIPWAY_NATS_CREDENTIALS: paths.natsApiCredentials, SLIPWAY_TOKEN_FILE: paths.operatorToken },
-    SLIPWAY_ADDRESS_POOL: whole.addressPool,
+    ...{ SLIPWAY_ADDRESS_POOL: whole.addressPool, ...settings },
   }
   const main = { command: process.execPath, args: [join(project, 'control-plane/main.node.ts')], env }
   undo.use(supervise({ name: 'the control plane', ...main, logPath: join(paths.logs, 'api.log') }, () => {}))

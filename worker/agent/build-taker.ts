@@ -10,7 +10,7 @@ export interface BuildTakerOptions {
   bus: Pick<MessageBus, 'isConnected' | 'take'>
   clock: Clock
   log: Logger
-  builds: Pick<BuildRunner, 'take' | 'hasRoom' | 'nextEnd'>
+  builds: Pick<BuildRunner, 'take' | 'hasRoom' | 'onEnd'>
   /** This host can begin something now: it knows its network, and its disk has room. */
   isReady(): boolean
   signal: AbortSignal
@@ -26,7 +26,16 @@ const PASS_ON_MS = 1000
  */
 export async function takeBuilds({ bus, clock, log, builds, isReady, signal }: BuildTakerOptions): Promise<void> {
   let failures = 0
-  const sleep = (ms: number) => Promise.race([builds.nextEnd(), clock.sleep(ms, signal)])
+  /** Until a build ends, this long at most. Leaves nothing behind: there are many of them while a build goes on. */
+  const sleep = async (ms: number) => {
+    if (signal.aborted) return
+    const awake = new AbortController()
+    const wake = () => awake.abort()
+    using _end = builds.onEnd(wake)
+    signal.addEventListener('abort', wake)
+    await clock.sleep(ms, awake.signal)
+    signal.removeEventListener('abort', wake)
+  }
   const attempt = async (id?: BuildId): Promise<boolean> => {
     try {
       const isTaken = await builds.take(id)

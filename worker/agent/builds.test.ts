@@ -119,6 +119,27 @@ test('builds are taken from the queue while there is room', async () => {
   expect([begun, desired.map(({ id }) => id)]).toEqual([['q'], ['q']])
 })
 
+test('a message of a build that this host has, or has just ended, begins it no second time', async () => {
+  const { run, begun, said, asked, desired, finish, settle } = runner({ desired: [wanted('a')], waiting: ['q'] })
+  run.look()
+  expect(await run.take('a' as BuildId)).toBe(true) // It is being claimed.
+  await settle()
+  await finish('a')
+  await run.take()
+  expect(await run.take('q' as BuildId)).toBe(true)
+  await finish('q')
+  expect(await run.take('q' as BuildId)).toBe(true) // The API may not have heard of its end.
+  expect([begun, asked]).toEqual([
+    ['a', 'q'],
+    ['a', undefined],
+  ])
+  expect(said).toEqual(['a running', 'a canceled', 'q running', 'q canceled'])
+  desired.length = 0
+  run.look() // What another gave back is taken anew.
+  expect(await run.take('q' as BuildId)).toBe(true)
+  expect(begun).toEqual(['a', 'q', 'q'])
+})
+
 test('what another host has by now is stopped without a word', async () => {
   const { run, said, desired, settle } = runner({ desired: [wanted('a')] })
   run.look()
@@ -159,6 +180,7 @@ test('an agent that is stopped gives back what it builds, once that is over', as
   await settle()
   stop()
   await run.idle()
+  expect(await run.take('q' as BuildId)).toBe(false)
   expect(said.toSorted()).toEqual(['a given back', 'a running', 'q given back', 'q running'])
   expect(desired.map(({ id }) => id)).toEqual(['a', 'q'])
 })

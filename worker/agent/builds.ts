@@ -8,11 +8,14 @@ import type { Reporter } from './reporter.ts'
 export interface BuildRunner {
   /** Begins builds of this host that do not run, cancels those that are to be canceled, drops those that are its own no more. */
   look(): void
-  /** Asks for a build, the next that fits or this one, and begins it. False: there is none for this host now. Errors: the API's. */
+  /**
+   * Asks for a build, the next that fits or this one, and begins it; what is under way here already, or has just ended, is not
+   * asked for. False: there is none for this host now. Errors: the API's.
+   */
   take(id?: BuildId): Promise<boolean>
   hasRoom(): boolean
-  /** Resolves when a build ends. */
-  nextEnd(): Promise<void>
+  /** Calls each time a build ends, until it is disposed of. */
+  onEnd(listener: () => void): Disposable
   idle(): Promise<void>
 }
 
@@ -52,7 +55,7 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
   const entries = new Map<BuildId, Entry>()
   const working = new Set<Promise<void>>()
   let asking = 0
-  let ended = Promise.withResolvers<void>()
+  const endListeners = new Set<() => void>()
   const busy = () => [...entries.values()].filter(({ state }) => state !== 'over' && state !== 'refused').length
   const hasRoom = () => busy() + asking < atOnce
 
@@ -93,8 +96,7 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
     entry.whole = work
     const tracked = work.finally(() => {
       working.delete(tracked)
-      ended.resolve()
-      ended = Promise.withResolvers()
+      for (const listener of endListeners) listener()
       look()
     })
     working.add(tracked)
@@ -135,7 +137,11 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
     dropLost(new Set(builds.map(({ id }) => id)))
     for (const wanted of builds) lookAt(wanted)
   }
+  /** A message may come late, or twice: the API would give this host its own build once more. */
+  const isHere = (id: BuildId) => ['claiming', 'running', 'over'].includes(entries.get(id)?.state ?? '')
   const take = async (id?: BuildId): Promise<boolean> => {
+    if (signal.aborted) return false // What is given back now is for others.
+    if (id !== undefined && isHere(id)) return true
     asking++
     try {
       const claimed = await api.claimBuild(id)
@@ -158,7 +164,10 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
     look,
     take,
     hasRoom,
-    nextEnd: () => ended.promise,
+    onEnd: listener => {
+      endListeners.add(listener)
+      return { [Symbol.dispose]: () => void endListeners.delete(listener) }
+    },
     idle: async () => {
       while (working.size > 0) await Promise.all(working)
     },

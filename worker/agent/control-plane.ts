@@ -13,6 +13,7 @@ import type {
   ResolvedImage,
 } from '#shared/protocol/agent.ts'
 import type { FoundSteps, ShareStep } from '#shared/protocol/build-cache.ts'
+import type { FoundMount, SaveMount } from '#shared/protocol/cache-mounts.ts'
 
 /**
  * What an agent needs of the API (`shared/protocol/agent.ts`). Every call has a deadline and throws a SlipwayError:
@@ -38,6 +39,10 @@ export interface ControlPlane {
   buildSecrets(id: BuildId): Promise<AgentSecrets>
   /** A container of this host that has ended and was kept for its time is to be removed. Errors: `container.kept`. */
   expireContainer(id: ContainerId): Promise<void>
+  /** What was saved last of a cache mount, for hosts of this architecture. It counts as used. */
+  savedMount(id: string): Promise<FoundMount>
+  /** What takes its place; its blob is in the store. */
+  saveMount(mount: Omit<SaveMount, 'architecture'>): Promise<void>
   /** The step of this key as any host made it, and steps that were built on it. One attempt: a build goes on without. */
   findSteps(key: string): Promise<FoundSteps['steps']>
   /** Names what a step gave to the fleet. Errors: `blob.not-found` where its layer is to be uploaded first. */

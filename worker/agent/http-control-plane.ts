@@ -15,6 +15,7 @@ import {
   signedUploadSchema,
 } from '#shared/protocol/agent.ts'
 import { foundStepsSchema } from '#shared/protocol/build-cache.ts'
+import { foundMountSchema } from '#shared/protocol/cache-mounts.ts'
 import { problemSchema } from '#shared/protocol/problem.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { resumedDownload } from './resumed-download.ts'
@@ -31,6 +32,7 @@ const RESOLVE_MS = 120_000
 const BLOB_CALL_MS = 280_000
 /** The API reads what came to a store which checks no digest. */
 const VERIFY_MS = 280_000
+const CACHE_MOUNTS = '/v1/agent/builds/cache/mounts'
 const ASK_AGAIN_MS = 1000
 const BUSY = new Set<string>(['upstream.busy', 'upload.busy'])
 /** For bytes on their way: a layer may be large and a line slow. */
@@ -126,6 +128,9 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     releaseBuild: async id =>
       void (await send('POST', `/v1/agent/builds/${id}/release`, undefined, RELEASE_MS, 'follow')),
     buildSecrets: id => call('GET', `/v1/agent/builds/${id}/secrets`, agentSecretsSchema),
+    savedMount: id => call('GET', `${CACHE_MOUNTS}?${new URLSearchParams({ id, architecture })}`, foundMountSchema),
+    saveMount: mount =>
+      patiently(async () => void (await send('PUT', CACHE_MOUNTS, { ...mount, architecture }, CALL_MS, 'follow'))),
     expireContainer: async id =>
       void (await send('POST', `/v1/agent/containers/${id}/expire`, undefined, CALL_MS, 'follow')),
     findSteps: async key => {

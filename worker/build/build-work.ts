@@ -14,6 +14,7 @@ import type { FleetSteps } from './fleet-steps.ts'
 import { type ArrivingLayers, haveLayers } from './have-layers.ts'
 import type { Materials } from './materials.ts'
 import type { SourceRoot } from './missing-source.ts'
+import type { MountTransfer } from './mount-transfer.ts'
 import type { StepCache } from './step-cache.ts'
 import type { Together } from './together.ts'
 import type { Turns } from './turns.ts'
@@ -26,6 +27,8 @@ export interface SharedWork {
   /** Tells the fleet of a step that the cache has, in the background. */
   share(key: string): void
   cacheMounts: CacheMounts
+  /** Cache mounts that this build brings from other hosts, and for them. */
+  mountTransfer: MountTransfer
   log: BuildLog
   endpoints: ReturnType<typeof openBuildEndpoints>
   /** By key: steps that any build of this host does just now. */

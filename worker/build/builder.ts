@@ -34,6 +34,7 @@ import type { Draft } from './image-draft.ts'
 import { type KeptContexts, openKeptContexts } from './kept-contexts.ts'
 import { openLogSender } from './log-sender.ts'
 import { openMaterials } from './materials.ts'
+import { type MountTransfer, openMountTransfers } from './mount-transfer.ts'
 import { once } from './once.ts'
 import { type Published, type PublishOptions, publishDraft } from './publish.ts'
 import { openStepSharing } from './share-steps.ts'
@@ -82,7 +83,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   await mkdir(workFolder, { recursive: true, mode: 0o700 })
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
-  const cacheMounts = openCacheMounts(join(folder, 'cache-mounts'))
+  const cacheMounts = await openCacheMounts(join(folder, 'cache-mounts'))
+  const transferOf = await openMountTransfers({
+    ...{ api: options.api, cacheMounts, clock: ports.clock, requireRoom: ports.requireRoom },
+    folder: join(folder, 'mount-transfers'),
+  })
   const contexts = await openKeptContexts(join(folder, 'contexts'))
   const ownedBy = new Map<BuildId, Set<string>>()
   const held = new Set<string>()
@@ -110,7 +115,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const materials = openMaterials(spec.kind === 'dockerfile' && spec.provenance !== false)
     const secrets = once((build: BuildId) => api.buildSecrets(build))
     const ofBuild = {
-      log: buildLog,
+      ...{ log: buildLog, mountTransfer: told.mountTransfer },
       secret: keptOf(id, secrets),
       commitIs: (commit: string) => {
         told.commit = commit
@@ -171,7 +176,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       const startedAt = ports.clock.now()
       const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
       const buildLog = openBuildLog(sender, ports.clock.now, stepFrom)
-      const told: Told = { warnings: [], commit: undefined, startedAt }
+      const mountTransfer = transferOf(wanted.id, wanted.spec)
+      const told: Told = { warnings: [], commit: undefined, startedAt, mountTransfer }
+      let saving: Promise<void> | undefined
       using _ = running.begin()
       const ended = () => ({ startedAt, finishedAt: ports.clock.now(), commit: told.commit })
       const { warnings } = told
@@ -196,6 +203,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         const { tags } = wanted.spec
         const said = published ? `built ${published.imageDigest} as ${tags.join(', ')}` : 'checked: there is no advice'
         buildLog.write('step', said)
+        saving = mountTransfer.save(buildLog)
         return { state: 'succeeded', ...ended(), ...published, warnings: inOrder(warnings) }
       } catch (error) {
         if (signal.aborted) return { state: 'canceled', ...ended() }
@@ -205,7 +213,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         return { state: 'failed', ...ended(), error: fault, warnings: inOrder(warnings) }
       } finally {
         ownedBy.delete(wanted.id)
-        await sender.close()
+        // What is saved behind the result is told in the log, too.
+        if (saving) await sender.flush()
+        const closed = Promise.resolve(saving).then(sender.close)
+        if (!saving) await closed
       }
     },
   }
@@ -215,18 +226,19 @@ function hasAttestations({ provenance, sbom }: BuildSpecOf<'dockerfile'>): boole
   return provenance !== false || sbom
 }
 
+function isCheck(spec: DesiredBuild['spec']): boolean {
+  return spec.kind === 'dockerfile' && spec.check === true
+}
+
 /** What an earlier agent did not come to tell the fleet. */
 async function shareTheRest(cache: StepCache, share: (key: string) => void): Promise<void> {
   const steps = await cache.list().catch(() => []) // They are shared when they are used.
   for (const { key, isShared } of steps) if (!isShared) share(key)
 }
 
-function isCheck(spec: DesiredBuild['spec']): boolean {
-  return spec.kind === 'dockerfile' && spec.check === true
-}
-
 /** What is known of a build while it runs. */
 interface Told {
+  mountTransfer: MountTransfer
   warnings: BuildWarning[]
   commit: string | undefined
   startedAt: number

@@ -7,7 +7,7 @@ import { openSnapshot } from '../execute/container-snapshot.ts'
 import { packLayer } from '../layer/pack.ts'
 import { MOUNT_POINTS } from '../runtime/mount-points.ts'
 import type { SharedWork } from './build-work.ts'
-import { annotated, type Draft, draftOf, withStep } from './image-draft.ts'
+import { annotated, type Draft, draftOf, EMPTY_DRAFT, withStep } from './image-draft.ts'
 import { keepLayer } from './plain-layer.ts'
 import { withChanges } from './told-changes.ts'
 
@@ -20,9 +20,9 @@ type Spec = BuildSpecOf<'container'>
  */
 export async function fromContainer(spec: Spec, work: SharedWork): Promise<Draft> {
   const { container, message, author } = spec
+  withChanges(EMPTY_DRAFT, spec) // Before the container is held: what is wrong with the changes is known at once.
   await using undo = new AsyncDisposableStack()
   const { image } = undo.use(await openSnapshot(work.ports, container.id, container.spec))
-  // Before the work on files: what is wrong with the changes is known at once.
   const draft = withChanges(startedAs(draftOf(image), container.spec), spec)
   const path = join(work.folder, 'changes.layer')
   undo.defer(() => rm(path, { force: true }))

@@ -7,6 +7,8 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 /** A build's log on its way to the API, in batches, in the background: a slow API slows no build. */
 export interface LogSender {
   send(line: BuildLogLine): void
+  /** Resolves when everything so far is sent, or after ten seconds; more may follow. */
+  flush(): Promise<void>
   /** Resolves when everything is sent, or after ten seconds. */
   close(): Promise<void>
 }
@@ -17,6 +19,7 @@ const BATCH_CHARS = 256 * 1024
 const BATCH_MS = 100
 const RETRY_MS = 1000
 const CLOSE_MS = 10_000
+const FLUSH_LOOK_MS = 20
 /** Beyond these the API has been away for long and lines are dropped; how many is said. */
 const PENDING_LINES = 50_000
 const PENDING_CHARS = 64 * 1024 * 1024
@@ -71,6 +74,12 @@ export function openLogSender(
       const kept = { ...line, text: line.text.slice(0, BUILD_LOG_LINE_LIMIT) }
       pending.push(kept)
       pendingChars += kept.text.length
+    },
+    flush: async () => {
+      const until = clock.now() + CLOSE_MS
+      while (pending.length > 0 && !over.signal.aborted && clock.now() < until) {
+        await clock.sleep(FLUSH_LOOK_MS, over.signal)
+      }
     },
     close: async () => {
       const text = `(${dropped} lines were dropped here)`

@@ -9,7 +9,7 @@ import { mountMemory } from '../host/mount-memory.ts'
 import { resolveInRootSync } from '../host/rooted-fs.ts'
 import { openSshAgent } from '../host/ssh-agent.ts'
 import type { OciMount } from '../runtime/oci-config.ts'
-import { type BuildWork, takeSnapshot } from './build-work.ts'
+import { type BuildWork, type StepWork, takeSnapshot } from './build-work.ts'
 import { findSources } from './copy-sources.ts'
 import { digestSources } from './digest-sources.ts'
 import { missingSource, type SourceRoot } from './missing-source.ts'
@@ -42,7 +42,7 @@ const literal = (path: string) => path.replace(/[*?[\\]/g, '\\$&')
 const SECRETS_BYTES = 4 * 1024 * 1024
 
 /** What `--mount` asks for, there until `undo` runs. Nothing that is written to it becomes part of the layer. */
-export async function openMounts(work: BuildWork, step: RunStep, undo: AsyncDisposableStack): Promise<OpenMounts> {
+export async function openMounts(work: StepWork, step: RunStep, undo: AsyncDisposableStack): Promise<OpenMounts> {
   const opened: OpenMounts = { mounts: [], env: [] }
   const caches = await cacheFolders(work, step, undo)
   for (const mount of step.mounts) await open({ work, caches, undo }, mount, opened)
@@ -118,7 +118,7 @@ function pathIn(root: SourceRoot, source: string): string {
  * holds what another waits for, and one folder once, whatever mounts it.
  */
 async function cacheFolders(
-  work: BuildWork,
+  work: StepWork,
   step: RunStep,
   undo: AsyncDisposableStack,
 ): Promise<Map<CacheMount, string>> {
@@ -135,13 +135,16 @@ async function cacheFolders(
   return folders
 }
 
-async function cacheFolder(work: BuildWork, mount: CacheMount, undo: AsyncDisposableStack): Promise<string> {
+async function cacheFolder(work: StepWork, mount: CacheMount, undo: AsyncDisposableStack): Promise<string> {
   const fill = async (folder: string) => {
     if (mount.from === undefined) return
     await using files = new AsyncDisposableStack()
     await copyTree(await sourceOf(work, { ...mount, isWritable: false }, files), folder)
   }
-  return undo.use(await work.cacheMounts.take(mount, fill, work.signal)).path
+  const restore = work.mountTransfer.restoring(mount.id, work.output, work.signal)
+  const taken = undo.use(await work.cacheMounts.take(mount, { fill, restore }, work.signal))
+  if (mount.isWritable) work.mountTransfer.used(mount.id, taken.name)
+  return taken.path
 }
 
 function notGiven(what: string, id: string): SlipwayError {

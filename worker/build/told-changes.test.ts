@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { CHANGE_KEYWORDS, commitSchema } from '#shared/protocol/builds.ts'
 import { EMPTY_DRAFT } from './image-draft.ts'
 import { withChanges } from './told-changes.ts'
 
@@ -34,3 +35,29 @@ test.each([
 ])('%s is refused with its place', (change, message) => {
   expect(() => apply('ENV A=1', change)).toThrow(message)
 })
+
+test('a command may be empty', () => {
+  expect(apply('CMD []').Cmd).toEqual([])
+})
+
+const EXAMPLES: Record<(typeof CHANGE_KEYWORDS)[number], string> = {
+  ...{ ARG: 'a=b', CMD: 'run', ENTRYPOINT: '["run"]', ENV: 'A=1', EXPOSE: '80', HEALTHCHECK: 'NONE', LABEL: 'a=b' },
+  ...{ MAINTAINER: 'Ada', ONBUILD: 'RUN true', SHELL: '["sh"]', STOPSIGNAL: 'SIGINT', USER: 'app', VOLUME: '/data' },
+  WORKDIR: '/srv',
+}
+const takes = (change: string) => commitSchema.safeParse({ tags: ['a:1'], changes: [change] }).success
+
+test.each(CHANGE_KEYWORDS)('the API and the builder take %s', keyword => {
+  for (const written of [keyword, keyword.toLowerCase()]) {
+    expect(takes(`${written} ${EXAMPLES[keyword]}`)).toBe(true)
+    expect(() => apply(`${written} ${EXAMPLES[keyword]}`)).not.toThrow()
+  }
+})
+
+test.each(['RUN true', 'COPY a b', 'ADD a b', 'FROM a', '"command": []', 'CMDS a', 'ENV'])(
+  'the API and the builder refuse %s',
+  change => {
+    expect(takes(change)).toBe(false)
+    expect(() => apply(change)).toThrow()
+  },
+)

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { linkSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,6 +15,10 @@ const plain: TarEntry = {
   ...{ mtime: { seconds: 0, nanoseconds: 0 }, xattrs: new Map() },
 }
 
+async function* streamOf(tar: Buffer) {
+  yield tar
+}
+
 test.each<[string, Partial<TarEntry>[], string]>([
   ['a device', [{ type: 'character' }], 'context.unsafe-path'],
   ['an absolute link', [{ type: 'symlink', linkTarget: '/etc/passwd' }], 'context.unsafe-path'],
@@ -21,14 +26,31 @@ test.each<[string, Partial<TarEntry>[], string]>([
 ])('%s is refused with advice that helps: an ignore file is not read yet', async (_, entries, code) => {
   const tar = Buffer.concat([...entries.map(entry => encodeHeader({ ...plain, ...entry })), TAR_END])
   const own = mkdtempSync(join(folder, 'x-'))
-  const stream = (async function* () {
-    yield tar
-  })()
-  const attempt = extractContext(stream, own, { maxBytes: 1000, maxEntries: 2 })
+  const attempt = extractContext(streamOf(tar), own, { maxBytes: 1000, maxEntries: 2 })
   await expect(attempt).rejects.toMatchObject({
     code,
     message: expect.stringMatching(/tar.*\.dockerignore comes too late/),
   })
+})
+
+test.each(['xz', 'bzip2'])(
+  'an upload in %s is refused by that name, with what to do; whatever it comes in',
+  async program => {
+    const zipped = execFileSync(program, ['-c'], { input: Buffer.concat([encodeHeader(plain), TAR_END]) })
+    const bytewise = (async function* () {
+      for (const byte of zipped) yield Buffer.of(byte)
+    })()
+    for (const stream of [streamOf(zipped), bytewise]) {
+      const attempt = extractContext(stream, mkdtempSync(join(folder, 'x-')), { maxBytes: 1000, maxEntries: 2 })
+      const message = expect.stringMatching(new RegExp(`compressed with ${program}.*gzip and zstd.*${program} -d`))
+      await expect(attempt).rejects.toMatchObject({ code: 'context.invalid', message })
+    }
+  },
+)
+
+test('a tar whose first name begins as an archive in bzip2 does is a tar', async () => {
+  const tar = Buffer.concat([encodeHeader({ ...plain, path: 'BZh9-notes' }), TAR_END])
+  await extractContext(streamOf(tar), mkdtempSync(join(folder, 'x-')), { maxBytes: 1000, maxEntries: 2 })
 })
 
 const uploadOf = (...entries: (Partial<TarEntry> & { text?: string })[]) => {

@@ -9,6 +9,13 @@ import type { TarLimits } from './layer-writer.ts'
 /** RFC 1952, 2.3.1, and RFC 8878, 3.1.1. */
 const GZIP_MAGIC = Buffer.from([0x1f, 0x8b])
 const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
+/** Compressions of tars that are known and not read: what an upload in one begins with, in hex (the formats' own documents). */
+const UNREAD = [
+  { name: 'xz', magic: /^fd377a585a00/ },
+  { name: 'bzip2', magic: /^425a683[1-9](314159265359|177245385090)/ },
+  { name: 'lzip', magic: /^4c5a495001/ },
+] as const
+const HEAD_BYTES = 10
 /** Names, attributes and padding that an entry may bring besides its bytes, on the average. */
 const OVERHEAD_PER_ENTRY = 4096
 
@@ -19,8 +26,8 @@ export interface ContextOptions {
 }
 
 /**
- * Unpacks a build context, a tar, plain or compressed with gzip or zstd (told by its first bytes), into an empty folder of this process.
- * Errors: `context.unsafe-path` naming the entry (it would reach outside, or is a device), `context.invalid` (no tar,
+ * Unpacks a build context, a tar, plain or compressed with gzip or zstd (told by its first bytes; others are
+ * refused by name), into an empty folder of this process. Errors: `context.unsafe-path` naming the entry (it would reach outside, or is a device), `context.invalid` (no tar,
  * cut off, damaged), `request.too-large`, `host.disk-full`, and what the stream throws. The caller removes the folder
  * after an error. `keepsLinks`: links may lead out, for a reader that follows none. `onWritten` is told now and then how
  * many bytes of the tar are there. `isOver`: the folder has files already, and a `.wh.NAME` takes NAME away (OCI image-spec 1.1,
@@ -46,7 +53,7 @@ export async function plainTar(
 async function plain(stream: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
   const chunks = stream[Symbol.asyncIterator]()
   let head = Buffer.alloc(0)
-  while (head.length < ZSTD_MAGIC.length) {
+  while (head.length < HEAD_BYTES) {
     const { done, value } = await chunks.next()
     if (done) break
     head = Buffer.concat([head, value])
@@ -54,7 +61,15 @@ async function plain(stream: AsyncIterable<Uint8Array>): Promise<AsyncIterable<U
   const whole = withHead(head, chunks)
   if (head.subarray(0, GZIP_MAGIC.length).equals(GZIP_MAGIC)) return unzipped('gzip', whole)
   if (head.subarray(0, ZSTD_MAGIC.length).equals(ZSTD_MAGIC)) return unzipped('zstd', whole)
-  return whole
+  const unread = UNREAD.find(({ magic }) => magic.test(head.toString('hex')))
+  if (!unread) return whole
+  await chunks.return?.()
+  const { name } = unread
+  const how = `Unpack it first (${name} -d), or compress it anew (${name} -dc FILE | gzip), and upload that.`
+  throw new SlipwayError(
+    'context.invalid',
+    `The upload is compressed with ${name}: only gzip and zstd are read. ${how}`,
+  )
 }
 
 async function* withHead(head: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -1,25 +1,16 @@
-import { Worker } from 'node:worker_threads'
 import { type Fault, SlipwayError } from '#shared/errors.ts'
 import { CONTEXT_ERRORS } from './context-writer.ts'
+import { ExtractThreads, THREAD_MEMORY_MIB } from './extract-threads.ts'
 import { type ExtractionRequest, openExtraction } from './extraction.ts'
 import { LAYER_ERRORS } from './layer-writer.ts'
 import { invalidTar } from './tar-format.ts'
-
-export interface ThreadData {
-  request: ExtractionRequest
-  /** Go round: filled here, emptied by the thread, each in its turn. */
-  buffers: SharedArrayBuffer[]
-}
-/** So many bytes are in the next buffer. */
-export type ToThread = number | 'finish' | 'abort'
-/** `taken`: that buffer may be filled again. */
-export type FromThread = 'taken' | 'done' | { fault: Fault }
 
 const BUFFER_BYTES = 512 * 1024
 const BUFFERS = 4
 /** A disk that takes longer than this for all buffers is broken. */
 const THREAD_TIMEOUT_MS = 5 * 60_000
-const THREAD_MEMORY_MIB = 512
+/** Of the process, as its threads are: tars of all kinds are unpacked by the same ones. */
+const THREADS = new ExtractThreads()
 
 /**
  * Writes a tar into a folder. File calls are made one by one without waiting for each other (three times as fast as
@@ -73,30 +64,33 @@ function startThread(
   buffers: SharedArrayBuffer[],
   onTaken: (buffers: number) => void,
 ): Thread {
-  const worker = new Worker(new URL('./extract-thread.ts', import.meta.url), {
-    workerData: { request, buffers } satisfies ThreadData,
-    resourceLimits: { maxOldGenerationSizeMb: THREAD_MEMORY_MIB },
-    trackUnmanagedFds: false, // Node would warn of every file that openat2(2) opened; the extraction closes them.
-  })
-  const exited = new Promise<void>(resolve => worker.once('exit', () => resolve()))
+  const exited = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   ended.promise.catch(() => {}) // Whoever passes next learns of it.
   let passed = 0
   let taken = 0
+  let isDone = false
   let nextTaken = Promise.withResolvers<void>()
-  worker.on('message', (message: FromThread) => {
-    if (message === 'done') ended.resolve()
-    else if (message !== 'taken') ended.reject(asError(message.fault))
-    taken++
-    nextTaken.resolve()
-    nextTaken = Promise.withResolvers()
-    if (message === 'taken') onTaken(taken)
+  const thread = THREADS.take({
+    message(message) {
+      isDone = message === 'done'
+      if (isDone) ended.resolve()
+      else if (typeof message === 'object') ended.reject(asError(message.fault))
+      taken++
+      nextTaken.resolve()
+      nextTaken = Promise.withResolvers()
+      if (message === 'taken') onTaken(taken)
+    },
+    error: error => ended.reject(asThreadError(error, request.kind)),
+    exit() {
+      exited.resolve()
+      ended.reject(new SlipwayError('internal', 'The thread that unpacks ended too early.'))
+    },
   })
-  worker.on('error', error => ended.reject(asThreadError(error, request.kind)))
-  worker.on('exit', () => ended.reject(new SlipwayError('internal', 'The thread that unpacks ended too early.')))
+  thread.post({ request, buffers })
   return {
     async pass(bytes) {
-      worker.postMessage(bytes satisfies ToThread)
+      thread.post(bytes)
       passed++
       while (passed - taken >= buffers.length) await inTime(Promise.race([nextTaken.promise, ended.promise]))
       // An error must not wait for the buffers to fill.
@@ -104,13 +98,14 @@ function startThread(
       return buffers[passed % buffers.length] ?? new SharedArrayBuffer(0)
     },
     async finish() {
-      worker.postMessage('finish' satisfies ToThread)
+      thread.post('finish')
       await inTime(ended.promise)
     },
     async [Symbol.asyncDispose]() {
-      worker.postMessage('abort' satisfies ToThread) // So that it closes its files; one that has ended hears nothing.
+      if (isDone) return thread.giveBack()
+      thread.post('abort') // So that it closes its files; one that has ended hears nothing.
       // A thread within a call of a disk that does not answer ends with that call: nobody waits for it.
-      await inTime(exited).catch(() => void worker.terminate())
+      await inTime(exited.promise).catch(() => thread.terminate())
     },
   }
 }

@@ -10,7 +10,7 @@ export type ExtractionRequest = {
   limits: TarLimits
 } & (
   | {
-      kind: 'layer' | 'context'
+      kind: 'layer' | 'context' | 'folder'
       /** An empty folder that this process owns. */
       folder: string
       /** Of a context: its links may lead anywhere. */
@@ -33,18 +33,21 @@ export function openExtraction(request: ExtractionRequest): Extraction {
     case 'index':
       return new IndexWriter(request, request.limits)
     case 'layer':
-      return openLayer(request.folder, request.limits)
+      return openLayer(request.folder, request.limits, true)
+    case 'folder':
+      return openLayer(request.folder, request.limits, false)
     case 'context':
       return openContext(request)
   }
 }
 
-function openLayer(folder: string, limits: TarLimits): Extraction {
+/** `isLayer`: names may lead through its links, and some are whiteouts. */
+function openLayer(folder: string, limits: TarLimits, isLayer: boolean): Extraction {
   const tree = new TreeWriter(folder, {
-    ...{ followsLinks: true, keepsOwners: true, errors: LAYER_ERRORS },
+    ...{ followsLinks: isLayer, keepsOwners: true, errors: LAYER_ERRORS },
     maxImplied: limits.maxEntries,
   })
-  const writer = new LayerWriter(tree, limits)
+  const writer = new LayerWriter(tree, limits, isLayer)
   const reader = new TarReader(writer, LAYER_ERRORS)
   return {
     write: chunk => reader.write(chunk),

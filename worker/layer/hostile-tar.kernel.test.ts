@@ -169,6 +169,19 @@ test.each(['layer', 'index'] as const)('%s: a map of holes with a negative lengt
   expect(await attempt(kind, place(), Buffer.concat([block, TAR_END]))).toMatchObject(refused)
 })
 
+test('a name upwards that stays inside is as if it were written without, whatever link it leads through', async () => {
+  const folders = ['unpacked', 'plain'].map(name => join(place(), name))
+  const link = { type: 'symlink', linkTarget: '/elsewhere', size: 0 } as const
+  const entries = (name: string) => [fileOf({ path: 'etc', ...link }), fileOf({ path: name }, 'bytes'), TAR_END]
+  for (const [at, name] of ['etc/../a/b/../x', 'a/x'].entries()) {
+    mkdirSync(folders[at] ?? '')
+    expect(await attempt('layer', folders[at] ?? '', Buffer.concat(entries(name)))).toBeUndefined()
+  }
+  const [unpacked = '', plain = ''] = folders
+  expect(withoutTimes(unpacked)).toEqual(withoutTimes(plain))
+  expect(readFileSync(join(unpacked, 'a/x'), 'utf8')).toBe('bytes')
+})
+
 test.each(['layer', 'context'] as const)('%s: folders that no entry names have a bound, too', async kind => {
   const path = (start: string) => `${start}/${'d/'.repeat(500)}f`
   const tar = Buffer.concat([fileOf({ path: path('a') }), TAR_END])

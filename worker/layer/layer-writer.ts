@@ -39,25 +39,33 @@ export interface LayerTree extends Disposable {
 
 /**
  * Writes a layer's entries into a tree in overlay's form: OCI whiteouts become 0/0 character devices and opaque marks.
- * Absolute names lose their first slash; `..` in a name is refused, since no tool that makes layers writes it.
+ * Absolute names lose their first slash; `..` takes the name before it away, whatever link that is (as in Docker and
+ * containerd, which clean names as text), and is refused where none is left.
  * Device nodes are made, since they are part of an image: layers lie in a folder that root alone may enter, and are
  * mounted without devices, so that they are inert.
  */
 export class LayerWriter implements TarConsumer, Disposable {
   readonly #tree: LayerTree
   readonly #limits: TarLimits
+  readonly #hasWhiteouts: boolean
   #entries = 0
   #bytes = 0
 
-  constructor(tree: LayerTree, limits: TarLimits) {
+  /** `hasWhiteouts`: false for the tar of a folder that is no layer, in which `.wh.` begins a name as any other. */
+  constructor(tree: LayerTree, limits: TarLimits, hasWhiteouts = true) {
     this.#tree = tree
     this.#limits = limits
+    this.#hasWhiteouts = hasWhiteouts
   }
 
   entry(entry: TarEntry, stored: StoredData): void {
     this.#count(entry)
     const names = safeNames(entry.path, entry.path)
     const name = names.at(-1) ?? ''
+    if (!this.#hasWhiteouts) {
+      this.#make(names, entry, stored)
+      return
+    }
     if (names.slice(0, -1).some(part => part.startsWith(WHITEOUT))) {
       throw invalidTar(LAYER_ERRORS, 'lies below a whiteout', entry.path)
     }
@@ -110,6 +118,11 @@ export class LayerWriter implements TarConsumer, Disposable {
 
 function safeNames(path: string, entryPath: string): string[] {
   const names = namesOf(path, LAYER_ERRORS)
-  if (names.includes('..')) throw invalidTar(LAYER_ERRORS, 'has a ".." in a name, which no layer may have', entryPath)
-  return names
+  if (!names.includes('..')) return names
+  const inside: string[] = []
+  for (const name of names) {
+    if (name !== '..') inside.push(name)
+    else if (inside.pop() === undefined) throw invalidTar(LAYER_ERRORS, 'leads out of the root by ".."', entryPath)
+  }
+  return inside
 }

@@ -64,12 +64,13 @@ export function invalidTar(errors: TarErrors, why: string, path?: string): Slipw
 export function decodeHeader(block: Buffer, errors: TarErrors): RawHeader | undefined {
   if (!hasRightSum(block, errors)) return undefined
   const text = (start: number, length: number) => {
+    if (block[start] === 0) return ''
     const bytes = block.toString('latin1', start, start + length)
     const end = bytes.indexOf('\0')
     return end < 0 ? bytes : bytes.slice(0, end)
   }
   const name = text(0, 100)
-  const number = (start: number, length: number) => decodeNumber(block.subarray(start, start + length), errors, name)
+  const number = (start: number, length: number) => decodeNumber(block, start, length, errors, name)
   const magic = block.toString('latin1', 257, 265)
   const prefix = magic.startsWith('ustar\0') ? text(345, 155) : ''
   const seconds = number(136, 12)
@@ -105,7 +106,7 @@ function hasRightSum(block: Buffer, errors: TarErrors): boolean {
     sum += 32 - byte
     negatives -= byte >> 7
   }
-  const stored = decodeNumber(block.subarray(148, 156), errors)
+  const stored = decodeNumber(block, 148, 8, errors)
   if (stored !== sum && stored !== sum - 256 * negatives) {
     throw invalidTar(errors, 'has a block that is no header: it is damaged, or not a tar at all')
   }
@@ -113,10 +114,10 @@ function hasRightSum(block: Buffer, errors: TarErrors): boolean {
 }
 
 /** Octal digits, or base 256 when the first bit is set (GNU); in the range that JavaScript counts exactly. */
-export function decodeNumber(field: Buffer, errors: TarErrors, path?: string): number {
-  const first = field[0] ?? 0
-  if (first < 0x80) return decodeOctal(field, errors, path)
-  const bytes = Buffer.from(field)
+export function decodeNumber(block: Buffer, start: number, length: number, errors: TarErrors, path?: string): number {
+  const first = block[start] ?? 0
+  if (first < 0x80) return decodeOctal(block, start, start + length, errors, path)
+  const bytes = Buffer.from(block.subarray(start, start + length))
   bytes[0] = first === 0xff ? 0xff : first & 0x7f
   const bits = BigInt(bytes.length * 8)
   const value = BigInt(`0x${bytes.toString('hex')}`)
@@ -126,13 +127,13 @@ export function decodeNumber(field: Buffer, errors: TarErrors, path?: string): n
 }
 
 /** Digits between blanks and zero bytes; what comes after those does not count, and no digits are 0. */
-function decodeOctal(field: Buffer, errors: TarErrors, path?: string): number {
+function decodeOctal(block: Buffer, start: number, end: number, errors: TarErrors, path?: string): number {
   const isBlank = (byte: number | undefined) => byte === 0x20 || byte === 0
-  let at = 0
-  while (at < field.length && isBlank(field[at])) at++
+  let at = start
+  while (at < end && isBlank(block[at])) at++
   let number = 0
-  for (; at < field.length && !isBlank(field[at]); at++) {
-    const digit = (field[at] ?? 0) - 0x30
+  for (; at < end && !isBlank(block[at]); at++) {
+    const digit = (block[at] ?? 0) - 0x30
     if (digit < 0 || digit > 7) throw invalidTar(errors, 'has a header with a number that is none', path)
     number = number * 8 + digit
   }

@@ -12,7 +12,7 @@ export const MAX_EXTENTS = 100_000
 export function oldGnuSparse(header: RawHeader, errors: TarErrors): { size: number; extents: Extent[]; more: boolean } {
   const { block } = header
   return {
-    size: decodeNumber(block.subarray(483, 495), errors, header.path),
+    size: decodeNumber(block, 483, 12, errors, header.path),
     extents: extentsOf(block, 386, 4, errors),
     more: block[482] !== 0,
   }
@@ -28,7 +28,7 @@ function extentsOf(block: Buffer, start: number, count: number, errors: TarError
   for (let index = 0; index < count; index++) {
     const at = start + index * 24
     if (block[at] === 0 && block[at + 12] === 0) break
-    const number = (from: number) => decodeNumber(block.subarray(from, from + 12), errors)
+    const number = (from: number) => decodeNumber(block, from, 12, errors)
     extents.push({ offset: number(at), length: number(at + 12) })
   }
   return extents

@@ -1,6 +1,7 @@
 import { lstatSync } from 'node:fs'
 import { ifThere, type LiveTree, liveTree } from './live-tree.ts'
-import { describe, liveContents } from './tar-entries.ts'
+import { describe, liveContents, PLAIN } from './tar-entries.ts'
+import { encodeHeader } from './tar-writer.ts'
 import { batched } from './upper-tar.ts'
 
 /**
@@ -11,6 +12,22 @@ import { batched } from './upper-tar.ts'
 export async function* tarOfTree(root: string): AsyncGenerator<Buffer> {
   using tree = liveTree(root)
   yield* batched(walk(tree))
+}
+
+/**
+ * As `tarOfTree`, led by the folder itself with its owner, mode and attributes. Of what did not change the bytes are the
+ * same: the folder's own time, which each use of a cache gives it anew, is left out.
+ */
+export async function* tarOfFolder(root: string): AsyncGenerator<Buffer> {
+  using tree = liveTree(root)
+  yield* batched(walkWithRoot(tree))
+}
+
+function* walkWithRoot(tree: LiveTree): Generator<Buffer> {
+  const at = tree.at('')
+  const folder = describe(at, './', lstatSync(at, { bigint: true }), new Map())
+  yield encodeHeader({ ...folder, mtime: PLAIN.mtime })
+  yield* walk(tree)
 }
 
 function* walk(tree: LiveTree): Generator<Buffer> {

@@ -10,9 +10,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readlinkSync,
-  rmdirSync,
   type Stats,
   symlinkSync,
   unlinkSync,
@@ -35,6 +33,8 @@ import {
 } from '#worker/host/syscalls.ts'
 import { isKeptXattr, setKeptXattr } from './kept-xattrs.ts'
 import type { LayerTree } from './layer-writer.ts'
+import { MadeExact } from './made-exact.ts'
+import { removeAll } from './remove-all.ts'
 import { checkLinkTarget, invalidTar, type TarEntry, type TarErrors, type Timestamp } from './tar-format.ts'
 
 export interface TreePolicy {
@@ -79,7 +79,7 @@ export class TreeWriter implements LayerTree {
   readonly #policy: TreePolicy
   readonly #resolve: number
   /** The folder last written to: tars have the files of a folder one behind the other. */
-  #parent: { path: string; fd: number } | undefined
+  #parent: { path: string; fd: number; exact: MadeExact } | undefined
   #file: { fd: number; parent: number; name: string; entry: TarEntry; end: number } | undefined
   #implied = 0
   /** What errors name. */
@@ -101,6 +101,7 @@ export class TreeWriter implements LayerTree {
       this.#setOwner(at, entry)
       chmodSync(at, entry.mode)
       this.#setXattrs(at, entry)
+      this.#parent?.exact.forget() // It is this folder where that is the root.
       this.#folderTimes.set(names.join('/'), entry.mtime)
     })
   }
@@ -110,19 +111,18 @@ export class TreeWriter implements LayerTree {
     this.#guard(entry.path, () => {
       const parent = this.#openParent(names.slice(0, -1).join('/'))
       const name = names.at(-1) ?? ''
-      this.#file = { fd: this.#create(parent, name), parent, name, entry, end: 0 }
+      this.#file = { fd: this.#create(parent, name, entry.mode & 0o777), parent, name, entry, end: 0 }
     })
   }
 
   /** Most names are new: looking first would cost every file a call. */
-  #create(parent: number, name: string): number {
-    const bytes = Buffer.from(name, 'latin1')
+  #create(parent: number, name: string, mode: number): number {
     try {
-      return createFile(parent, bytes, 0o600)
+      return createFile(parent, name, mode)
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error
       this.#clear(below(parent, name), false)
-      return createFile(parent, bytes, 0o600)
+      return createFile(parent, name, mode)
     }
   }
 
@@ -142,14 +142,18 @@ export class TreeWriter implements LayerTree {
     if (!file) return
     this.#guard(file.entry.path, () => {
       if (file.end < file.entry.size) ftruncateSync(file.fd, file.entry.size) // It ends in a hole.
-      if (this.#policy.keepsOwners) fchownSync(file.fd, file.entry.uid, file.entry.gid)
-      fchmodSync(file.fd, file.entry.mode) // After the owner: its change takes set-user-ID away.
-      // So does it with file capabilities.
+      if (!this.#parent?.exact.test(file.fd, file.entry)) this.#setOwnerAndMode(file.fd, file.entry)
+      // After the owner: its change takes file capabilities away.
       if (file.entry.xattrs.size > 0) this.#setXattrs(below(file.parent, file.name), file.entry)
       setFileTimes(file.fd, file.entry.mtime.seconds, file.entry.mtime.nanoseconds)
       this.#file = undefined
       closeSync(file.fd)
     })
+  }
+
+  #setOwnerAndMode(fd: number, { uid, gid, mode }: TarEntry): void {
+    if (this.#policy.keepsOwners) fchownSync(fd, uid, gid)
+    fchmodSync(fd, mode) // After the owner: its change takes set-user-ID away.
   }
 
   symlink(names: readonly string[], entry: TarEntry): void {
@@ -256,7 +260,7 @@ export class TreeWriter implements LayerTree {
   #openParent(path: string): number {
     if (this.#parent?.path === path) return this.#parent.fd
     this.#forgetParent()
-    this.#parent = { path, fd: this.#ensureFolder(path, 0) }
+    this.#parent = { path, fd: this.#ensureFolder(path, 0), exact: new MadeExact(this.#policy.keepsOwners) }
     return this.#parent.fd
   }
 
@@ -384,16 +388,4 @@ function below(fd: number, name: string | undefined): Buffer {
 
 function statOf(at: Buffer): Stats | undefined {
   return lstatSync(at, { throwIfNoEntry: false })
-}
-
-function removeAll(at: Buffer, stat: Stats): void {
-  if (!stat.isDirectory()) {
-    unlinkSync(at)
-    return
-  }
-  for (const name of readdirSync(at, 'latin1')) {
-    const child = Buffer.concat([at, Buffer.from(`/${name}`, 'latin1')])
-    removeAll(child, lstatSync(child))
-  }
-  rmdirSync(at)
 }

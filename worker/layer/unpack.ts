@@ -17,3 +17,15 @@ export async function unpackLayer(
 ): Promise<void> {
   await extract({ kind: 'layer', folder, limits }, tar)
 }
+
+/**
+ * Unpacks the tar of a folder (`tarOfFolder`) into an empty one, which becomes as the first was: owners, modes, times and
+ * attributes, its own too. No name leads through a link. Errors and what is left after one: as `unpackLayer`.
+ */
+export async function unpackFolder(
+  tar: AsyncIterable<Uint8Array>,
+  folder: string,
+  limits: TarLimits = LAYER_LIMITS,
+): Promise<void> {
+  await extract({ kind: 'folder', folder, limits }, tar)
+}

@@ -69,8 +69,12 @@ export class BaseTrees {
     })
   }
 
-  /** The same, for who reads what is in it. */
-  reading<T>(diffIds: readonly Digest[], use: (path: string) => Promise<T>): Promise<T> {
+  /**
+   * The same, for who reads what is in it. Where it is no mount, others may have it meanwhile, so that no start waits for a
+   * walk; it stays for as long as a snapshot lies over these layers.
+   */
+  async reading<T>(diffIds: readonly Digest[], use: (path: string) => Promise<T>): Promise<T> {
+    if (!this.#kind.show) return use(await this.with(diffIds, async path => path))
     return this.with(diffIds, async path => {
       await using shown = new AsyncDisposableStack()
       await this.#kind.show?.(path)

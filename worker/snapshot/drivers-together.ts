@@ -91,9 +91,7 @@ export class DriversTogether implements Snapshotter {
   async layerSize(diffId: Digest): Promise<number> {
     if (this.#openLeft().length === 0) return this.#chosen.snapshots.layerSize(diffId)
     let bytes = 0
-    for (const { snapshots } of this.#open()) {
-      if ((await snapshots.layers()).includes(diffId)) bytes += await snapshots.layerSize(diffId)
-    }
+    for (const { snapshots } of this.#open()) bytes += await snapshots.layerSize(diffId)
     return bytes
   }
 

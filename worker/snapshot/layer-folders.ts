@@ -42,7 +42,12 @@ export class LayerFolders implements LayerStore {
 
   async has(diffId: Digest): Promise<boolean> {
     this.#asked.set(diffId, Date.now())
-    return !this.#leaving.has(diffId) && (await stat(this.#pathOf(diffId)).catch(() => undefined)) !== undefined
+    return !this.#leaving.has(diffId) && (await this.holds(diffId))
+  }
+
+  /** As `has`, without saying that the layer may be in use soon. One call of the kernel, however many layers there are. */
+  async holds(diffId: Digest): Promise<boolean> {
+    return (await stat(this.#pathOf(diffId)).catch(() => undefined)) !== undefined
   }
 
   async list(): Promise<Digest[]> {

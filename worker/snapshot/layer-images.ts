@@ -34,6 +34,11 @@ export class LayerImages implements LayerStore {
     return found.includes(true)
   }
 
+  async holds(diffId: Digest): Promise<boolean> {
+    const found = await Promise.all([this.#images.holds(diffId), this.#folders.holds(diffId)])
+    return found.includes(true)
+  }
+
   async list(): Promise<Digest[]> {
     const lists = await Promise.all([this.#images.list(), this.#folders.list()])
     return [...new Set(lists.flat())]
@@ -60,11 +65,8 @@ export class LayerImages implements LayerStore {
   }
 
   async sizeOf(diffId: Digest): Promise<number> {
-    return (await this.#storeOf(diffId)).sizeOf(diffId)
-  }
-
-  async #storeOf(diffId: Digest): Promise<LayerFolders> {
-    return (await this.#images.list()).includes(diffId) ? this.#images : this.#folders
+    const store = (await this.#images.holds(diffId)) ? this.#images : this.#folders
+    return store.sizeOf(diffId)
   }
 
   async sweepUnused(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]> {
@@ -81,7 +83,7 @@ export class LayerImages implements LayerStore {
   }
 
   async #unmountRemoved(): Promise<void> {
-    await this.#mounts.keepOnly(async hex => (await this.#images.list()).includes(digestFromHex(hex)))
+    await this.#mounts.keepOnly(hex => this.#images.holds(digestFromHex(hex)))
   }
 
   async settled(): Promise<void> {

@@ -9,6 +9,8 @@ export interface LayerStore {
   open(): Promise<void>
   /** Asking says that the layer may be in use soon: `sweepUnused` counts its age from here. */
   has(diffId: Digest): Promise<boolean>
+  /** The same without saying so. The cost does not grow with the number of layers. */
+  holds(diffId: Digest): Promise<boolean>
   list(): Promise<Digest[]>
   /**
    * Makes a layer from its uncompressed tar, whole or not at all. `verify` runs after the last byte, and its rejection

@@ -80,8 +80,8 @@ export class OverlaySnapshotter implements Snapshotter {
     return this.#parts.layers.list()
   }
 
-  layerSize(diffId: Digest): Promise<number> {
-    return this.#parts.layers.sizeOf(diffId)
+  async layerSize(diffId: Digest): Promise<number> {
+    return (await this.#parts.layers.holds(diffId)) ? this.#parts.layers.sizeOf(diffId) : 0
   }
 
   async snapshotSize(id: string): Promise<SnapshotSize> {

@@ -1,9 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { mkdir, readdir, readFile, rename, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { z } from 'zod'
 import { type Digest, digestSchema } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { syncFolder } from '#worker/host/durable-file.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { readMounts } from '#worker/host/mount-table.ts'
 import { turns } from '#worker/host/turns.ts'
@@ -11,6 +13,9 @@ import type { SnapshotInfo } from './snapshotter.ts'
 import type { Trash } from './trash.ts'
 
 const ID = /^[a-z0-9][a-z0-9_-]{0,127}$/
+const LAYERS = 'layers.json'
+/** A start must not wait for the disk; the lists of all starts within this time are written through together. */
+const SYNC_AFTER_MS = 1000
 const layersSchema = z.object({ layers: z.array(digestSchema) })
 
 /**
@@ -23,6 +28,8 @@ export class SnapshotFolders {
   readonly #trash: Trash
   /** Calls for one id go one behind the other. */
   readonly inTurn = turns()
+  readonly #unsynced = new Set<string>()
+  #syncing: Promise<void> | undefined
   #count = 0
 
   constructor(folder: string, trash: Trash) {
@@ -59,6 +66,26 @@ export class SnapshotFolders {
       throw asKernelError(error, `make ${temporary}`)
     }
     undo.move()
+    this.#syncSoon(id)
+  }
+
+  #syncSoon(id: string): void {
+    this.#unsynced.add(id)
+    this.#syncing ??= this.#syncLists()
+      .catch(() => {}) // What is torn by a power cut then is mended as before.
+      .finally(() => {
+        this.#syncing = undefined
+      })
+  }
+
+  async #syncLists(): Promise<void> {
+    while (this.#unsynced.size > 0) {
+      await setTimeout(SYNC_AFTER_MS, undefined, { ref: false })
+      const batch = [...this.#unsynced]
+      this.#unsynced.clear()
+      const synced = await Promise.all(batch.map(id => syncFile(join(this.pathOf(id), LAYERS))))
+      if (synced.includes(true)) await syncFolder(this.#folder)
+    }
   }
 
   /**
@@ -67,28 +94,36 @@ export class SnapshotFolders {
    */
   async keepLayers(id: string, diffIds: readonly Digest[]): Promise<void> {
     const layers = await this.layersOf(id)
-    if (!layers) return writeLayers(this.pathOf(id), diffIds)
+    if (!layers) {
+      writeLayers(this.pathOf(id), diffIds)
+      return this.#syncSoon(id)
+    }
     if (layers.join() === diffIds.join()) return
     throw new SlipwayError('internal', `Snapshot ${id} lies over other layers: remove it before it is made anew.`)
   }
 
   /**
-   * What a snapshot lies over, bottom first. Not written through to the disk: after a power cut it may be torn
-   * (undefined) until the snapshot is prepared again, whose caller knows.
+   * What a snapshot lies over, bottom first. Written through to the disk a second later: a power cut ahead of that may tear
+   * it (undefined) until the snapshot is prepared again, whose caller knows.
    */
   async layersOf(id: string): Promise<Digest[] | undefined> {
     try {
-      return layersSchema.parse(JSON.parse(await readFile(join(this.pathOf(id), 'layers.json'), 'utf8'))).layers
+      return layersSchema.parse(JSON.parse(await readFile(join(this.pathOf(id), LAYERS), 'utf8'))).layers
     } catch {
       return undefined
     }
   }
 
-  /** The layers of all snapshots, a list each. Undefined: one cannot be read, so nothing is safe to remove. */
+  /**
+   * The layers that snapshots lie over. Undefined: one cannot be read, and is mounted, so that nothing is safe to remove.
+   * One that is not mounted was torn by a power cut: what it needs is fetched before it is prepared again.
+   */
   async layersOfAll(): Promise<Digest[][] | undefined> {
-    const lists = await Promise.all((await this.ids()).map(id => this.layersOf(id)))
-    const known = lists.filter(list => list !== undefined)
-    return known.length === lists.length ? known : undefined
+    const ids = await this.ids()
+    const lists = await Promise.all(ids.map(id => this.layersOf(id)))
+    const torn = new Set(ids.filter((_, at) => lists[at] === undefined))
+    const inUse = torn.size === 0 ? [] : (await this.list()).filter(({ id, isMounted }) => torn.has(id) && isMounted)
+    return inUse.length === 0 ? lists.filter(list => list !== undefined) : undefined
   }
 
   async ids(): Promise<string[]> {
@@ -118,9 +153,21 @@ export class SnapshotFolders {
   }
 }
 
+/** False: it is gone. */
+async function syncFile(path: string): Promise<boolean> {
+  const file = await open(path, 'r').catch(() => undefined)
+  if (!file) return false
+  try {
+    await file.sync()
+    return true
+  } finally {
+    await file.close()
+  }
+}
+
 function writeLayers(folder: string, diffIds: readonly Digest[]): void {
   try {
-    writeFileSync(join(folder, 'layers.json'), JSON.stringify({ layers: diffIds }))
+    writeFileSync(join(folder, LAYERS), JSON.stringify({ layers: diffIds }))
   } catch (error) {
     throw asKernelError(error, `write in ${folder}`)
   }

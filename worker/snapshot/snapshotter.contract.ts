@@ -272,20 +272,41 @@ export function describeSnapshotter(
       expect(await other.hasLayer(left.diffId)).toBe(true)
     })
 
-    test('a list of layers that a power cut tore is written again when its snapshot is prepared', async () => {
+    test('a list of layers that a power cut tore anywhere loses no layer while it is mounted, and is written again', async () => {
       const { tar, diffId } = layerOf({ torn: 'torn' })
       await snapshots.addLayer(diffId, stream(tar), good)
       const { rootfs } = await snapshots.prepare('torn', [diffId])
       writeFileSync(join(rootfs, 'mine'), 'mine')
-      writeFileSync(join(folder, 'snapshots/torn/layers.json'), '')
       const others = new Set((await snapshots.layers()).filter(layer => layer !== diffId))
-      const sweep = async () => (await open(folder)).sweepLayers(others, Date.now() + 60_000)
-      expect(await sweep()).toEqual([])
-      await snapshots.prepare('torn', [diffId])
+      const other = await open(folder)
+      const sweep = () => other.sweepLayers(others, Date.now() + 60_000)
+      const list = join(folder, 'snapshots/torn/layers.json')
+      const whole = readFileSync(list)
+      for (let cut = 0; cut < whole.length; cut++) {
+        // Shorter, or of its size with zeros behind: filesystems know both.
+        const rest = cut % 2 === 0 ? 0 : whole.length - cut
+        writeFileSync(list, Buffer.concat([whole.subarray(0, cut), Buffer.alloc(rest)]))
+        expect({ cut, rest, removed: await sweep() }).toEqual({ cut, rest, removed: [] })
+        await snapshots.prepare('torn', [diffId])
+        expect(readFileSync(list)).toEqual(whole)
+      }
       expect(await sweep()).toEqual([])
       expect(readFileSync(join(rootfs, 'mine'), 'utf8')).toBe('mine')
       await snapshots.remove('torn')
       expect(await sweep()).toEqual([diffId])
+    })
+
+    test('a torn list of a snapshot that is not mounted keeps no other layer from being removed', async () => {
+      const [mine, left] = [layerOf({ mine: 'of the torn one' }), layerOf({ left: 'of nobody' })]
+      for (const { diffId, tar } of [mine, left]) await snapshots.addLayer(diffId, stream(tar), good)
+      const { rootfs } = await snapshots.prepare('cut', [mine.diffId])
+      writeFileSync(join(rootfs, 'mine'), 'mine')
+      await snapshots.unmount('cut')
+      writeFileSync(join(folder, 'snapshots/cut/layers.json'), '')
+      const kept = new Set((await snapshots.layers()).filter(layer => layer !== left.diffId))
+      expect(await (await open(folder)).sweepLayers(kept, Date.now() + 60_000)).toEqual([left.diffId])
+      expect(readFileSync(join((await snapshots.prepare('cut', [mine.diffId])).rootfs, 'mine'), 'utf8')).toBe('mine')
+      await snapshots.remove('cut')
     })
 
     test('another agent finds everything: layers, mounted snapshots, and what was written', async () => {

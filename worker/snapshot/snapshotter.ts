@@ -30,7 +30,10 @@ export interface Snapshotter {
   /** Every snapshot that left anything on this host, mounted or not. */
   list(): Promise<SnapshotInfo[]>
   layers(): Promise<Digest[]>
-  /** Bytes that a layer takes on the disk; known without a walk. */
+  /**
+   * Bytes that a layer takes on the disk; 0 where it is not here. Known without a walk, and by a few calls of the kernel
+   * however many layers there are: the sizes of all are asked for one by one.
+   */
   layerSize(diffId: Digest): Promise<number>
   /** What a snapshot takes besides its layers. Walks files, so it is for the background; nothing for one that is not there. */
   snapshotSize(id: string): Promise<SnapshotSize>

@@ -1,15 +1,4 @@
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-} from 'node:fs'
+import { type BigIntStats, lstatSync, mkdirSync, readdirSync, readlinkSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { lgetxattr, llistxattr, lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
 import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
@@ -17,16 +6,18 @@ import { ifThere, type LiveTree, liveTree } from '#worker/layer/live-tree.ts'
 import { OPAQUE } from '#worker/layer/tree-writer.ts'
 import { childOf } from './apply-layer.ts'
 import { type Copied, copyMetadata, fileOf, placeNode, setTimeLike } from './place-node.ts'
+import { sameBytes } from './same-bytes.ts'
 
 const FILES_AT_ONCE = 200
-const COMPARE_BYTES = 256 * 1024
 
 interface Changed {
   /** From the root, with a slash in front; empty for the root itself. */
   path: Buffer
   stat: BigIntStats
-  kind: 'same' | 'changed' | 'new' | 'replaced' | 'gone'
+  kind: Kind
 }
+
+type Kind = 'same' | 'changed' | 'new' | 'replaced' | 'gone'
 
 /**
  * Writes into `upper`, which is not there yet and lies beside `tree`, what `tree` changed against `base`, in overlay's
@@ -60,7 +51,7 @@ async function compareTrees(tree: LiveTree, base: Buffer): Promise<Changed[]> {
       if (before) entries.push({ path, stat: before, kind: 'gone' })
       continue
     }
-    const entry: Changed = { path, ...found }
+    const entry: Changed = { path, stat: found.stat, kind: await found.kind }
     entries.push(entry)
     if (!found.stat.isDirectory()) links.add(entry, before)
     else {
@@ -85,7 +76,8 @@ function namesIn(tree: LiveTree, path: Buffer, other: Buffer | undefined): Buffe
   return [...names].sort().map(name => Buffer.from(name, 'latin1'))
 }
 
-function kindOf(at: Buffer, stat: BigIntStats, baseAt: Buffer, before: BigIntStats | undefined): Changed['kind'] {
+/** A promise: the files are large, and are being read. */
+function kindOf(at: Buffer, stat: BigIntStats, baseAt: Buffer, before: BigIntStats | undefined): Kind | Promise<Kind> {
   if (!before) return 'new'
   if ((stat.mode & 0o170000n) !== (before.mode & 0o170000n)) return 'replaced'
   if (stat.ino === before.ino && stat.ctimeNs === before.ctimeNs && !stat.isDirectory()) return 'same'
@@ -97,30 +89,19 @@ function kindOf(at: Buffer, stat: BigIntStats, baseAt: Buffer, before: BigIntSta
     stat.rdev === before.rdev &&
     (stat.isDirectory() || stat.size === before.size) &&
     xattrsOf(at) === xattrsOf(baseAt) &&
-    (!stat.isSymbolicLink() || readlinkSync(at, 'latin1') === readlinkSync(baseAt, 'latin1')) &&
-    (!stat.isFile() || hasSameBytes(at, baseAt))
-  return isSame ? 'same' : 'changed'
+    (!stat.isSymbolicLink() || readlinkSync(at, 'latin1') === readlinkSync(baseAt, 'latin1'))
+  if (!isSame || !stat.isFile()) return isSame ? 'same' : 'changed'
+  const bytes = sameBytes(at, baseAt)
+  return typeof bytes === 'boolean' ? kindOfBytes(bytes) : bytes.then(kindOfBytes)
+}
+
+function kindOfBytes(areSame: boolean): Kind {
+  return areSame ? 'same' : 'changed'
 }
 
 function xattrsOf(at: Buffer): string {
   const names = llistxattr(at).filter(isKeptXattr).sort()
   return JSON.stringify(names.map(name => [name, lgetxattr(at, Buffer.from(name, 'latin1'))?.toString('latin1')]))
-}
-
-function hasSameBytes(one: Buffer, other: Buffer): boolean {
-  using files = new DisposableStack()
-  const opened = [one, other].map(path => {
-    // A link or a pipe that took a file's place is neither followed nor waited for.
-    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    files.defer(() => closeSync(fd))
-    return { fd, bytes: Buffer.allocUnsafe(COMPARE_BYTES) }
-  })
-  if (!opened.every(({ fd }) => fstatSync(fd).isFile())) return false
-  for (;;) {
-    const [first, second] = opened.map(({ fd, bytes }) => bytes.subarray(0, readSync(fd, bytes)))
-    if (!first || !second || !first.equals(second)) return false
-    if (first.length === 0) return true
-  }
 }
 
 /** Which names are one file. Where that changed, or one of them did, the layer needs all of them. */

@@ -85,8 +85,8 @@ export class TreeSnapshotter implements Snapshotter {
     return this.#parts.layers.list()
   }
 
-  layerSize(diffId: Digest): Promise<number> {
-    return this.#parts.layers.sizeOf(diffId)
+  async layerSize(diffId: Digest): Promise<number> {
+    return (await this.#parts.layers.holds(diffId)) ? this.#parts.layers.sizeOf(diffId) : 0
   }
 
   async snapshotSize(id: string): Promise<SnapshotSize> {
@@ -97,7 +97,7 @@ export class TreeSnapshotter implements Snapshotter {
       const bytes = await kind.ownSize(this.#tree(id))
       return { writtenBytes: bytes, takenBytes: bytes }
     }
-    const { writtenBytes, allBytes } = await bases.with(diffIds, base => treeSize(this.#tree(id), base))
+    const { writtenBytes, allBytes } = await bases.reading(diffIds, base => treeSize(this.#tree(id), base))
     return { writtenBytes, takenBytes: kind.sharesBlocks(this.#tree(id)) ? writtenBytes : allBytes }
   }
 

@@ -38,6 +38,11 @@ export class UnpackedLayers implements LayerStore {
     return found.includes(true)
   }
 
+  async holds(diffId: Digest): Promise<boolean> {
+    const found = await Promise.all([this.#folders.holds(diffId), this.#images.holds(diffId)])
+    return found.includes(true)
+  }
+
   async list(): Promise<Digest[]> {
     const lists = await Promise.all([this.#folders.list(), this.#images.list()])
     return [...new Set(lists.flat())]
@@ -85,7 +90,7 @@ export class UnpackedLayers implements LayerStore {
   }
 
   async sizeOf(diffId: Digest): Promise<number> {
-    const store = (await this.#folders.list()).includes(diffId) ? this.#folders : this.#images
+    const store = (await this.#folders.holds(diffId)) ? this.#folders : this.#images
     return store.sizeOf(diffId)
   }
 
@@ -100,8 +105,8 @@ export class UnpackedLayers implements LayerStore {
     await this.#folders.sweep()
     await this.#images.sweep()
     await this.#unmountAll()
-    const images = await this.#images.list()
-    const both = (await this.#folders.list()).filter(diffId => images.includes(diffId))
+    const images = new Set(await this.#images.list())
+    const both = (await this.#folders.list()).filter(diffId => images.has(diffId))
     if (both.length > 0) await this.#folders.settled()
     for (const diffId of both) await this.#images.remove(diffId)
   }
