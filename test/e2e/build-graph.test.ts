@@ -45,6 +45,24 @@ async function succeeded(dockerfile: string, tag: string, request?: Record<strin
 const meet = (cache: string, own: string, other: string) =>
   `RUN --mount=type=cache,id=${cache},target=/m touch /m/${own}; for i in $(seq 600); do [ -e /m/${other} ] && echo met > /${own} && exit 0; sleep 0.1; done; echo alone; exit 1`
 
+test('a copy out of a stage is cached by its files: the stage was done anew, and they are the same', async () => {
+  const dockerfile = (word: string, owner = 0) =>
+    [
+      ...[
+        'FROM busybox AS made',
+        `RUN echo ${word} > /other && mkdir /same && echo same > /same/file && chown ${owner} /same/file`,
+      ],
+      ...['FROM busybox', 'COPY --from=made /same /copy', ''],
+    ].join('\n')
+  const first = await succeeded(dockerfile('one'), 'graph/copied:1')
+  const second = await succeeded(dockerfile('two'), 'graph/copied:2')
+  expect(second.build.imageDigest).toBe(first.build.imageDigest)
+  const steps = await stepsOf(second.build.id)
+  expect([stateOf(steps, 'RUN echo two'), stateOf(steps, 'COPY --from=made')]).toEqual(['done', 'cached'])
+  const owned = await succeeded(dockerfile('two', 7), 'graph/copied:3')
+  expect(owned.image.files.get('copy/file')).toBe('f 644 7:0 same\n')
+})
+
 describe('what does not depend on each other runs at once', () => {
   test('two stages that each wait for the other', async () => {
     const dockerfile = [
@@ -69,7 +87,7 @@ describe('what does not depend on each other runs at once', () => {
     const dockerfile = [
       ...['FROM busybox AS one', 'RUN echo first line', meet('log', 'a', 'b')],
       ...['FROM busybox AS two', meet('log', 'b', 'a'), 'RUN echo second line'],
-      ...['FROM scratch', 'COPY --from=one /a /a', 'COPY --from=two /b /b', ''],
+      ...['FROM scratch', 'COPY --from=one /a /one', 'COPY --from=two /b /two', ''],
     ].join('\n')
     const { build } = await succeeded(dockerfile, 'graph/log:1')
     const log = await builds.log(build.id)

@@ -23,28 +23,40 @@ interface KnownDigest {
   digest: Buffer
 }
 
-interface Digesting {
+export interface DigestTerms {
+  /** What they leave out is not copied, and so does not count. */
+  excludes?: readonly IgnoreRule[]
+  known?: KnownDigests | undefined
+  /** Whose files they are counts: a copy keeps that of another image's. */
+  withOwners?: boolean
+}
+
+interface Digesting extends Required<Omit<DigestTerms, 'known'>>, Pick<DigestTerms, 'known'> {
   hash: Hash
-  known: KnownDigests | undefined
   buffer: Buffer
   pause(cost: number): Promise<void>
-  /** What they leave out is not copied, and so does not count. */
-  excludes: readonly IgnoreRule[]
   signal: AbortSignal
 }
 
 /**
- * A digest of everything of the sources that a layer keeps, but for times and owners: a fresh checkout is no change. File calls
+ * A digest of everything of the sources that a layer keeps, but for times and, unless asked for, owners: a fresh checkout is no change. File calls
  * are made one by one without waiting (for small files several times as fast as Node's asynchronous ones), with pauses.
  */
 export async function digestSources(
   sources: readonly Source[],
   signal: AbortSignal,
-  excludes: readonly IgnoreRule[] = [],
-  known?: KnownDigests,
+  { excludes = [], known, withOwners = false }: DigestTerms = {},
 ): Promise<string> {
   const hash = createHash('sha256')
-  const work = { hash, excludes, signal, known, buffer: Buffer.allocUnsafe(READ_BYTES), pause: pauses(signal) }
+  const work = {
+    hash,
+    excludes,
+    withOwners,
+    signal,
+    known,
+    buffer: Buffer.allocUnsafe(READ_BYTES),
+    pause: pauses(signal),
+  }
   for (const { path, name, parents } of sources) {
     hash.update(`source ${JSON.stringify([name, parents])}\n`)
     await digestTree(work, path, '', new Set())
@@ -69,14 +81,16 @@ async function digestTree(
   inside: string,
   above: ReadonlySet<IgnoreRule>,
 ): Promise<void> {
-  const { hash, excludes, signal } = work
+  const { hash, excludes, withOwners, signal } = work
   signal.throwIfAborted()
   const stat = lstatSync(bytesOf(path))
   const { about, isIgnored } =
     inside === '' ? { about: above, isIgnored: false } : rulesAbout(readable(inside), excludes, above)
   if (isIgnored && !stat.isDirectory()) return
   if (!isIgnored) {
-    hash.update(`${JSON.stringify(inside)} ${stat.mode.toString(8)} ${detail(path, stat)}${attributes(path)}\n`)
+    const owner = withOwners ? ` ${stat.uid}:${stat.gid}` : ''
+    const detailed = detail(path, stat) + owner + attributes(path)
+    hash.update(`${JSON.stringify(inside)} ${stat.mode.toString(8)} ${detailed}\n`)
   }
   if (stat.isFile()) hash.update(await fileDigest(work, path, stat))
   if (!stat.isDirectory()) return

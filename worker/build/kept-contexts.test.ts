@@ -36,7 +36,7 @@ async function brought(...names: string[]): Promise<{ folder: string; digests: K
 }
 
 const digestOf = (folder: string, known?: KnownDigests) =>
-  digestSources(findSources({ path: folder, name: 'here' }, ['.']), new AbortController().signal, [], known)
+  digestSources(findSources({ path: folder, name: 'here' }, ['.']), new AbortController().signal, { known })
 
 test('the same uploads are laid once, and more of them over what is kept', async () => {
   const first = await brought('a')

@@ -30,7 +30,7 @@ export async function contentOfMounts(work: BuildWork, step: RunStep): Promise<u
     if (!context) contents.push((await work.layersOf(mount.from ?? '')).diffIds)
     else
       contents.push(
-        await digestSources(findSources(context, [literal(mount.source)]), work.signal, [], context.digests),
+        await digestSources(findSources(context, [literal(mount.source)]), work.signal, { known: context.digests }),
       )
   }
   return contents

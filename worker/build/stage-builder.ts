@@ -9,6 +9,7 @@ import { mkdirInRoot } from '../host/rooted-fs.ts'
 import { packLayer } from '../layer/pack.ts'
 import { type BuildWork, type StepWork, takeSnapshot } from './build-work.ts'
 import { clampTimes } from './clamp-times.ts'
+import { copiedBefore } from './copied-before.ts'
 import { copyFiles } from './copy-files.ts'
 import { type CopySource, findSources } from './copy-sources.ts'
 import { doneOnce } from './done-once.ts'
@@ -70,16 +71,20 @@ async function resultOf(work: StepWork, draft: Draft, step: FileStep, { content,
   return { key, result: await doneOnce(work, { key, after: draft.lastStep }, make) }
 }
 
-/** The folder of the host that the sources of another stage or image are in, and all sources. */
+/** All sources, and the folder of the host that they are in: `isImage`, that of another stage's or image's files. */
 async function allSources(work: BuildWork, step: CopyStep, fetched: CopySource[], undo: AsyncDisposableStack) {
   const context = await work.contextOf(step.from)
   if (context) {
     // Found anew: a list of them may be long, and would be kept for all steps that are looked at ahead.
-    return { root: work.folder, found: [...findSources(context, step.sources, step.keepsParents), ...fetched] }
+    return {
+      root: work.folder,
+      isImage: false,
+      found: [...findSources(context, step.sources, step.keepsParents), ...fetched],
+    }
   }
   const { rootfs } = await takeSnapshot(work, await work.layersOf(step.from ?? ''), undo)
   const found = findSources({ path: rootfs, name: step.from ?? '' }, step.sources, step.keepsParents)
-  return { root: rootfs, found: [...found, ...fetched] }
+  return { root: rootfs, isImage: true, found: [...found, ...fetched] }
 }
 
 interface Material {
@@ -90,17 +95,36 @@ interface Material {
 /** Does the step in a snapshot and keeps what changed: as a compressed blob to upload, and as a layer to build on. */
 async function makeLayer(work: StepWork, draft: Draft, step: FileStep, material: Material): Promise<StepResult> {
   await using undo = new AsyncDisposableStack()
-  const sources = step.kind === 'copy' ? await allSources(work, step, material.fetched, undo) : undefined
-  const below = material.linked ? EMPTY_DRAFT : draft
+  if (step.kind !== 'copy') return await madeOn(work, draft, step, undefined, undo)
+  const sources = await allSources(work, step, material.fetched, undo)
+  const make = () => madeOn(work, draft, step, { ...sources, linked: material.linked }, undo)
+  if (!sources.isImage) return await make()
+  return await copiedBefore(work, draft, step, { found: sources.found, linked: material.linked }, make)
+}
+
+interface Copied {
+  root: string
+  found: readonly CopySource[]
+  linked: Linked | undefined
+}
+
+async function madeOn(
+  work: StepWork,
+  draft: Draft,
+  step: FileStep,
+  copied: Copied | undefined,
+  undo: AsyncDisposableStack,
+): Promise<StepResult> {
+  const below = copied?.linked ? EMPTY_DRAFT : draft
   const snapshot = await takeSnapshot(work, below, undo)
   try {
     if (step.kind === 'folder') {
       const owner = await ownerOf(step.user, snapshot.rootfs)
       await mkdirInRoot(snapshot.rootfs, step.path, { ...owner, mode: 0o755 })
     } else if (step.kind === 'run') await doRun(work, draft, step, snapshot.rootfs)
-    else await doCopy(work, step, sources?.found ?? [], snapshot.rootfs, material.linked)
+    else await doCopy(work, step, copied?.found ?? [], snapshot.rootfs, copied?.linked)
   } catch (error) {
-    throw withoutHostPaths(error, [snapshot.rootfs, sources?.root ?? work.folder, work.folder])
+    throw withoutHostPaths(error, [snapshot.rootfs, copied?.root ?? work.folder, work.folder])
   }
   return await packedChanges(work, snapshot.id, undo)
 }

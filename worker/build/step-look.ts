@@ -31,7 +31,10 @@ export async function lookAtStep(work: BuildWork, step: FileStep): Promise<Look>
     const found = context ? findSources(context, step.sources, step.keepsParents) : []
     const all = [...found, ...brought]
     return {
-      digest: all.length > 0 ? await digestSources(all, work.signal, excludesOf(step), context?.digests) : undefined,
+      digest:
+        all.length > 0
+          ? await digestSources(all, work.signal, { excludes: excludesOf(step), known: context?.digests })
+          : undefined,
       fetched: brought,
     }
   })

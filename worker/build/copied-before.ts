@@ -1,0 +1,36 @@
+import type { StepResult } from '#shared/domain/cached-step.ts'
+import type { CopyStep } from '../dockerfile/step.ts'
+import type { StepWork } from './build-work.ts'
+import { cachedStep } from './cached-step.ts'
+import { excludesOf } from './copy-files.ts'
+import type { CopySource } from './copy-sources.ts'
+import { digestSources } from './digest-sources.ts'
+import type { Draft } from './image-draft.ts'
+import type { Linked } from './linked-copy.ts'
+import { stepKey } from './step-cache.ts'
+import { stepInputs } from './step-inputs.ts'
+
+/**
+ * A copy out of another stage or image, known a second time by the files that it takes: a stage that was done anew often has the
+ * same ones. Costs reading them, which is less than copying and packing them.
+ */
+export async function copiedBefore(
+  work: StepWork,
+  draft: Draft,
+  step: CopyStep,
+  { found, linked }: { found: readonly CopySource[]; linked: Linked | undefined },
+  make: () => Promise<StepResult>,
+): Promise<StepResult> {
+  const files = await digestSources(found, work.signal, { excludes: excludesOf(step), withOwners: true })
+  const { architecture } = work.ports
+  const key = stepKey(stepInputs(draft, step, { content: { files }, linked, epoch: work.epoch, architecture }))
+  const before = work.isCacheUsed ? await cachedStep(work, key) : undefined
+  if (before) {
+    work.output.cached()
+    return before
+  }
+  const result = await make()
+  await work.cache.keep(key, { result, ...(work.isCacheUsed ? {} : { isAnew: true }) })
+  work.share(key)
+  return result
+}
