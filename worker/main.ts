@@ -151,9 +151,13 @@ const builds = createBuildRunner({
 const disk = createDiskKeeper({
   ports: {
     ...{ images: host.images, snapshots: host.snapshots, containersFolder: host.containersFolder, dataFolder },
-    cachedSteps: async () => [...(await builder.cache.list()), ...(await builder.cacheMounts.list())],
+    cachedSteps: async () => {
+      const { cache, cacheMounts, contexts } = builder
+      return (await Promise.all([cache.list(), cacheMounts.list(), contexts.list()])).flat()
+    },
     removeCachedStep: async (key: string) => {
-      if (!(await builder.cacheMounts.remove(key))) await builder.cache.remove(key)
+      const { cache, cacheMounts, contexts } = builder
+      if (!(await cacheMounts.remove(key)) && !(await contexts.remove(key))) await cache.remove(key)
     },
     expireContainer: id => api.expireContainer(id).catch(error => log.warn({ err: error, id }, 'it was not given up')),
   },

@@ -1,16 +1,17 @@
 import { Readable } from 'node:stream'
-import type { ReadableStream as NodeWebStream } from 'node:stream/web'
+import type { HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
 import { readRange } from '#shared/protocol/byte-range.ts'
 import type { FolderBlobs } from './folder-blobs.ts'
 
 /** Answers the signed URLs of a folder store: PUT, GET with one range (RFC 9110 §14). The signature is the only key. */
-export function folderBlobRoutes(blobs: FolderBlobs): Hono {
-  const routes = new Hono()
+export function folderBlobRoutes(blobs: FolderBlobs) {
+  const routes = new Hono<{ Bindings: HttpBindings }>()
   routes.put('/blobs/:key{.+}', async c => {
     const key = c.req.param('key')
     const terms = blobs.verify('PUT', key, new URL(c.req.url).searchParams)
-    const bytes = c.req.raw.body ? Readable.fromWeb(c.req.raw.body as NodeWebStream) : Readable.from([])
+    // As they came off the socket, and it stays open for the answer (`request-body.ts`).
+    const bytes = Readable.from(c.env.incoming.iterator({ destroyOnReturn: false }))
     const tag = await blobs.write(key, bytes, terms)
     return c.body(null, 201, tag === undefined ? {} : { etag: tag })
   })

@@ -40,13 +40,13 @@ export async function openFolderBlobs(options: FolderBlobOptions): Promise<Folde
     if (!KEY.test(key)) throw new SlipwayError('blob.not-found', 'There is no such blob.')
     return join(folder, key)
   }
-  /** A part with these bytes, durable and checked, handed on; nothing stays when anything fails. */
+  /** A part with these bytes, checked, and durable unless it may be lost, handed on; nothing stays when anything fails. */
   const takeIn = async <T>(bytes: Readable, terms: UploadTerms, handOn: (part: string) => Promise<T>) => {
     const part = parts.name()
     try {
       const output = createWriteStream(parts.pathOf(part), { flags: 'wx', mode: 0o600 })
       await pipeline(bytes, checking(terms), output)
-      await syncPath(parts.pathOf(part))
+      if (!terms.mayBeLost) await syncPath(parts.pathOf(part))
       return await handOn(part)
     } catch (error) {
       await parts.remove(part)
@@ -80,7 +80,8 @@ export async function openFolderBlobs(options: FolderBlobOptions): Promise<Folde
     write: async (key, bytes, terms) => {
       const target = pathOf(key)
       if (terms.part) return signedParts.write(terms.part, bytes, checking(terms))
-      await takeIn(bytes, terms, part => parts.publish(part, target))
+      await takeIn(bytes, terms, part => parts.publish(part, target, !terms.mayBeLost))
+      if (terms.mayBeLost) void syncPath(target).catch(() => {}) // Nobody waits, but it is soon as durable as others.
       return undefined
     },
     parts: signedParts,
@@ -98,25 +99,25 @@ async function listFolder(folder: string, prefix: string, cursor = '') {
   return { keys: keys.slice(0, PAGE), cursor: keys.length > PAGE ? keys[PAGE - 1] : undefined }
 }
 
-/** Passes bytes on while it counts and hashes them; fails at the end, or at once when there are too many. */
+/** Passes bytes on while it counts and hashes them, as far as that is asked for; fails at the end, or at once when there are too many. */
 function checking(terms: UploadTerms): Transform {
-  const hash = createHash('sha256')
+  const hash = terms.sha256 === undefined ? undefined : createHash('sha256')
   const limit = terms.size ?? terms.maxSize ?? Number.POSITIVE_INFINITY
   let size = 0
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       size += chunk.length
-      hash.update(chunk)
+      hash?.update(chunk)
       if (size <= limit) return done(null, chunk)
       done(new SlipwayError('request.too-large', `More than ${limit} bytes came: this URL takes no more.`))
     },
     flush(done) {
-      done(mismatch(terms, size, hash.digest('hex')))
+      done(mismatch(terms, size, hash?.digest('hex')))
     },
   })
 }
 
-function mismatch(terms: UploadTerms, size: number, sha256: string): SlipwayError | undefined {
+function mismatch(terms: UploadTerms, size: number, sha256: string | undefined): SlipwayError | undefined {
   if (terms.size !== undefined && size !== terms.size) {
     const message = `${size} bytes came, ${terms.size} were announced: upload it again, whole.`
     return new SlipwayError('blob.size-mismatch', message)

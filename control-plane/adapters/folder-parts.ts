@@ -11,8 +11,8 @@ export interface FolderParts {
   /** A new name; there is no file yet. */
   name(): string
   pathOf(name: string): string
-  /** Moves a part to `target`, over what is there. The part's bytes must be durable already. */
-  publish(name: string, target: string): Promise<void>
+  /** Moves a part to `target`, over what is there. The part's bytes must be durable already, if the name is to be so. */
+  publish(name: string, target: string, isDurable?: boolean): Promise<void>
   /** The same unless `target` exists: then the part is removed. Returns whether it was moved. */
   publishIfAbsent(name: string, target: string): Promise<boolean>
   /** Removes a part; one that is not there is no error. */
@@ -35,10 +35,10 @@ export async function openFolderParts(folder: string, nowMs: number): Promise<Fo
     name: () => randomBytes(12).toString('hex'),
     pathOf,
     remove,
-    publish: async (name, target) => {
+    publish: async (name, target, isDurable = true) => {
       await mkdir(dirname(target), { recursive: true })
       await rename(pathOf(name), target)
-      await syncPath(dirname(target))
+      if (isDurable) await syncPath(dirname(target))
     },
     publishIfAbsent: async (name, target) => {
       await mkdir(dirname(target), { recursive: true })

@@ -34,6 +34,7 @@ export function signedUrls({ secret, publicUrl, clock }: SignedUrlOptions): Sign
       if (terms.size !== undefined) query.set('size', String(terms.size))
       if (terms.maxSize !== undefined) query.set('max', String(terms.maxSize))
       if (terms.sha256 !== undefined) query.set('sha256', terms.sha256)
+      if (terms.mayBeLost) query.set('lost', 'may')
       if (terms.part !== undefined) {
         query.set('part', terms.part.id)
         query.set('offset', String(terms.part.offset))
@@ -65,6 +66,7 @@ function termsOf(query: URLSearchParams): UrlTerms {
     ...(query.has('size') ? { size: Number(query.get('size')) } : {}),
     ...(query.has('max') ? { maxSize: Number(query.get('max')) } : {}),
     ...(sha256 === null ? {} : { sha256 }),
+    ...(query.has('lost') ? { mayBeLost: true } : {}),
     ...(part === null ? {} : { part: { id: part, offset: Number(query.get('offset')) } }),
   }
 }

@@ -66,6 +66,9 @@ function viewSource(spec: BuildSpec): Pick<BuildView, 'context' | 'git' | 'url'>
   if (spec.kind === 'container') return {}
   if (spec.kind === 'tar') return { context: spec.contextId }
   const { kind, ...source } = spec.source
-  if ('contextId' in source) return { context: source.contextId }
+  if ('contextId' in source) {
+    const { contextId, over } = source
+    return { context: over === undefined ? contextId : [contextId, ...over] }
+  }
   return { [kind]: source }
 }

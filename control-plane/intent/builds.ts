@@ -59,7 +59,9 @@ async function sourceOf(ports: Ports, { context, git, url }: CreateBuild): Promi
   if (git?.secret !== undefined) await requireSecrets(ports, [git.secret])
   if (git) return { kind: 'git', ...git }
   if (url) return { kind: 'url', ...url }
-  return { kind: 'context', contextId: await uploadedContext(ports, context ?? '') }
+  const [contextId, ...over] = await Promise.all([context ?? ''].flat().map(id => uploadedContext(ports, id)))
+  if (contextId === undefined) throw new SlipwayError('internal', 'A build without a source was taken.')
+  return { kind: 'context', contextId, ...(over.length > 0 ? { over } : {}) }
 }
 
 /** Makes a tar an image of one layer. Errors as `createBuild`. */

@@ -27,7 +27,8 @@ export function createContext(ports: Ports, creation: Creation): Promise<Created
 
 /** The URL that takes the tar, straight to the blob store. */
 export async function signContextUpload(ports: Ports, id: ContextId) {
-  const upload = await ports.blobs.signUpload(contextKey(id), { expiresMs: UPLOAD_MS, maxSize: MAX_CONTEXT_BYTES })
+  const terms = { expiresMs: UPLOAD_MS, maxSize: MAX_CONTEXT_BYTES, mayBeLost: true }
+  const upload = await ports.blobs.signUpload(contextKey(id), terms)
   return { ...upload, method: 'PUT' as const }
 }
 

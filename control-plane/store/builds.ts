@@ -103,9 +103,10 @@ export function setImageOfBuild(db: Database, id: BuildId, imageDigest: BuildRow
   return db.update(builds).set({ imageDigest }).where(eq(builds.id, id))
 }
 
-/** As the main context or as one by name. */
+/** As the main context, as one that is laid over it, or as one by name. */
 const namesContext = (id: string) => sql`(${builds.spec} ->> 'contextId' = ${id}
   or ${builds.spec} ->> '$.source.contextId' = ${id} or exists
+  (select 1 from json_each(${builds.spec}, '$.source.over') as laid where laid.value = ${id}) or exists
   (select 1 from json_each(${builds.spec}, '$.contexts') as named where named.value ->> 'contextId' = ${id}))`
 
 /** Whether a host has an unfinished build of this context. */

@@ -4,7 +4,7 @@ import { waitUntil } from './processes.ts'
 const BEGIN_MS = 60_000
 
 export interface BuildRequest {
-  context: string
+  context: string | string[]
   tags: string[]
   dockerfile?: string
   target?: string

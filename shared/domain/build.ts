@@ -50,7 +50,8 @@ export type GitSource = z.infer<typeof gitSourceSchema>
 
 /** Where the files of a build come from. */
 export const buildSourceSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('context'), contextId }),
+  /** `over`: laid over it, each over the one before. */
+  z.object({ kind: z.literal('context'), contextId, over: z.array(contextId).optional() }),
   gitSourceSchema.extend({ kind: z.literal('git') }),
   urlSourceSchema.extend({ kind: z.literal('url') }),
 ])

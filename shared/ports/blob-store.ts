@@ -112,6 +112,8 @@ export interface UploadTerms {
   /** Hex. */
   sha256?: string
   maxSize?: number
+  /** What a power failure takes is sent again: a store that is a folder does not wait for its disk. */
+  mayBeLost?: boolean
 }
 
 export interface SignedUpload {

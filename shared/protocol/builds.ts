@@ -110,13 +110,20 @@ export const dockerfileOptions = {
   }),
 }
 
+/** So many uploads make one context; then a whole one is due. */
+export const CONTEXT_LAYERS = 16
+const contextSchema = z.union([z.string(), z.array(z.string()).min(1).max(CONTEXT_LAYERS)])
+
 export const gitAskedSchema = gitSourceSchema
   .extend({ submodules: z.boolean().default(false).meta({ description: 'Whether submodules are fetched, too' }) })
   .strict()
 
 export const createBuildSchema = z
   .strictObject({
-    context: z.string().optional().meta({ description: 'An uploaded context (POST /v1/contexts)' }),
+    context: contextSchema.optional().meta({
+      description:
+        'An uploaded context (POST /v1/contexts), or several that are laid over each other: the whole one first, then what changed since. An entry .wh.NAME of a later one takes NAME away',
+    }),
     git: gitAskedSchema.optional().meta({ description: 'A repository, fetched by the host that builds' }),
     url: urlSourceSchema.strict().optional().meta({ description: 'A tar, fetched by the host that builds' }),
     ...dockerfileOptions,
@@ -166,7 +173,10 @@ export const buildSchema = z.object({
   constraints: labelsSchema.optional(),
   platform: z.string().optional(),
   kind: buildKindSchema.meta({ description: 'What the image is made of' }),
-  context: z.string().optional(),
+  context: z
+    .union([z.string(), z.array(z.string())])
+    .optional()
+    .meta({ description: 'As it was asked for' }),
   git: gitSourceSchema.optional(),
   url: urlSourceSchema.optional(),
   commit: z.string().optional().meta({ description: 'The commit that was built, once the build has ended' }),

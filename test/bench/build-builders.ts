@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { uploadContext } from '#infra/local/api-client.ts'
 import { buildDebian } from '#infra/local/base-images.ts'
+import { type SentContext, uploadChanges } from '#infra/local/context-changes.ts'
+import type { BuildView } from '#shared/protocol/builds.ts'
 import { startDocker } from '#test/support/docker-peer.ts'
 import { bootForTest } from '#test/support/slipway.ts'
 import { unmountBelow } from '#worker/host/mount.ts'
@@ -21,8 +22,8 @@ export interface ImageBuilder {
 
 export type OwnedBuilder = ImageBuilder & AsyncDisposable
 
-/** As a user does it: the context packed and uploaded, the build asked for, until its image is published. */
-export async function slipwayBuilder(folder: string, rootfsTarGz: string): Promise<OwnedBuilder> {
+/** As a user does it: what changed in the context packed and uploaded, the build asked for, until its image is published. */
+export async function slipwayBuilder(rootfsTarGz: string): Promise<OwnedBuilder> {
   const slipway = await bootForTest('buildbch')
   const { api } = slipway
   try {
@@ -31,18 +32,19 @@ export async function slipwayBuilder(folder: string, rootfsTarGz: string): Promi
     await slipway.remove()
     throw error
   }
+  let sent: { folder: string; context: SentContext } | undefined
   return {
     name: 'slipway',
     build: async context => {
-      const tar = join(folder, 'context.tar')
-      await execute('tar', ['-cf', tar, '-C', context, '.'])
-      const body = { context: await uploadContext(api, tar), tags: ['bench/built:latest'] }
-      await rm(tar)
-      const begun = await api.call<{ id: string }>('POST', '/v1/builds?wait=finished&timeout=300', body)
-      const build = await api.call<{ state: string; error?: { message: string } }>('GET', `/v1/builds/${begun.id}`)
+      sent = {
+        folder: context,
+        context: await uploadChanges(api, context, sent?.folder === context ? sent.context : undefined),
+      }
+      const body = { context: sent.context.ids, tags: ['bench/built:latest'] }
+      const build = await api.call<BuildView>('POST', '/v1/builds?wait=finished&timeout=300', body)
       if (build.state === 'succeeded') return
       let log = ''
-      for await (const piece of api.text(`/v1/builds/${begun.id}/logs`)) log += piece
+      for await (const piece of api.text(`/v1/builds/${build.id}/logs`)) log += piece
       throw new Error(`the build ${build.state}: ${build.error?.message}\n${log.slice(-LOG_LENGTH)}`)
     },
     [Symbol.asyncDispose]: async () => {

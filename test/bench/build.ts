@@ -25,7 +25,7 @@ export async function buildBench(): Promise<void> {
   const rootfs = join(CACHE, 'debian-12.tar.gz')
   await execute('sh', [join(PROJECT, 'infra/local/debian-base.sh'), rootfs], { maxBuffer: 64 * 1024 ** 2 })
   const packages = undo.use(await openAptRepository(join(CACHE, 'apt-bench'), rootfs))
-  const ours = undo.use(await slipwayBuilder(folder, rootfs))
+  const ours = undo.use(await slipwayBuilder(rootfs))
   const docker = undo.use(await dockerBuilders(rootfs))
   const buildah = undo.use(await buildahBuilder(folder, rootfs))
   const builders = [ours, ...docker.all, buildah]

@@ -8,6 +8,7 @@ import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeCacheMounts } from './cache-mounts.contract.ts'
+import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 
@@ -28,6 +29,7 @@ describeBuildCache(() => slipway)
 describeBuildLimits(() => slipway)
 describeBuildSecrets(() => slipway)
 describeCacheMounts(() => slipway)
+describeContextLayers(() => slipway)
 
 /** Docker's default set, as the kernel prints it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, … */
 const DOCKER_CAPABILITIES = '00000000a80425fb'

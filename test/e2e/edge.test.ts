@@ -19,6 +19,7 @@ import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeCacheMounts } from './cache-mounts.contract.ts'
+import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
@@ -92,6 +93,7 @@ describe('on workerd', () => {
   describeBuildLimits(() => slipway)
   describeBuildSecrets(() => slipway)
   describeCacheMounts(() => slipway)
+  describeContextLayers(() => slipway)
   describeHooks(() => slipway)
   // By another name than the bucket's: clients are sent there for bytes. By the same name they get them from the API.
   const registry = () => ({

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import {
   type BuildSecrets,
+  type BuildSpecOf,
   type BuildWarning,
   type DesiredBuild,
   NO_SECRETS,
@@ -30,6 +31,7 @@ import { fromContainer } from './from-container.ts'
 import { type DockerfileOptions, fromDockerfile } from './from-dockerfile.ts'
 import { fromTar } from './from-tar.ts'
 import type { Draft } from './image-draft.ts'
+import { type KeptContexts, openKeptContexts } from './kept-contexts.ts'
 import { openLogSender } from './log-sender.ts'
 import { openMaterials } from './materials.ts'
 import { type MountTransfer, openMountTransfers } from './mount-transfer.ts'
@@ -69,6 +71,7 @@ export interface Builder {
   busySince(): number | undefined
   readonly cache: StepCache
   readonly cacheMounts: CacheMounts
+  readonly contexts: KeptContexts
 }
 
 /** Builds images on this host, from Dockerfiles layer by layer, from containers or from tars. Call it once: it removes what earlier builds left. */
@@ -85,6 +88,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     ...{ api: options.api, cacheMounts, clock: ports.clock, requireRoom: ports.requireRoom },
     folder: join(folder, 'mount-transfers'),
   })
+  const contexts = await openKeptContexts(join(folder, 'contexts'))
   const ownedBy = new Map<BuildId, Set<string>>()
   const held = new Set<string>()
   const pushes = openTurns()
@@ -103,7 +107,8 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   ): Promise<Published | undefined> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
-    undo.defer(() => removeTree(own))
+    let removal: Promise<void> | undefined
+    undo.defer(() => removal ?? removeTree(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random, api, identity } = options
     const { id, spec } = wanted
@@ -125,10 +130,14 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const draft = await draftOf(
       wanted,
       { ...shared, secretsOf: () => secrets(id) },
-      { ...options, warn: warner(buildLog, told.warnings) },
+      { ...options, contexts, warn: warner(buildLog, told.warnings) },
     )
     if (isCheck(spec)) return undefined
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
+    if (spec.kind !== 'dockerfile' || !hasAttestations(spec)) {
+      removal = removeTree(own) // Nobody reads it any more: it goes while the API hears of the image.
+      removal.catch(() => {}) // Told when it is waited for.
+    }
     // Awaited here: attestations are uploaded out of the build's folder, which goes when this ends.
     return await buildLog.step('exporting the image', signal, log => {
       const attested: PublishOptions['attest'] =
@@ -162,6 +171,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     busySince: running.since,
     cache,
     cacheMounts,
+    contexts,
     build: async ({ build: wanted, logFrom, stepFrom }, signal) => {
       const startedAt = ports.clock.now()
       const sender = openLogSender(wanted.id, logFrom, options.api, ports.clock)
@@ -212,6 +222,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   }
 }
 
+function hasAttestations({ provenance, sbom }: BuildSpecOf<'dockerfile'>): boolean {
+  return provenance !== false || sbom
+}
+
 function isCheck(spec: DesiredBuild['spec']): boolean {
   return spec.kind === 'dockerfile' && spec.check === true
 }
@@ -246,13 +260,13 @@ function warner(log: BuildLog, kept: BuildWarning[]): DockerfileOptions['warn'] 
 async function draftOf(
   { spec }: DesiredBuild,
   shared: SharedWork & { secretsOf(): Promise<BuildSecrets> },
-  options: BuilderOptions & Pick<DockerfileOptions, 'warn'>,
+  options: BuilderOptions & Pick<DockerfileOptions, 'warn'> & { contexts: KeptContexts },
 ): Promise<Draft> {
-  const { api } = options
+  const { api, contexts } = options
   switch (spec.kind) {
     case 'dockerfile': {
       const secrets = spec.hasSecrets ? await shared.secretsOf() : NO_SECRETS
-      return fromDockerfile(spec, { ...shared, secrets }, options)
+      return fromDockerfile(spec, { ...shared, secrets }, { ...options, uploads: { api, kept: contexts } })
     }
     case 'container':
       return shared.log.step(`reading what container ${spec.container.id} changed`, shared.signal, () =>

@@ -11,26 +11,42 @@ import { applyIgnoreFile, CONTEXT_LIMITS, type IgnoreFile } from './build-contex
 import type { StepLog } from './build-log.ts'
 import type { SharedWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
+import type { KnownDigests } from './digest-sources.ts'
+import type { KeptContexts, LayUpload } from './kept-contexts.ts'
 import type { SourceRoot } from './missing-source.ts'
 import { once } from './once.ts'
 
-type Api = Pick<ControlPlane, 'downloadContext'>
+/** Where uploaded contexts come from. */
+export interface Uploads {
+  api: Pick<ControlPlane, 'downloadContext'>
+  kept: KeptContexts
+}
 
-/** An uploaded context as a folder of the build's own; `name` is what provenance calls it. */
+/**
+ * Uploaded contexts, each over the one before, as a folder of the build's own; `name` is what provenance calls them. Returns what
+ * is known of their files.
+ */
 export async function unpackContext(
-  id: ContextId,
+  ids: readonly ContextId[],
   folder: string,
   { signal, log, materials }: Pick<SharedWork, 'signal' | 'materials'> & { log: Pick<StepLog, 'progress'> },
-  api: Api,
+  { api, kept }: Uploads,
   /** As provenance has it. */
   name: string,
   onWritten?: (bytes: number) => void,
-): Promise<void> {
+): Promise<KnownDigests | undefined> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
-  const upload = await untilAborted(api.downloadContext(id), signal)
-  const hash = materials.isAsked ? createHash('sha256') : undefined
-  await extractContext(counted(addAbortSignal(signal, upload), log, hash), folder, CONTEXT_LIMITS, { onWritten })
-  if (hash) materials.add({ name, digest: { sha256: hash.digest('hex') } })
+  const lay: LayUpload = async (id, into, isFirst) => {
+    const upload = await untilAborted(api.downloadContext(id), signal)
+    const hash = materials.isAsked ? createHash('sha256') : undefined
+    const bytes = counted(addAbortSignal(signal, upload), log, hash)
+    await extractContext(bytes, into, CONTEXT_LIMITS, { onWritten, isOver: !isFirst })
+    if (hash) materials.add({ name: isFirst ? name : `${name}, over it ${id}`, digest: { sha256: hash.digest('hex') } })
+  }
+  if (!materials.isAsked) return kept.bring(ids, folder, lay)
+  // Digests of uploads are those of their bytes, which are read for that.
+  for (const [at, id] of ids.entries()) await lay(id, folder, at === 0)
+  return undefined
 }
 
 /** Read to its end by whoever unpacks it. */
@@ -45,24 +61,25 @@ async function* counted(upload: AsyncIterable<Uint8Array>, { progress }: Pick<St
 }
 
 /** The context that instructions see, with what left files out of it. */
-export function mainContext(path: string, ignore: IgnoreFile | undefined): SourceRoot {
+export function mainContext(path: string, ignore: IgnoreFile | undefined, digests?: KnownDigests): SourceRoot {
   return {
     path,
+    digests,
     name: 'the build context',
     ignoredBy: wanted => (ignore && isLeftOut(wanted, ignore.rules) ? ignore.file : undefined),
   }
 }
 
 /** Contexts by name, each unpacked when it is first asked for. Undefined for a name that is none of files. */
-export function namedContexts(contexts: BuildSpecOf<'dockerfile'>['contexts'], work: SharedWork, api: Api) {
+export function namedContexts(contexts: BuildSpecOf<'dockerfile'>['contexts'], work: SharedWork, uploads: Uploads) {
   return once(async (name: string): Promise<SourceRoot | undefined> => {
     const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined
     if (found?.kind !== 'files') return undefined
     const path = join(work.folder, 'contexts', found.contextId)
     return work.log.step(`loading the context ${name}`, work.signal, async log => {
-      await unpackContext(found.contextId, path, { ...work, log }, api, `context:${name}`)
+      const digests = await unpackContext([found.contextId], path, { ...work, log }, uploads, `context:${name}`)
       const ignore = await applyIgnoreFile(path, 'Dockerfile', work.signal)
-      return { ...mainContext(path, ignore), name: `the context ${name}` }
+      return { ...mainContext(path, ignore, digests), name: `the context ${name}` }
     })
   })
 }

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import PQueue from 'p-queue'
 import type { BuildSpecOf, BuildWarning } from '#shared/domain/build.ts'
 import type { StepResult } from '#shared/domain/cached-step.ts'
-import type { ControlPlane } from '../agent/control-plane.ts'
 import { lint } from '../dockerfile/lint.ts'
 import type { Scope } from '../dockerfile/scope.ts'
 import { withConfig } from '../dockerfile/stage-state.ts'
@@ -14,7 +13,7 @@ import { openBaseImages } from './base-images.ts'
 import { basesAhead } from './bases-ahead.ts'
 import { applyIgnoreFile } from './build-context.ts'
 import type { BuildWork, SharedWork } from './build-work.ts'
-import { mainContext, namedContexts } from './dockerfile-sources.ts'
+import { mainContext, namedContexts, type Uploads } from './dockerfile-sources.ts'
 import { epochOf } from './epoch.ts'
 import { type Draft, withEpoch } from './image-draft.ts'
 import { readStages } from './read-stages.ts'
@@ -23,7 +22,7 @@ import { takeSource } from './take-source.ts'
 import { together } from './together.ts'
 
 export interface DockerfileOptions {
-  api: Pick<ControlPlane, 'downloadContext'>
+  uploads: Uploads
   /** What this host lets RUN ask for. */
   entitlements: ReadonlySet<string>
   /** Of one build. */
@@ -46,25 +45,25 @@ export async function fromDockerfile(
 async function buildTarget(
   spec: BuildSpecOf<'dockerfile'>,
   shared: SharedWork & Pick<BuildWork, 'secrets' | 'begin'>,
-  { api, entitlements, stepsAtOnce, warn }: DockerfileOptions,
+  { uploads, entitlements, stepsAtOnce, warn }: DockerfileOptions,
 ): Promise<Draft> {
   const { ports, signal } = shared
   const context = join(shared.folder, 'context')
   await mkdir(context, { mode: 0o755 })
   await using bases = openBaseImages(spec.contexts, shared, spec.check)
   const onWritten = basesAhead({ spec, context, ports, bases, begin: shared.begin })
-  await shared.log.step('loading the context', signal, log =>
-    takeSource(spec.source, context, { ...shared, log }, api, onWritten),
+  const digests = await shared.log.step('loading the context', signal, log =>
+    takeSource(spec.source, context, { ...shared, log }, uploads, onWritten),
   )
   const { text, dockerfile, platform, globals, stages } = await readStages(context, spec, ports.architecture)
   noteRecipe(shared, spec.dockerfile, text)
-  const main = mainContext(context, await applyIgnoreFile(context, spec.dockerfile, signal))
+  const main = mainContext(context, await applyIgnoreFile(context, spec.dockerfile, signal), digests)
   const scope: Scope = { dockerfile, given: spec.args, globals }
   const epoch = epochOf(spec.args)
   const advice = openAdvice(dockerfile, spec, warn)
   advice.add(lint({ dockerfile, predefined: new Set(platform.keys()), ignoredBy: path => main.ignoredBy?.(path) }))
   advice.refuse()
-  const named = namedContexts(spec.contexts, shared, api)
+  const named = namedContexts(spec.contexts, shared, uploads)
   const work = {
     ...{ ...shared, isCacheUsed: !spec.noCache, packing: spec, epoch, madeHere: new Map<string, StepResult>() },
     slots: new PQueue({ concurrency: stepsAtOnce }),

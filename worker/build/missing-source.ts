@@ -4,6 +4,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import { hasMeta } from '../dockerfile/glob.ts'
 import { nearestOf } from '../dockerfile/nearest.ts'
 import { resolveInRootSync } from '../host/rooted-fs.ts'
+import type { KnownDigests } from './digest-sources.ts'
 
 /** A folder of the host that sources are looked for in, and what people call it. */
 export interface SourceRoot {
@@ -11,6 +12,8 @@ export interface SourceRoot {
   name: string
   /** The file that leaves this path out of it, if one does. */
   ignoredBy?(path: string): string | undefined
+  /** Of its files, as far as they are known. */
+  digests?: KnownDigests | undefined
 }
 
 const SHOWN = 10

@@ -31,7 +31,7 @@ export async function lookAtStep(work: BuildWork, step: FileStep): Promise<Look>
     const found = context ? findSources(context, step.sources, step.keepsParents) : []
     const all = [...found, ...brought]
     return {
-      digest: all.length > 0 ? await digestSources(all, work.signal, excludesOf(step)) : undefined,
+      digest: all.length > 0 ? await digestSources(all, work.signal, excludesOf(step), context?.digests) : undefined,
       fetched: brought,
     }
   })

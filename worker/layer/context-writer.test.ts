@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { linkSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
@@ -51,4 +51,60 @@ test.each(['xz', 'bzip2'])(
 test('a tar whose first name begins as an archive in bzip2 does is a tar', async () => {
   const tar = Buffer.concat([encodeHeader({ ...plain, path: 'BZh9-notes' }), TAR_END])
   await extractContext(streamOf(tar), mkdtempSync(join(folder, 'x-')), { maxBytes: 1000, maxEntries: 2 })
+})
+
+const uploadOf = (...entries: (Partial<TarEntry> & { text?: string })[]) => {
+  const blocks = entries.flatMap(({ text = '', ...entry }) => {
+    const body = Buffer.alloc(Math.ceil(text.length / 512) * 512)
+    body.write(text)
+    return [encodeHeader({ ...plain, ...entry, size: text.length }), body]
+  })
+  return (async function* () {
+    yield Buffer.concat([...blocks, TAR_END])
+  })()
+}
+const limits = { maxBytes: 1000, maxEntries: 100 }
+
+test('an upload over others replaces names and takes them away, and writes into no file that has other names', async () => {
+  const own = mkdtempSync(join(folder, 'over-'))
+  const kept = mkdtempSync(join(folder, 'kept-'))
+  const dir = { type: 'folder', mode: 0o755 } as const
+  await extractContext(
+    uploadOf({ path: 'd', ...dir }, { path: 'd/a', text: 'a' }, { path: 'b', text: 'b' }, { path: 'c', text: 'c' }),
+    own,
+    limits,
+  )
+  linkSync(join(own, 'b'), join(kept, 'b'))
+  const over = uploadOf(
+    { path: 'b', text: 'new' },
+    { path: '.wh.d' },
+    { path: 'gone/.wh.x' },
+    { path: 'e/f', text: 'f' },
+  )
+  await extractContext(over, own, limits, { isOver: true })
+  expect(readdirSync(own).sort()).toEqual(['b', 'c', 'e'])
+  expect(readFileSync(join(own, 'b'), 'utf8')).toBe('new')
+  expect(readFileSync(join(kept, 'b'), 'utf8')).toBe('b')
+})
+
+test.each([['.wh.'], ['.wh...'], ['.wh..'], ['d/.wh..wh..opq']])('over others, %s names nothing', async path => {
+  const own = mkdtempSync(join(folder, 'mark-'))
+  await expect(extractContext(uploadOf({ path }), own, limits, { isOver: true })).rejects.toMatchObject({
+    code: 'context.invalid',
+  })
+})
+
+test('what is taken away is never outside, whatever links there are', async () => {
+  const outside = mkdtempSync(join(folder, 'outside-'))
+  writeFileSync(join(outside, 'x'), '')
+  const own = mkdtempSync(join(folder, 'link-'))
+  symlinkSync(outside, join(own, 'way'))
+  await extractContext(uploadOf({ path: 'way/.wh.x' }), own, limits, { isOver: true })
+  expect(readdirSync(outside)).toEqual(['x'])
+})
+
+test('in a whole upload .wh.NAME is a file like others', async () => {
+  const own = mkdtempSync(join(folder, 'whole-'))
+  await extractContext(uploadOf({ path: '.wh.x', text: 'x' }), own, limits)
+  expect(readdirSync(own)).toEqual(['.wh.x'])
 })

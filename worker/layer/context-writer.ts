@@ -1,10 +1,17 @@
 import { closeSync } from 'node:fs'
 import { SlipwayError } from '#shared/errors.ts'
 import { errnoOf } from '#worker/host/kernel-error.ts'
-import type { TarLimits } from './layer-writer.ts'
-import { namesOf, shown, type TarEntry } from './tar-format.ts'
+import { type TarLimits, WHITEOUT } from './layer-writer.ts'
+import { invalidTar, namesOf, shown, type TarEntry } from './tar-format.ts'
 import type { TarConsumer } from './tar-reader.ts'
 import { TreeWriter } from './tree-writer.ts'
+
+export interface ContextRules {
+  /** They may lead anywhere, and none is followed here. */
+  keepsLinks?: boolean | undefined
+  /** The folder has files already. */
+  isOver?: boolean | undefined
+}
 
 export const CONTEXT_ERRORS = { invalid: 'context.invalid', unsafe: 'context.unsafe-path' } as const
 
@@ -16,20 +23,19 @@ export const CONTEXT_ERRORS = { invalid: 'context.invalid', unsafe: 'context.uns
 export class ContextWriter implements TarConsumer, Disposable {
   readonly #tree: TreeWriter
   readonly #limits: TarLimits
-  readonly #keepsLinks: boolean
+  readonly #options: ContextRules
   /** Checked at the end, when all that they may lead through is there. */
   readonly #links = new Set<string>()
   #entries = 0
   #bytes = 0
 
-  /** `keepsLinks`: they may lead anywhere, and none is followed here. */
-  constructor(folder: string, limits: TarLimits, keepsLinks = false) {
+  constructor(folder: string, limits: TarLimits, options: ContextRules = {}) {
     this.#tree = new TreeWriter(folder, {
       ...{ followsLinks: false, keepsOwners: false, errors: CONTEXT_ERRORS },
       maxImplied: limits.maxEntries,
     })
     this.#limits = limits
-    this.#keepsLinks = keepsLinks
+    this.#options = options
   }
 
   entry(entry: TarEntry): void {
@@ -39,7 +45,9 @@ export class ContextWriter implements TarConsumer, Disposable {
       if (entry.type !== 'folder') throw unsafe(entry.path, 'would replace the context itself', 'Give it a name.')
       return // The context's own folder: ours, whatever its owner had.
     }
-    this.#make(names, entry)
+    const name = names.at(-1) ?? ''
+    if (this.#options.isOver && name.startsWith(WHITEOUT)) this.#takeAway(names, name.slice(WHITEOUT.length), entry)
+    else this.#make(names, entry)
   }
 
   data(bytes: Buffer, offset: number): void {
@@ -75,14 +83,21 @@ export class ContextWriter implements TarConsumer, Disposable {
     else throw unsafe(entry.path, 'is a device or FIFO', 'Make the tar without it: .dockerignore comes too late.')
   }
 
+  /** `.wh..wh.…` is no name of a file's: others' marks begin so. */
+  #takeAway(names: readonly string[], name: string, entry: TarEntry): void {
+    const isMark = name === '' || name === '.' || name === '..' || name.startsWith(WHITEOUT)
+    if (isMark) throw invalidTar(CONTEXT_ERRORS, 'takes away nothing that can be named: write .wh.NAME', entry.path)
+    this.#tree.remove([...names.slice(0, -1), name], entry.path)
+  }
+
   #makeLink(names: readonly string[], entry: TarEntry): void {
-    if (!this.#keepsLinks && entry.linkTarget.startsWith('/')) {
+    if (!this.#options.keepsLinks && entry.linkTarget.startsWith('/')) {
       const advice =
         'Make the link relative, or leave it out of the tar and make it by RUN ln -s: .dockerignore comes too late.'
       throw unsafe(entry.path, `is a link to the absolute path ${shown(entry.linkTarget)}`, advice)
     }
     this.#tree.symlink(names, entry)
-    if (!this.#keepsLinks) this.#links.add(names.join('/'))
+    if (!this.#options.keepsLinks) this.#links.add(names.join('/'))
   }
 
   /** The file may be a link itself, which means another place here. */

@@ -22,6 +22,7 @@ const OVERHEAD_PER_ENTRY = 4096
 export interface ContextOptions {
   keepsLinks?: boolean | undefined
   onWritten?: ((bytes: number) => void) | undefined
+  isOver?: boolean
 }
 
 /**
@@ -29,15 +30,16 @@ export interface ContextOptions {
  * refused by name), into an empty folder of this process. Errors: `context.unsafe-path` naming the entry (it would reach outside, or is a device), `context.invalid` (no tar,
  * cut off, damaged), `request.too-large`, `host.disk-full`, and what the stream throws. The caller removes the folder
  * after an error. `keepsLinks`: links may lead out, for a reader that follows none. `onWritten` is told now and then how
- * many bytes of the tar are there.
+ * many bytes of the tar are there. `isOver`: the folder has files already, and a `.wh.NAME` takes NAME away (OCI image-spec 1.1,
+ * layer.md, "Whiteouts"); files of more names are replaced, not written into.
  */
 export async function extractContext(
   stream: AsyncIterable<Uint8Array>,
   folder: string,
   limits: TarLimits,
-  { keepsLinks = false, onWritten }: ContextOptions = {},
+  { keepsLinks = false, onWritten, isOver = false }: ContextOptions = {},
 ): Promise<void> {
-  await extract({ kind: 'context', folder, limits, keepsLinks }, await plainTar(stream, limits), onWritten)
+  await extract({ kind: 'context', folder, limits, keepsLinks, isOver }, await plainTar(stream, limits), onWritten)
 }
 
 /** The tar in an upload, which may be compressed. Errors, while it is read: `context.invalid`, `request.too-large`. */

@@ -1,4 +1,4 @@
-import { CONTEXT_ERRORS, ContextWriter } from './context-writer.ts'
+import { CONTEXT_ERRORS, type ContextRules, ContextWriter } from './context-writer.ts'
 import { type IndexPaths, IndexWriter } from './index-writer.ts'
 import { LAYER_ERRORS, LayerWriter, type TarLimits } from './layer-writer.ts'
 import { invalidTar } from './tar-format.ts'
@@ -15,6 +15,8 @@ export type ExtractionRequest = {
       folder: string
       /** Of a context: its links may lead anywhere. */
       keepsLinks?: boolean
+      /** Of a context: it is laid over what the folder has. */
+      isOver?: boolean
     }
   | ({ kind: 'index' } & IndexPaths)
 )
@@ -35,7 +37,7 @@ export function openExtraction(request: ExtractionRequest): Extraction {
     case 'folder':
       return openLayer(request.folder, request.limits, false)
     case 'context':
-      return openContext(request.folder, request.limits, request.keepsLinks ?? false)
+      return openContext(request)
   }
 }
 
@@ -57,8 +59,8 @@ function openLayer(folder: string, limits: TarLimits, isLayer: boolean): Extract
   }
 }
 
-function openContext(folder: string, limits: TarLimits, keepsLinks: boolean): Extraction {
-  const writer = new ContextWriter(folder, limits, keepsLinks)
+function openContext({ folder, limits, ...rules }: ContextRules & { folder: string; limits: TarLimits }): Extraction {
+  const writer = new ContextWriter(folder, limits, rules)
   const reader = new TarReader(writer, CONTEXT_ERRORS)
   return {
     write: chunk => reader.write(chunk),

@@ -10,9 +10,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readlinkSync,
-  rmdirSync,
   type Stats,
   symlinkSync,
   unlinkSync,
@@ -36,6 +34,7 @@ import {
 import { isKeptXattr, setKeptXattr } from './kept-xattrs.ts'
 import type { LayerTree } from './layer-writer.ts'
 import { MadeExact } from './made-exact.ts'
+import { removeAll } from './remove-all.ts'
 import { checkLinkTarget, invalidTar, type TarEntry, type TarErrors, type Timestamp } from './tar-format.ts'
 
 export interface TreePolicy {
@@ -198,6 +197,19 @@ export class TreeWriter implements LayerTree {
       chmodSync(at, entry.mode)
       this.#setXattrs(at, entry)
       setTimes(at, entry.mtime.seconds, entry.mtime.nanoseconds)
+    })
+  }
+
+  /** Takes a name away with all below it; one that is not there is no error. */
+  remove(names: readonly string[], path: string): void {
+    this.#guard(path, () => {
+      const parent = this.#openIfFolder(names.slice(0, -1).join('/'))
+      if (parent === undefined) return
+      try {
+        this.#clear(below(parent, names.at(-1)), false)
+      } finally {
+        closeSync(parent)
+      }
     })
   }
 
@@ -376,16 +388,4 @@ function below(fd: number, name: string | undefined): Buffer {
 
 function statOf(at: Buffer): Stats | undefined {
   return lstatSync(at, { throwIfNoEntry: false })
-}
-
-function removeAll(at: Buffer, stat: Stats): void {
-  if (!stat.isDirectory()) {
-    unlinkSync(at)
-    return
-  }
-  for (const name of readdirSync(at, 'latin1')) {
-    const child = Buffer.concat([at, Buffer.from(`/${name}`, 'latin1')])
-    removeAll(child, lstatSync(child))
-  }
-  rmdirSync(at)
 }
