@@ -1,3 +1,4 @@
+import type { Digest } from '#shared/digest.ts'
 import type { BuildUpdate } from '#shared/domain/build.ts'
 import { commandOf } from '#shared/domain/command.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
@@ -33,8 +34,10 @@ export async function builtUpdates(
   now: number,
 ): Promise<BuiltUpdates> {
   const found: BuiltUpdates = { statements: [], events: [], hosts: new Set(), containers: [] }
-  const ordered: BuiltUpdate[] = []
-  for (const { id, observed } of fresh) {
+  /** What each container will have after the builds before, which come as if each were told by itself. */
+  const images = new Map<string, Digest>()
+  for (const { id, observed } of inOrderOfEnd(fresh)) {
+    const ordered: BuiltUpdate[] = []
     const build = known.find(row => row.id === id)
     const names = build?.spec.kind === 'dockerfile' ? (build.spec.update ?? []) : []
     if (!build || observed.state !== 'succeeded' || build.goal !== 'built' || names.length === 0) continue
@@ -49,8 +52,9 @@ export async function builtUpdates(
         found.hosts.add(container.hostId)
         found.containers.push(container.id)
         const data = { name: container.name, image: update.image, build: id }
-        if (container.spec.imageDigest !== update.imageDigest)
+        if ((images.get(container.id) ?? container.spec.imageDigest) !== update.imageDigest)
           found.events.push({ at: now, type: 'container.update', subjectId: container.id, data })
+        images.set(container.id, update.imageDigest)
         updates.push({ container: name })
       } catch (error) {
         if (!(error instanceof SlipwayError)) throw error
@@ -61,9 +65,15 @@ export async function builtUpdates(
       }
     }
     found.statements.push(recordUpdates(ports.db, id as BuildId, updates))
+    if (ordered.length > 0) found.statements.push(...orderBuiltUpdates(ports.db, ordered))
   }
-  if (ordered.length > 0) found.statements.push(...orderBuiltUpdates(ports.db, ordered))
   return found
+}
+
+/** The tag is of the build that ended last, and so are the containers. */
+function inOrderOfEnd(builds: Report['builds']): Report['builds'] {
+  const endOf = ({ observed }: Report['builds'][number]) => ('finishedAt' in observed ? observed.finishedAt : 0)
+  return builds.toSorted((a, b) => endOf(a) - endOf(b))
 }
 
 function fitting(found: ContainerOnHost | undefined, name: string, builder: HostRow | undefined): ContainerOnHost {

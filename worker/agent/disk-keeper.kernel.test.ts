@@ -106,6 +106,7 @@ test('a disk that fills loses images that no container has, with their layers, a
   const heldBy = host.want(['true'])
   const updated = { ...want, spec: { ...want.spec, imageDigest: held.digest, revision: 1 } }
   wanted = [updated, { ...heldBy, spec: { ...heldBy.spec, imageDigest: held.digest } }]
+  utimesSync(join(host.dataFolder, 'images', `${digestHex(want.spec.imageDigest)}.json`), 1, 1) // The first to go, otherwise.
   const before = await layersNow()
   await tomorrow(keeper.makeRoom)
   expect(await imagesNow()).not.toContain(unused.digest)
