@@ -109,7 +109,7 @@ export function describeFiles(get: () => TestSlipway): void {
       expect(await commit({ tags: ['committed:2'], changes: ['CMD cat /kept'] })).toMatchObject({ state: 'succeeded' })
       const refused = await commit({ tags: ['committed:3'], changes: ['USER 5', 'EXPOSE seven'] })
       expect(refused).toMatchObject({ state: 'failed', error: { code: 'build.dockerfile-invalid' } })
-      expect(refused.error?.message).toContain('changes:2:1')
+      expect(refused.error?.message).toContain('changes:2:8')
       expect(await codeOf(call('GET', '/v1/images/committed:3'))).toBe('image.not-found')
       const early = call('POST', '/v1/containers/source/commit', { tags: ['committed:3'], changes: ['RUN true'] })
       expect(await codeOf(early)).toBe('request.invalid')
