@@ -21,7 +21,7 @@ import { snapshotHolds } from './snapshot-holds.ts'
 /** Beginning a run fails, or its agent dies, at every step: nothing is left, and the next looks make it run, once. */
 
 let host: TestHost
-let marks = 100_000
+let marks = 7_346_100 // No word of any other process.
 
 beforeAll(async () => {
   host = await openTestHost('texec', 1)
