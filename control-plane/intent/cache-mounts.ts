@@ -35,6 +35,8 @@ export async function findSavedMount(ports: Ports, id: string, architecture: str
   const row = await useCacheMount(db, keyOf(id, architecture), now)
   if (!row) return { maxBytes }
   await touchBlobs(db, [row.digest], now, now)
+  // The store has lost it: whoever has the folder saves it again then.
+  if (!(await findBlob(db, row.digest))) return { maxBytes }
   const { digest, size, diffId, unpackedBytes } = row
   return { maxBytes, saved: { digest, size, diffId, unpackedBytes } }
 }

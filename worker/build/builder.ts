@@ -197,7 +197,10 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
             if (!(error instanceof SlipwayError) || error.code !== 'build.cache-lost') throw error
             buildLog.write('stderr', `${error.message} The build begins anew without it.`)
             warnings.length = 0
-            return attempt(NO_FLEET)(over)
+            return attempt(NO_FLEET)(over).catch(lost => {
+              // It was none of the fleet's cache: an upstream's, say.
+              throw lost instanceof SlipwayError && lost.code === 'build.cache-lost' ? (lost.cause ?? lost) : lost
+            })
           }),
         )
         const { tags } = wanted.spec

@@ -43,7 +43,7 @@ export async function unpackContext(
     await extractContext(bytes, into, CONTEXT_LIMITS, { onWritten, isOver: !isFirst })
     if (hash) materials.add({ name: isFirst ? name : `${name}, over it ${id}`, digest: { sha256: hash.digest('hex') } })
   }
-  if (!materials.isAsked) return kept.bring(ids, folder, lay)
+  if (!materials.isAsked) return kept.bring(ids, folder, lay, signal)
   // Digests of uploads are those of their bytes, which are read for that.
   for (const [at, id] of ids.entries()) await lay(id, folder, at === 0)
   return undefined

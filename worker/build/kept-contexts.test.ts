@@ -30,9 +30,11 @@ const lay = async (id: ContextId, folder: string) => {
   }
 }
 
+const never = new AbortController().signal
+
 async function brought(...names: string[]): Promise<{ folder: string; digests: KnownDigests }> {
   const folder = fresh()
-  return { folder, digests: await kept.bring(ids(...names), folder, lay) }
+  return { folder, digests: await kept.bring(ids(...names), folder, lay, never) }
 }
 
 const digestOf = (folder: string, known?: KnownDigests) =>
@@ -82,10 +84,11 @@ test.each(['birthtimeMs', 'mtimeMs', 'size'] as const)('digests of a file with a
 
 test('an upload that cannot be laid is an error, and nothing of it is kept', async () => {
   await brought('a')
-  const failing = kept.bring(ids('a', 'b'), fresh(), async (id, folder) => {
+  const layHalf = async (id: string, folder: string) => {
     writeFileSync(join(folder, 'half'), id)
     throw new Error('broken')
-  })
+  }
+  const failing = kept.bring(ids('a', 'b'), fresh(), layHalf, never)
   await expect(failing).rejects.toThrow('broken')
   expect(readdirSync((await brought('a')).folder).sort()).toEqual(['a', 'shared'])
   expect(laid).toEqual(['a', 'a'])

@@ -18,7 +18,7 @@ export type LayUpload = (id: ContextId, folder: string, isFirst: boolean) => Pro
  */
 export interface KeptContexts {
   /** Fills an empty folder with uploads, each over the one before. What it does not find kept it lays, and keeps that. Errors: those of `lay`. */
-  bring(ids: readonly ContextId[], folder: string, lay: LayUpload): Promise<KnownDigests>
+  bring(ids: readonly ContextId[], folder: string, lay: LayUpload, signal: AbortSignal): Promise<KnownDigests>
   /** Each with its bytes; walks them. `key` is a name for `remove`. */
   list(): Promise<CachedStep[]>
   /** False: no name of a context. One that a build reads just now is its own, and stays. */
@@ -57,34 +57,35 @@ export async function openKeptContexts(folder: string): Promise<KeptContexts> {
     return best
   }
   /** A file system that cannot link, or a tree that is too deep for it, costs the next build its time and this one nothing. */
-  const keepCopy = async (ids: readonly ContextId[], from: string, digests: KnownDigests) => {
+  const keepCopy = async (ids: readonly ContextId[], from: string, digests: KnownDigests, signal: AbortSignal) => {
     const kept = { ids, name: `context-${made++}`, digests }
-    const isLinked = await linkTree(from, pathOf(kept.name))
+    const isLinked = await linkTree(from, pathOf(kept.name), signal)
     await (isLinked ? keep(kept) : drop(kept))
   }
-  const layAll = async (ids: readonly ContextId[], to: string, lay: LayUpload) => {
+  const layAll = async (ids: readonly ContextId[], to: string, lay: LayUpload, signal: AbortSignal) => {
     for (const [at, id] of ids.entries()) await lay(id, to, at === 0)
     const digests: KnownDigests = new Map()
-    await keepCopy(ids, to, digests)
+    await keepCopy(ids, to, digests, signal)
     return digests
   }
   return {
-    bring: async (ids, to, lay) => {
+    bring: async (ids, to, lay, signal) => {
       const base = takeBest(ids)
-      if (!base) return layAll(ids, to, lay)
+      if (!base) return layAll(ids, to, lay, signal)
       try {
         for (const id of ids.slice(base.ids.length)) await lay(id, pathOf(base.name), false)
       } catch (error) {
         await drop(base)
         throw error
       }
-      const isLinked = await linkTree(pathOf(base.name), to)
+      const isLinked = await linkTree(pathOf(base.name), to, signal)
       if (isLinked) await keep({ ...base, ids })
       else await drop(base)
       if (isLinked) return base.digests
+      signal.throwIfAborted()
       await removeTree(to)
       await mkdir(to, { mode: 0o755 })
-      return layAll(ids, to, lay)
+      return layAll(ids, to, lay, signal)
     },
     list: () => Promise.all(all.map(({ name }) => cachedContext(name, pathOf(name)))),
     remove: async key => {
@@ -101,8 +102,8 @@ function isBelow(one: readonly ContextId[], other: readonly ContextId[]): boolea
 }
 
 /** Folders are made, everything else in them gets one more name. */
-async function linkTree(from: string, to: string): Promise<boolean> {
-  return run('cp', ['-al', '-T', '--', from, to], { timeoutMs: LINK_MS }).then(
+async function linkTree(from: string, to: string, signal: AbortSignal): Promise<boolean> {
+  return run('cp', ['-al', '-T', '--', from, to], { timeoutMs: LINK_MS, signal }).then(
     () => true,
     () => false,
   )

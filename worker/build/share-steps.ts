@@ -39,7 +39,7 @@ export function openStepSharing({ api, cache, pushes, log, now, signal }: StepSh
       if (blob) await api.upload(blob, cache.blobPath(digest), signal)
     })
   const tell = async (key: string): Promise<void> => {
-    const kept = await cache.find(key)
+    const kept = await cache.find(key, { isUse: false })
     if (!kept || now() - (kept.sharedAt ?? 0) < AGAIN_MS) return
     const { result, after, isAnew = false } = kept
     const step = { result, isAnew, ...(after === undefined ? {} : { after }) }

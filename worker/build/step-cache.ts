@@ -25,7 +25,8 @@ export type KeptStep = z.infer<typeof keptSchema>
  * the longest unused go then.
  */
 export interface StepCache {
-  find(key: string): Promise<KeptStep | undefined>
+  /** `isUse` false: the step stays as old as it is. */
+  find(key: string, options?: { isUse: boolean }): Promise<KeptStep | undefined>
   keep(key: string, step: KeptStep): Promise<void>
   /** Notes that the fleet was told of this step. False where the cache has another of that key by now. */
   wasShared(key: string, step: KeptStep, at: number): Promise<boolean>
@@ -68,19 +69,21 @@ export async function openStepCache(
     blobPath,
     keep,
     wasShared: async (key, step, at) => {
-      const last = await readKept(join(folder, key))
+      const path = join(folder, key)
+      const [last, info] = await Promise.all([readKept(path), stat(path).catch(() => undefined)])
       if (!last) return true // It was given up.
       if (JSON.stringify(last) !== JSON.stringify(step)) return false
       const { isAnew: _, ...told } = last
       await keep(key, { ...told, sharedAt: at })
+      if (info) await utimes(path, info.atime, info.mtime).catch(() => {}) // To be told of is no use of it.
       return true
     },
-    find: async key => {
+    find: async (key, { isUse } = { isUse: true }) => {
       const step = await readKept(join(folder, key))
       if (!step) return undefined
       const { layer } = step.result
       if (layer && !((await isWhole(layer)) && (await hasLayer(layer.diffId)))) return undefined
-      await utimes(join(folder, key), new Date(), new Date()).catch(() => {}) // Its age is only less exact then.
+      if (isUse) await utimes(join(folder, key), new Date(), new Date()).catch(() => {}) // Its age is only less exact then.
       return step
     },
     list: async () => {

@@ -77,7 +77,14 @@ function buildGuard(bridge: string, { gateway }: HostNetwork, reach: BuildReach)
   const start = gateway.slice(0, gateway.lastIndexOf('.'))
   const builds = `${start}.${BUILD_ADDRESSES.first}-${start}.${BUILD_ADDRESSES.last}`
   const refused = [...METADATA_ADDRESSES, ...(reach === 'public' ? PRIVATE : [])].join(', ')
-  return `iifname "${bridge}" ip saddr ${builds} ip daddr { ${refused} } meta l4proto { tcp, udp } th dport != 53 drop`
+  const who = `iifname "${bridge}" ip saddr ${builds}`
+  const butNames = 'meta l4proto { tcp, udp } th dport != 53 drop'
+  return [
+    `${who} ip daddr { ${refused} } ${butNames}`,
+    `${who} ip daddr { ${refused} } meta l4proto != { tcp, udp, icmp } drop`,
+    // By a public address of its own a host is as near as by a private one, and no firewall before it sees that.
+    ...(reach === 'public' ? [`${who} fib daddr type local ${butNames}`] : []),
+  ].join('\n    ')
 }
 
 /** A published port as an element of one of the maps. */

@@ -69,6 +69,25 @@ test('a view that goes on for ever is not asked', async () => {
   expect((await find(join(folder, 'endless'))).packages).toEqual([])
 })
 
+test.each([
+  [
+    'a computed column',
+    'blob BLOB GENERATED ALWAYS AS (zeroblob(300000000)) VIRTUAL',
+    'INSERT INTO Packages(hnum) VALUES (1)',
+  ],
+  ['a blob that no package has', 'blob BLOB', 'INSERT INTO Packages VALUES (1, zeroblob(150000000))'],
+])('%s is not read into memory', async (name, column, insert) => {
+  const root = join(folder, name)
+  const path = join(root, 'var/lib/rpm/rpmdb.sqlite')
+  mkdirSync(dirname(path), { recursive: true })
+  const database = new DatabaseSync(path)
+  database.exec(`CREATE TABLE Packages(hnum INTEGER PRIMARY KEY, ${column}); ${insert}`)
+  database.close()
+  const before = process.memoryUsage().rss
+  expect((await find(root)).packages).toEqual([])
+  expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000)
+})
+
 test('a database of another kind is said not to be read', async () => {
   const path = join(folder, 'ndb/usr/lib/sysimage/rpm/Packages.db')
   mkdirSync(dirname(path), { recursive: true })

@@ -12,7 +12,11 @@ const SQLITE = 'rpmdb.sqlite'
 /** ndb of SUSE, and Berkeley DB of what is older than Fedora 33 and RHEL 9. */
 const UNREAD = ['Packages.db', 'Packages']
 const DATABASE_BYTES = 1024 ** 3
-const ROWS_AT_ONCE = 100
+/** Of one package's header; rpm's own bound is 16 MiB of data. */
+const BLOB_BYTES = 16 * 1024 ** 2
+/** Between two pauses, in which everything else of this process goes on. A row costs as much as so many of its bytes. */
+const BYTES_AT_ONCE = 4 * 1024 ** 2
+const ROW_BYTES = 32 * 1024
 
 /** Packages that rpm has installed, of a database in SQLite: rpm's default since 4.16. */
 export async function rpmPackages(files: RootFiles): Promise<Package[]> {
@@ -44,11 +48,14 @@ async function packagesOf(files: RootFiles, shown: string, path: string): Promis
   const found: Package[] = []
   try {
     using database = open(path)
-    let count = 0
+    let bytes = 0
     for (const { blob } of rowsOf(database)) {
-      const one = blob instanceof Uint8Array ? rpmPackage(Buffer.from(blob)) : undefined
+      if (!(blob instanceof Uint8Array)) continue
+      const one = rpmPackage(Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength))
       if (one) found.push(one)
-      if (++count % ROWS_AT_ONCE !== 0) continue
+      bytes += blob.byteLength + ROW_BYTES
+      if (bytes < BYTES_AT_ONCE) continue
+      bytes = 0
       await setImmediate() // SQLite answers in this process, which has other work.
       files.signal.throwIfAborted()
     }
@@ -68,9 +75,11 @@ function open(path: string): DatabaseSync {
   return database
 }
 
-/** A table's rows, whose number the file bounds: a view of that name could go on for ever. */
+/** A table's rows, whose number and bytes the file bounds: a view of that name, or a computed column, could go on for ever. */
 function rowsOf(database: DatabaseSync) {
   const [kind] = database.prepare("SELECT type, sql FROM sqlite_master WHERE name = 'Packages'").all()
   if (kind?.type !== 'table' || /^\s*create\s+virtual/i.test(String(kind.sql))) return []
-  return database.prepare('SELECT blob FROM Packages NOT INDEXED').iterate()
+  const column = database.prepare("SELECT hidden FROM pragma_table_xinfo('Packages') WHERE name = 'blob'").get()
+  if (column?.hidden !== 0) return []
+  return database.prepare(`SELECT blob FROM Packages NOT INDEXED WHERE length(blob) <= ${BLOB_BYTES}`).iterate()
 }

@@ -10,8 +10,8 @@ export interface PinnedServer {
 }
 
 /**
- * A repository's server. One that the request names is where git finds it; one that a repository names (a submodule's) is
- * where its name led when it was looked at. Errors: `source.refused`, `source.fetch-failed`.
+ * A repository's server, where its name led when it was looked at. That of ssh is found by ssh, as its keys are known by names.
+ * Errors: `source.refused`, `source.fetch-failed`.
  */
 export async function pinned(url: string, reach: Reach, resolve: Resolve | undefined): Promise<PinnedServer> {
   const { protocol, host } = partsOfGitUrl(url)
@@ -19,9 +19,7 @@ export async function pinned(url: string, reach: Reach, resolve: Resolve | undef
     family === 6 ? `[${address}]` : address,
   )
   const isName = isIP(host.replace(/^\[(.*)\]$/, '$1')) === 0
-  if (reach === 'private' || !isName) return { url, config: [] }
-  // Without a key, which is for the request's own server, ssh asks and gets nothing: its name may stay.
-  if (protocol === 'ssh:') return { url, config: [] }
+  if (!isName || protocol === 'ssh:') return { url, config: [] }
   const parts = new URL(url)
   if (protocol === 'git:') {
     parts.hostname = addresses[0] ?? host
