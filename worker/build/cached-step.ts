@@ -46,7 +46,7 @@ async function packedAgain(work: Work, { diffId, ...old }: Layer): Promise<Layer
   if (!existsSync(cache.blobPath(old.digest))) return undefined
   const { compression, compressionLevel: level } = packing
   const path = join(folder, `${newId<ContainerId>(random)}.layer`)
-  const tar = copies(decompress(compressionOf(old), createReadStream(cache.blobPath(old.digest))))
+  const tar = decompress(compressionOf(old), createReadStream(cache.blobPath(old.digest)))
   const packed = await packTar(tar, { path, compression, level, signal }).catch(error => {
     if (!(error instanceof DamagedStream)) throw error
   })
@@ -57,11 +57,6 @@ async function packedAgain(work: Work, { diffId, ...old }: Layer): Promise<Layer
   const { digest, size, unpackedBytes } = packed
   await rename(path, cache.blobPath(digest))
   return { diffId, unpackedBytes, compression, digest, size }
-}
-
-/** Decompressors fill their buffers again, and compressors keep what they are given for a while. */
-async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of chunks) yield Buffer.from(chunk)
 }
 
 function compressionOf({ compression = 'gzip' }: Pick<Layer, 'compression'>) {

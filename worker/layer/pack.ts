@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { constants, createGzip, createZstdCompress } from 'node:zlib'
 import { type Digest, digestFromHex } from '#shared/digest.ts'
 import type { Compression } from '#shared/domain/layer-compression.ts'
 import { asKernelError, errnoOf } from '#worker/host/kernel-error.ts'
+import { compress } from './compress.ts'
 import { tarOfUpper } from './upper-tar.ts'
 
 export interface PackOptions {
@@ -37,7 +36,6 @@ export interface PackedLayer {
  * default.
  */
 const DEFAULT_LEVELS = { gzip: 4, zstd: 3 } as const satisfies Record<Compression, number>
-const ZIP_CHUNK = 256 * 1024
 
 /**
  * Writes an overlay upper folder that nobody changes meanwhile as a compressed OCI layer, in one pass. The same folder
@@ -62,9 +60,7 @@ export async function packTar(tar: AsyncIterable<Uint8Array>, options: PackOptio
   const zipped = new Measured()
   try {
     await pipeline(
-      Readable.from(plain.pass(tar), { objectMode: false, highWaterMark: ZIP_CHUNK }),
-      compressor(compression, level),
-      (chunks: AsyncIterable<Uint8Array>) => zipped.pass(chunks),
+      () => zipped.pass(compress(plain.pass(tar), compression, level)),
       createWriteStream(path, { flags: 'wx', mode: 0o600 }),
       { ...(signal && { signal }) },
     )
@@ -75,11 +71,6 @@ export async function packTar(tar: AsyncIterable<Uint8Array>, options: PackOptio
   const unpackedBytes = plain.size
   const whole = { diffId: plain.digest(), unpackedBytes, compression, digest: zipped.digest(), size: zipped.size }
   return { ...whole, path, isEmpty: false }
-}
-
-function compressor(compression: Compression, level: number) {
-  if (compression === 'gzip') return createGzip({ level, chunkSize: ZIP_CHUNK })
-  return createZstdCompress({ chunkSize: ZIP_CHUNK, params: { [constants.ZSTD_c_compressionLevel]: level } })
 }
 
 /** Bytes on their way through, hashed and counted. */
