@@ -48,13 +48,20 @@ export async function openLayerBlob(
       const isWhole = source.failure === undefined && isOfBytes ? await isRight().catch(() => undefined) : undefined
       if (source.failure !== undefined) return unreachable(layer, source.failure)
       if (isWhole === false) return mismatch(layer, error)
-      return error instanceof DamagedStream ? invalid(layer, `is no ${layer.mediaType}`, error) : error
+      if (error instanceof DamagedStream) return invalid(layer, `is no ${layer.mediaType}`, error)
+      return error instanceof SlipwayError && error.code === 'layer.invalid' ? ofLayer(layer, error) : error
     },
     [Symbol.dispose]: () => {
       blob.destroy()
       chunks.return().catch(() => {}) // It may wait for what was just destroyed.
     },
   }
+}
+
+/** An image may have many: which of them is it? */
+function ofLayer({ digest }: Descriptor, error: SlipwayError): SlipwayError {
+  const facts = { ...error.facts, digest }
+  return new SlipwayError(error.code, `Layer ${digest}: ${error.message}`, { cause: error, facts })
 }
 
 /** Bytes that are hashed as they go by. Stays open when its reader stops: only all of it has a digest. */
