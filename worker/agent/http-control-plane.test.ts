@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
+import { digestFromHex } from '#shared/digest.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { httpControlPlane } from './http-control-plane.ts'
 
@@ -10,6 +11,8 @@ async function api(broken: number, status: number, body: object) {
   let asked = 0
   const server = createServer((request, response) => {
     if (++asked <= broken) request.socket.destroy()
+    else if (request.url?.startsWith('/v1/agent/blobs/')) response.writeHead(307, { location: '/store' }).end()
+    else if (request.url === '/store') response.writeHead(404).end()
     else response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   })
   server.listen(0, '127.0.0.1')
@@ -44,4 +47,11 @@ test('what the API refuses is asked once', async () => {
   await using server = await api(0, 404, problem)
   await expect(server.plane.resolveImage('a:1')).rejects.toMatchObject({ code: 'image.not-found' })
   expect(server.asked()).toBe(1)
+})
+
+test('what the store has lost is asked for once', async () => {
+  await using server = await api(0, 200, {})
+  const lost = server.plane.download(digestFromHex('a'.repeat(64)))
+  await expect(lost).rejects.toMatchObject({ code: 'blob.not-found', retry: false })
+  expect(server.asked()).toBe(2)
 })

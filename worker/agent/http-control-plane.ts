@@ -74,6 +74,8 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
       const range: Record<string, string> = from > 0 ? { range: `bytes=${from}-` } : {}
       const location = new URL(headers.get('location') ?? '', url)
       const response = await reach(location, { headers: range, signal: deadline })
+      // A store that is there and has not what the API knows: asking again brings nothing.
+      if (response.status === 404) throw new SlipwayError('blob.not-found', 'The store has lost what it was asked for.')
       if (!response.ok || !response.body) throw await asError(response)
       if (from > 0 && response.status !== 206) throw new SlipwayError('blob.store-failed', 'The store ignored a range.')
       return response.body as unknown as AsyncIterable<Uint8Array>
