@@ -237,8 +237,13 @@ export function describeHooks(get: () => TestSlipway): void {
     const newer = { ref: 'refs/heads/main', before: 'b'.repeat(40), commit, paths }
     expect(await deliverSigned(hook.url, 'a-secret-of-sixteen', newer)).toMatchObject({ result: 'building' })
     expect(await deliverSigned(hook.url, 'a-secret-of-sixteen', older)).toMatchObject({ result: 'ignored' })
-    const tooLarge = await fetch(hook.url, { method: 'POST', headers, body: new Uint8Array(26 * 1024 ** 2) })
-    expect(tooLarge.status).toBe(413)
+    // Answered before the body has come: who is still writing then may find the line closed instead of reading the answer.
+    const large = { method: 'POST', headers, body: new Uint8Array(26 * 1024 ** 2) }
+    const told = await fetch(hook.url, large).then(
+      ({ status }) => status,
+      ({ cause }) => cause?.code,
+    )
+    expect([413, 'EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET']).toContain(told)
     await call('DELETE', `/v1/hooks/${hook.id}`)
     expect((await fetch(hook.url, { method: 'POST', headers, body })).status).toBe(404)
   })
