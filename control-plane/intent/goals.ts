@@ -1,6 +1,7 @@
 import {
   type ContainerGoal,
   type ContainerSpec,
+  DEFAULT_STOP,
   expiresAt,
   type ObservedState,
   type SignalOrder,
@@ -11,7 +12,10 @@ import { SlipwayError, unreachable } from '#shared/errors.ts'
 /** What is asked of a container that exists. */
 export type Order =
   | { kind: 'start' }
-  | { kind: 'stop'; signal: string | undefined; timeoutMs: number }
+  /** Left out: the container's own timeout. */
+  | { kind: 'stop'; signal: string | undefined; timeoutMs: number | undefined }
+  /** A start of what does not run; `end` is how the run before ends, if there is one. */
+  | { kind: 'restart'; end: AskedEnd }
   | { kind: 'kill'; signal: string }
   | { kind: 'pause' }
   | { kind: 'unpause' }
@@ -19,7 +23,13 @@ export type Order =
   /** Of its host, for room: only what has ended and been kept for its time. */
   | { kind: 'expire'; now: number }
   /** To another spec; `end` is how the run before ends. */
-  | { kind: 'update'; end: StopOrder }
+  | { kind: 'update'; end: AskedEnd }
+
+/** What is left out is the container's own. */
+export interface AskedEnd {
+  signal?: string | undefined
+  timeoutMs?: number | undefined
+}
 
 export interface Wanted {
   goal: ContainerGoal
@@ -42,7 +52,9 @@ export function nextGoal(current: Current, order: Order): Wanted | undefined {
     case 'start':
       return start(current)
     case 'stop':
-      return stop(current, order.signal, order.timeoutMs)
+      return stop(current, order.signal, endOf(current, order).timeoutMs)
+    case 'restart':
+      return restart(current, endOf(current, order.end))
     case 'kill':
       return kill(current, order.signal)
     case 'pause':
@@ -54,10 +66,15 @@ export function nextGoal(current: Current, order: Order): Wanted | undefined {
     case 'expire':
       return expire(current, order.now)
     case 'update':
-      return update(current, order.end)
+      return update(current, endOf(current, order.end))
     default:
       return unreachable(order)
   }
+}
+
+/** With the container's own time where none was asked for. */
+function endOf({ spec }: Current, { signal, timeoutMs }: AskedEnd): StopOrder {
+  return { signal, timeoutMs: timeoutMs ?? spec.stopTimeoutMs ?? DEFAULT_STOP.timeoutMs }
 }
 
 function runOf(goal: ContainerGoal): number {
@@ -87,6 +104,13 @@ function start(current: Current): Wanted | undefined {
 
 function stopOrderOf({ signal, timeoutMs }: StopOrder): StopOrder {
   return { ...(signal === undefined ? {} : { signal }), timeoutMs }
+}
+
+/** Another run, after the end of the one before. One that is being stopped already gets no more time than that gave it. */
+function restart({ goal, signal }: Current, end: StopOrder): Wanted {
+  const timeoutMs = goal.kind === 'stopped' ? Math.min(goal.timeoutMs, end.timeoutMs) : end.timeoutMs
+  const endPrevious = goal.kind === 'created' ? {} : { endPrevious: stopOrderOf({ ...end, timeoutMs }) }
+  return { goal: { kind: 'running', run: runOf(goal) + 1, ...endPrevious }, signal }
 }
 
 function stop(current: Current, signal: string | undefined, timeoutMs: number): Wanted | undefined {

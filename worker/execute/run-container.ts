@@ -9,6 +9,7 @@ import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
 import { isStale } from '../reconcile/facts.ts'
+import { INIT_PROGRAM } from '../runtime/init-program.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
@@ -69,6 +70,12 @@ export async function noteEnd(ports: HostPorts, id: ContainerId): Promise<void> 
   await writeRecord(folder, { ...(await readRecord(folder)), endedAt: ports.clock.now() })
 }
 
+/** The kernel's count goes with the cgroup: at the next run, or with a reboot. */
+export async function noteOutOfMemory(ports: HostPorts, id: ContainerId): Promise<void> {
+  const folder = join(ports.containersFolder, id)
+  await writeRecord(folder, { ...(await readRecord(folder)), isOutOfMemory: true })
+}
+
 /** Makes what a container needs without running it: so `created` means that it can start. */
 export async function prepareContainer(want: DesiredContainer, ports: HostPorts): Promise<void> {
   const folder = join(ports.containersFolder, want.id)
@@ -120,6 +127,7 @@ async function makeReady(
     netns: attachment.netns,
     cgroupPath: `${cgroupRoot(ports.instance)}/${id}`,
     hostname,
+    init: spec.hasInit ? requireInit(ports) : undefined,
     files: Object.fromEntries(Object.keys(files).map(name => [`/etc/${name}`, join(folder, name)])),
     seccomp: seccompFor(ports.seccomp, ports.architecture, DEFAULT_CAPABILITIES),
     maxOpenFiles: ports.maxOpenFiles,
@@ -127,6 +135,13 @@ async function makeReady(
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text, { mode: 0o644 })))
   return config
+}
+
+/** Errors: `host.command-failed` where the host has none. */
+function requireInit({ initProgram }: HostPorts): string {
+  if (initProgram !== undefined) return initProgram
+  const message = `The host has no ${INIT_PROGRAM}, which is the init of containers: apt-get install ${INIT_PROGRAM}.`
+  throw new SlipwayError('host.command-failed', message)
 }
 
 /** The very image that the API resolved, by digest: a tag may have moved since. It was fetched before. */

@@ -7,6 +7,11 @@ import { ERROR_CODES, SlipwayError } from '#shared/errors.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { type ContainerRecord, NEW_RECORD } from '#worker/reconcile/facts.ts'
 
+const failureSchema = z.object({
+  ...{ code: z.enum(ERROR_CODES), message: z.string(), at: z.number(), retryAt: z.number().optional() },
+  tries: z.int().default(1),
+})
+
 const recordSchema = z.object({
   revision: z.int().optional(),
   // Without it the run goes on all the same, which it would not without its record.
@@ -19,12 +24,9 @@ const recordSchema = z.object({
   endedAt: z.number().optional(),
   stopSentAt: z.number().optional(),
   signalSeq: z.int(),
-  failure: z
-    .object({
-      ...{ code: z.enum(ERROR_CODES), message: z.string(), at: z.number(), retryAt: z.number().optional() },
-      tries: z.int().default(1),
-    })
-    .optional(),
+  failure: failureSchema.optional(),
+  isOutOfMemory: z.boolean().optional(),
+  limitsFailure: failureSchema.extend({ limits: z.string() }).optional(),
 })
 
 /**

@@ -16,6 +16,8 @@ export interface ContainerFacts {
         exitCode: number | undefined
         startedAt: number | undefined
         finishedAt: number | undefined
+        /** The kernel killed processes of it for its memory. */
+        isOutOfMemory?: boolean
       }
   /** It stands still for a build that reads its files. */
   isHeld: boolean
@@ -65,6 +67,10 @@ export interface ContainerRecord {
   begunAt?: number | undefined
   /** When the agent noticed the end of this run, should nobody have seen it: after a reboot, say. */
   endedAt?: number | undefined
+  /** As `process.isOutOfMemory` was, over a reboot. */
+  isOutOfMemory?: boolean | undefined
+  /** The limits asked for that the present run could not be given, and why. */
+  limitsFailure?: (Failure & { limits: string }) | undefined
   /** When the stop signal was sent to this run; undefined when it was not. */
   stopSentAt?: number | undefined
   /** The last `SignalOrder` delivered. */

@@ -1,6 +1,13 @@
-import { type ContainerGoal, DEFAULT_STOP, type DesiredContainer, type StopOrder } from '#shared/domain/container.ts'
+import {
+  type ContainerGoal,
+  type ContainerSpec,
+  DEFAULT_STOP,
+  type DesiredContainer,
+  type StopOrder,
+} from '#shared/domain/container.ts'
 import type { ContainerAction, ContainerPlan } from './actions.ts'
 import { type ContainerFacts, type Failure, isStale } from './facts.ts'
+import { planAdoption } from './live-spec.ts'
 import { attemptsAfter, restartDelayMs, restarts } from './restart.ts'
 import { type RunEnd, runEnd } from './run-end.ts'
 
@@ -17,6 +24,7 @@ const act = (...actions: ContainerAction[]): ContainerPlan => ({ actions })
  * converged, or waiting until `lookAgainAt`. Pure.
  */
 export function planContainer(want: DesiredContainer, have: ContainerFacts, now: number): ContainerPlan {
+  if (want.goal.kind !== 'removed' && isOutOfMemoryNews(have)) return act({ kind: 'noteOutOfMemory', id: want.id })
   switch (want.goal.kind) {
     case 'removed':
       return have.process.state === 'absent' && !have.hasRemains
@@ -30,6 +38,10 @@ export function planContainer(want: DesiredContainer, have: ContainerFacts, now:
     case 'paused':
       return planRun(want, want.goal, have, now)
   }
+}
+
+function isOutOfMemoryNews({ process, record }: ContainerFacts): boolean {
+  return process.state === 'exited' && process.isOutOfMemory === true && !record.failure && !record.isOutOfMemory
 }
 
 function planCreate(want: DesiredContainer, have: ContainerFacts, now: number): ContainerPlan {
@@ -77,7 +89,11 @@ function onceUnread(want: DesiredContainer, have: ContainerFacts, now: number, t
   return isAwaited ? { actions: [], lookAgainAt: now + READERS_LOOK_MS } : then
 }
 
-/** Empty: the image's own stop signal, which the executor knows. */
+function ownStop({ stopTimeoutMs = DEFAULT_STOP.timeoutMs }: ContainerSpec): StopOrder {
+  return { timeoutMs: stopTimeoutMs }
+}
+
+/** Empty: its own, or the image's stop signal, which the executor knows. */
 function stopSignal(order: StopOrder): string {
   return order.signal ?? (order.timeoutMs === 0 ? 'SIGKILL' : '')
 }
@@ -94,7 +110,7 @@ function planRun(want: DesiredContainer, goal: RunGoal, have: ContainerFacts, no
     act({ kind: 'runContainer', want, run: goal.run, attempts, restarts: count })
   const isOver = process.state === 'absent' || process.state === 'exited'
   if (record.run < goal.run) {
-    const end = (goal.kind === 'running' ? goal.endPrevious : undefined) ?? DEFAULT_STOP
+    const end = (goal.kind === 'running' ? goal.endPrevious : undefined) ?? ownStop(want.spec)
     return planNext(want, goal, have, now, isOver ? begin(0, 0) : planEnd(want, end, have, now))
   }
   if (record.failure || isOver) return planBegin(want, have, now, begin)
@@ -102,10 +118,11 @@ function planRun(want: DesiredContainer, goal: RunGoal, have: ContainerFacts, no
     case 'created':
       return act({ kind: 'startProcess', id })
     case 'paused':
-      return goal.kind === 'paused' || have.isHeld ? CONVERGED : act({ kind: 'resumeProcess', id })
+      if (goal.kind !== 'paused' && !have.isHeld) return act({ kind: 'resumeProcess', id })
+      return planAdoption(want, have, now) ?? CONVERGED
     case 'running':
       if (goal.kind === 'paused') return act({ kind: 'pauseProcess', id })
-      return pendingSignal(want, have) ?? CONVERGED
+      return pendingSignal(want, have) ?? planAdoption(want, have, now) ?? CONVERGED
   }
 }
 

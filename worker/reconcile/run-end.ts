@@ -5,6 +5,8 @@ export interface RunEnd {
   exitCode: number | undefined
   startedAt: number | undefined
   finishedAt: number | undefined
+  /** The kernel killed processes of it for its memory. */
+  isOutOfMemory: boolean
 }
 
 /** An exit code that nobody kept: the monitor was killed, or the machine went down. */
@@ -16,10 +18,11 @@ export const UNKNOWN_EXIT = 137
  */
 export function runEnd({ process, record }: ContainerFacts): RunEnd | undefined {
   if (record.failure) return undefined // It never began.
+  const isOutOfMemory = record.isOutOfMemory ?? false
   if (process.state === 'exited') {
     const { exitCode, startedAt = record.begunAt, finishedAt = record.endedAt } = process
-    return { exitCode, startedAt, finishedAt }
+    return { exitCode, startedAt, finishedAt, isOutOfMemory: isOutOfMemory || process.isOutOfMemory === true }
   }
   if (process.state !== 'absent' || record.begunAt === undefined) return undefined
-  return { exitCode: undefined, startedAt: record.begunAt, finishedAt: record.endedAt }
+  return { exitCode: undefined, startedAt: record.begunAt, finishedAt: record.endedAt, isOutOfMemory }
 }

@@ -1,6 +1,7 @@
-import type { DesiredContainer, ObservedState } from '#shared/domain/container.ts'
-import type { ErrorCode } from '#shared/errors.ts'
+import type { ContainerSpec, DesiredContainer, ObservedState } from '#shared/domain/container.ts'
+import type { ErrorCode, Fault } from '#shared/errors.ts'
 import { type ContainerFacts, type Failure, isStale } from './facts.ts'
+import { limitsFailure } from './live-spec.ts'
 import { restartAt } from './plan-container.ts'
 import { type RunEnd, runEnd, UNKNOWN_EXIT } from './run-end.ts'
 
@@ -30,10 +31,11 @@ export function observedState(want: DesiredContainer, have: ContainerFacts): Obs
   // An update that cannot have its image: what it is to replace goes on.
   const goesOn = isLive && !record.failure && isStale(want.spec, record)
   if (failure && !goesOn) return failedState(run, failure)
+  const trouble = failure ?? limitsFailure(want, have)
   if (process.state === 'running' || process.state === 'paused')
     return {
       ...{ state: process.state, run: record.run, pid: process.pid, startedAt: process.startedAt },
-      ...(failure ? { error: { code: failure.code, message: failure.message } } : {}),
+      ...(trouble ? { error: { code: trouble.code, message: trouble.message } } : {}),
     }
   return { state: 'created' }
 }
@@ -45,12 +47,21 @@ function failedState(run: number, { code, message, at, retryAt }: Failure): Obse
   return { state: 'exited', run, exitCode: START_EXITS[code] ?? 125, finishedAt: at, error }
 }
 
-function endedState({ goal, ...want }: DesiredContainer, end: RunEnd, { record }: ContainerFacts): ObservedState {
+function endedState({ goal, ...want }: DesiredContainer, end: RunEnd, have: ContainerFacts): ObservedState {
+  const { record } = have
   const { run } = record
   const exitCode = end.exitCode ?? UNKNOWN_EXIT
   const finishedAt = end.finishedAt ?? end.startedAt ?? 0 // Noted, and so known, before anything is reported.
   const isLiveGoal = goal.kind === 'running' || goal.kind === 'paused'
   const retryAt = isLiveGoal ? restartAt({ goal, ...want }, end, record.attempts) : undefined
-  if (retryAt !== undefined) return { state: 'restarting', run, exitCode, finishedAt, retryAt }
-  return { state: 'exited', run, exitCode, startedAt: end.startedAt, finishedAt }
+  const ended = { run, exitCode, finishedAt, ...(end.isOutOfMemory ? { isOutOfMemory: true } : {}) }
+  if (retryAt !== undefined) return { state: 'restarting', ...ended, retryAt }
+  const error = end.isOutOfMemory && exitCode !== 0 ? { error: outOfMemory(record.spec ?? want.spec) } : {}
+  return { state: 'exited', ...ended, startedAt: end.startedAt, ...error }
+}
+
+function outOfMemory({ resources: { memoryBytes } }: ContainerSpec): Fault {
+  const why = memoryBytes === undefined ? 'its host has none left' : `it may have ${memoryBytes} bytes`
+  const message = `The kernel killed processes of it for its memory: ${why}. Give it more, or have it take less.`
+  return { code: 'container.memory-exceeded', message }
 }

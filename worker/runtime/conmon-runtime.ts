@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { isId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
-import { cgroupRoot, isFrozen, listCgroups, removeCgroup } from '#worker/host/cgroup.ts'
+import { cgroupRoot, isFrozen, listCgroups, memoryKills, removeCgroup } from '#worker/host/cgroup.ts'
 import { launchMonitor } from '#worker/host/monitor.ts'
 import { commandLine, processFacts, signalProcess } from '#worker/host/process.ts'
 import { programPath, run, runAny } from '#worker/host/run.ts'
@@ -123,12 +123,16 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     // What lives has not ended, whatever an exit file of an earlier run says.
     if (pid !== undefined && startedAt !== undefined && isAlive(id, pid)) return liveState(id, pid, startedAt)
     const ended = await readExit(exitFile(id))
-    if (ended) return { state: 'exited', ...ended, startedAt }
+    const exited = async (end: { exitCode: number | undefined; finishedAt: number | undefined }) => {
+      const isOutOfMemory = (await memoryKills(cgroupOf(id))) > 0
+      return { state: 'exited' as const, ...end, startedAt, isOutOfMemory }
+    }
+    if (ended) return exited(ended)
     if (pid === undefined || startedAt === undefined) return { state: 'absent' }
     // It has ended, and its monitor is about to write how.
     if ((await monitorOf(id)) !== undefined) return { state: 'running', pid, startedAt }
     const late = (await readExit(exitFile(id))) ?? { exitCode: undefined, finishedAt: undefined }
-    return { state: 'exited', ...late, startedAt }
+    return exited(late)
   }
 
   function isAlive(id: string, pid: number): boolean {

@@ -48,4 +48,6 @@ export type RuntimeState =
       exitCode: number | undefined
       startedAt: number | undefined
       finishedAt: number | undefined
+      /** The kernel killed processes of it for its memory: told for as long as its cgroup is there. */
+      isOutOfMemory: boolean
     }
