@@ -10,13 +10,18 @@ import { systemClock } from '#shared/ports/clock.ts'
 import type { DesiredState } from '#shared/protocol/agent.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { createImageFetches } from '../execute/image-fetches.ts'
-import { createReconciler } from './reconciler.ts'
+import { createHealthKeeper } from './health-keeper.ts'
+import { createReconciler, type Reconciler } from './reconciler.ts'
 
 let host: TestHost
+const over = new AbortController()
 beforeAll(async () => {
   host = await openTestHost('trecon', 3)
 })
-afterAll(() => host?.[Symbol.asyncDispose]())
+afterAll(async () => {
+  over.abort()
+  await host?.[Symbol.asyncDispose]()
+})
 
 /** The loop over real ports, with what it should make and what it says in plain sight. */
 function loop(ports = host.ports) {
@@ -26,11 +31,14 @@ function loop(ports = host.ports) {
     ...{ hostId: 'aaaaaaaaaaaaaaaa' as HostId, generation: 1, isFull: true, containers: [], builds: [] },
     network: { subnet: '10.91.3.0/24', gateway: '10.91.3.1', prefixLength: 24 },
   }
-  const reconciler = createReconciler({
-    ports,
+  const log = pino({ level: 'silent' })
+  const { signal } = over
+  const health = createHealthKeeper({ ports, log, onChange: id => reconciler.look(id), signal })
+  const reconciler: Reconciler = createReconciler({
+    ...{ ports, log, health },
     desired: { state: () => state, container: id => wanted.get(id) },
     reporter: { container: ({ id, status }: ObservedContainer) => void said.set(id, status) },
-    ...{ log: pino({ level: 'silent' }), builds: { owns: () => false, holds: () => false }, random: () => 0.5 },
+    ...{ builds: { owns: () => false, holds: () => false }, random: () => 0.5 },
   })
   const set = (want: DesiredContainer) => {
     wanted.set(want.id, want)

@@ -9,6 +9,7 @@ import { planContainer } from '../reconcile/plan-container.ts'
 import { observedState } from '../reconcile/status.ts'
 import { type ContainerQueue, createContainerQueue } from './container-queue.ts'
 import type { DesiredCopy } from './desired-copy.ts'
+import type { HealthKeeper } from './health-keeper.ts'
 import type { Reporter } from './reporter.ts'
 import { createRetryDelays } from './retry-delays.ts'
 
@@ -16,6 +17,7 @@ export interface ReconcilerOptions {
   ports: HostPorts & ObservedPorts
   desired: Pick<DesiredCopy, 'state' | 'container'>
   reporter: Pick<Reporter, 'container'>
+  health: HealthKeeper
   log: Logger
   builds: {
     /** Ids that a running build owns: not orphans. */
@@ -42,7 +44,15 @@ const MAX_STEPS = 10
 const AFTER_SIGNAL_MS = 250
 
 /** Observe, plan, execute, report: for one container at a time, again until its plan is empty. */
-export function createReconciler({ ports, desired, reporter, log, builds, random }: ReconcilerOptions): Reconciler {
+export function createReconciler({
+  ports,
+  desired,
+  reporter,
+  health,
+  log,
+  builds,
+  random,
+}: ReconcilerOptions): Reconciler {
   const reported = new Map<string, string>()
   const timers = new Map<string, NodeJS.Timeout>()
   const retries = createRetryDelays(random)
@@ -71,12 +81,14 @@ export function createReconciler({ ports, desired, reporter, log, builds, random
     for (let step = 0; step < MAX_STEPS; step++) {
       const want = desired.container(id)
       if (!want) return removeOrphan(id)
+      if (want.goal.kind !== 'running') health.forget(id) // What is to end or to stand still fails its checks.
       const facts = await observeContainer(ports, want, builds.holds(id))
       const now = ports.clock.now()
       const plan = planContainer(want, facts, now)
       if (plan.lookAgainAt !== undefined) lookLater(id, plan.lookAgainAt)
       if (plan.actions.length === 0) {
         retries.succeeded(id)
+        health.follow(want.id, facts, want.goal.kind === 'running')
         // Said only now: a state on the way to what is asked is not the answer to it.
         const { generation } = want
         report({
@@ -98,6 +110,7 @@ export function createReconciler({ ports, desired, reporter, log, builds, random
     if (builds.owns(id) || !desired.state()) return
     log.info({ id }, 'removing what has no owner')
     reported.delete(id)
+    health.forget(id)
     if (/^build-/.test(id)) await ports.snapshots.remove(id)
     else await removeContainer(ports, id)
     retries.succeeded(id)

@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DesiredContainer } from '#shared/domain/container.ts'
+import type { HealthPlan } from '#shared/domain/health.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
@@ -9,6 +10,7 @@ import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
 import { isStale } from '../reconcile/facts.ts'
+import { healthPlan } from '../reconcile/health.ts'
 import { INIT_PROGRAM } from '../runtime/init-program.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
@@ -45,7 +47,8 @@ export async function runContainer(
   try {
     await using undo = new AsyncDisposableStack()
     using _ = ports.holds.hold(want.id) // Given back before anything is undone.
-    const config = await makeReady(want, folder, ports, undo)
+    const { config, health } = await makeReady(want, folder, ports, undo)
+    if (health) await writeRecord(folder, { ...record, health })
     undo.defer(() => ports.runtime.delete(want.id))
     await ports.runtime.create(want.id, { config, path: folder, logPath: logPathOf(ports, want.id), statePath: folder })
     await startProcess(ports, want.id)
@@ -98,7 +101,7 @@ async function makeReady(
   folder: string,
   ports: HostPorts,
   undo: AsyncDisposableStack,
-): Promise<OciRuntimeConfig> {
+): Promise<{ config: OciRuntimeConfig; health: HealthPlan | undefined }> {
   const { id, spec, endpoint } = want
   // Before anything else: an earlier run may have left them, and a start that fails holds no port.
   undo.defer(() => ports.network.detach(id))
@@ -134,7 +137,7 @@ async function makeReady(
   })
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text, { mode: 0o644 })))
-  return config
+  return { config, health: healthPlan(spec.healthCheck, defaults) }
 }
 
 /** Errors: `host.command-failed` where the host has none. */

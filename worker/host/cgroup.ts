@@ -23,6 +23,9 @@ export function cgroupRoot(instance: string): string {
 
 const freezerTree = () => (cgroupVersion() === 'v2' ? ROOT : join(ROOT, 'freezer'))
 
+/** The folder of a cgroup below which all its processes are listed. */
+export const processTree = (cgroupPath: string) => join(freezerTree(), cgroupPath)
+
 export async function isFrozen(cgroupPath: string): Promise<boolean> {
   const isV2 = cgroupVersion() === 'v2'
   const file = join(freezerTree(), cgroupPath, isV2 ? 'cgroup.events' : 'freezer.state')

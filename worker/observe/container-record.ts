@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { digestSchema } from '#shared/digest.ts'
 import { containerSpecSchema } from '#shared/domain/container.ts'
+import { healthPlanSchema } from '#shared/domain/health.ts'
 import { ERROR_CODES, SlipwayError } from '#shared/errors.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { type ContainerRecord, NEW_RECORD } from '#worker/reconcile/facts.ts'
@@ -25,6 +26,7 @@ const recordSchema = z.object({
   stopSentAt: z.number().optional(),
   signalSeq: z.int(),
   failure: failureSchema.optional(),
+  health: healthPlanSchema.optional().catch(undefined),
   isOutOfMemory: z.boolean().optional(),
   limitsFailure: failureSchema.extend({ limits: z.string() }).optional(),
 })

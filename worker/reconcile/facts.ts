@@ -1,6 +1,8 @@
 import type { Digest } from '#shared/digest.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
+import type { HealthPlan } from '#shared/domain/health.ts'
 import type { ErrorCode } from '#shared/errors.ts'
+import type { HealthState } from './health.ts'
 
 /** What is on the host of one container, read from the kernel, the runtime's files and the container's record. */
 export interface ContainerFacts {
@@ -29,6 +31,8 @@ export interface ContainerFacts {
   /** Anything else of it: folder, snapshot, network. */
   hasRemains: boolean
   record: ContainerRecord
+  /** Of its process, where that is checked. */
+  health?: HealthState | undefined
   /** What an update is to replace, as it was begun; undefined where it cannot be begun again: its image is gone. */
   replaced?: ContainerSpec | undefined
 }
@@ -67,6 +71,8 @@ export interface ContainerRecord {
   begunAt?: number | undefined
   /** When the agent noticed the end of this run, should nobody have seen it: after a reboot, say. */
   endedAt?: number | undefined
+  /** How the process of the present run is checked, with what its image says; undefined: not at all. */
+  health?: HealthPlan | undefined
   /** As `process.isOutOfMemory` was, over a reboot. */
   isOutOfMemory?: boolean | undefined
   /** The limits asked for that the present run could not be given, and why. */

@@ -1,6 +1,7 @@
 import type { ContainerSpec, DesiredContainer, ObservedState } from '#shared/domain/container.ts'
 import type { ErrorCode, Fault } from '#shared/errors.ts'
 import { type ContainerFacts, type Failure, isStale } from './facts.ts'
+import { healthOf } from './health.ts'
 import { limitsFailure } from './live-spec.ts'
 import { restartAt } from './plan-container.ts'
 import { type RunEnd, runEnd, UNKNOWN_EXIT } from './run-end.ts'
@@ -36,6 +37,7 @@ export function observedState(want: DesiredContainer, have: ContainerFacts): Obs
     return {
       ...{ state: process.state, run: record.run, pid: process.pid, startedAt: process.startedAt },
       ...(trouble ? { error: { code: trouble.code, message: trouble.message } } : {}),
+      ...(have.health ? { health: healthOf(have.health) } : {}),
     }
   return { state: 'created' }
 }

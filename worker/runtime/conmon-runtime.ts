@@ -10,6 +10,7 @@ import { commandLine, processFacts, signalProcess } from '#worker/host/process.t
 import { programPath, run, runAny } from '#worker/host/run.ts'
 import { crunFilters, NO_FILTERS } from './crun-filters.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
+import { runProbe } from './probe.ts'
 import { startFailure } from './start-failure.ts'
 
 export interface ConmonRuntimeOptions {
@@ -32,6 +33,7 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
   const root = join(options.runFolder, program)
   const pids = join(options.runFolder, 'pids')
   const exits = join(options.dataFolder, 'exits')
+  const probes = join(options.runFolder, 'probes')
   for (const folder of [root, pids, exits]) await mkdir(folder, { recursive: true, mode: 0o700 })
   const pidFile = (id: string) => join(pids, id)
   const monitorFile = (id: string) => join(pids, `${id}.monitor`)
@@ -93,6 +95,7 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     },
     pause: async id => void (await run(program, ['--root', root, 'pause', id])),
     resume: async id => void (await run(program, ['--root', root, 'resume', id])),
+    probe: (id, process, options) => runProbe({ program, root, folder: probes, cgroupOf }, id, process, options),
     delete: remove,
     inspect,
     list: async () => {
