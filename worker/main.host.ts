@@ -10,6 +10,7 @@ import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
 import { snapshotHolds } from './execute/snapshot-holds.ts'
+import { readBootId } from './host/boot-id.ts'
 import { prepareCgroups } from './host/cgroup.ts'
 import { maxOpenFiles } from './host/process.ts'
 import { programPath } from './host/run.ts'
@@ -76,6 +77,7 @@ export async function openHost(
     architecture: ociArchitecture(arch()),
     seccomp: await readSeccompProfile(DEFAULT_PROFILE),
     maxOpenFiles: maxOpenFiles(),
+    bootId: await readBootId(),
     initProgram: await programPath(INIT_PROGRAM).catch(() => undefined),
     hasSnapshot: id => snapshots.has(id),
     readResolvConf: async () => {

@@ -43,6 +43,21 @@ describe('orders', () => {
     })
   })
 
+  test('what a host began again after a reboot is ordered about as what was asked for', () => {
+    const down: ContainerGoal = { kind: 'stopped', run: 1, timeoutMs: 0 }
+    const revived: ObservedState = { ...live, run: 2 }
+    expect(order(down, revived, stop)?.goal).toMatchObject({ kind: 'stopped', run: 2 })
+    expect(order(down, revived, { kind: 'start' })?.goal).toEqual({ kind: 'running', run: 2 })
+    expect(order(down, revived, { kind: 'pause' })?.goal).toEqual({ kind: 'paused', run: 2 })
+    expect(order(down, revived, { kind: 'restart', end: { timeoutMs: 9 } })?.goal).toMatchObject({
+      run: 3,
+      endPrevious: { timeoutMs: 9 },
+    })
+    expect(order(down, revived, { kind: 'update', end: {} })?.goal).toMatchObject({ kind: 'running', run: 3 })
+    expect(order(down, revived, { kind: 'kill', signal: 'SIGKILL' })?.goal).toMatchObject({ kind: 'stopped', run: 2 })
+    expect(order(down, { ...ended, run: 2 }, { kind: 'start' })?.goal).toMatchObject({ kind: 'running', run: 3 })
+  })
+
   test('the time of a stop that names none is the container’s own', () => {
     const own = (what: Order) =>
       nextGoal({ name: 'c', goal: running, observed: live, signal: null, spec: { ...spec, stopTimeoutMs: 7 } }, what)

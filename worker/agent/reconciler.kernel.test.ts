@@ -138,3 +138,40 @@ test('an action that fails is tried less and less often, and at once when asked'
   reconciler.look(want.id)
   expect(await says(want.id, 'absent')).toBe(true)
 })
+
+test('one begins once what it depends on is there, and says until then what it waits for', async () => {
+  const { reconciler, set, says, said } = loop()
+  using _ = host.ports.runtime.watchExits(reconciler.look)
+  const withSpec = (command: string[], spec: Partial<DesiredContainer['spec']>): DesiredContainer => {
+    const want = host.want(command, { name: command.at(-1) ?? '' })
+    return { ...want, spec: { ...want.spec, ...spec } }
+  }
+  const probe = { kind: 'shell', line: '[ -e /dev/shm/up ]' } as const
+  const db = withSpec(['sh', '-c', 'sleep 0.7; echo >/dev/shm/up; exec sleep 1000'], {
+    healthCheck: { kind: 'check', probe, intervalMs: 100, retries: 1000 },
+  })
+  const job = withSpec(['sh', '-c', 'sleep 0.3; exit 3'], {})
+  const app = withSpec(['sleep', '1000'], {
+    dependsOn: [
+      { container: db.id, condition: 'healthy' },
+      { container: job.id, condition: 'completed' },
+    ],
+  })
+  for (const want of [app, db, job]) set(want)
+  const saysError = (code: string) =>
+    waitUntil(async () => {
+      const status = said.get(app.id)
+      return status?.state === 'created' && status.error?.code === code
+    }, 10_000)
+  expect(await saysError('container.waiting')).toBe(true)
+  expect(await saysError('container.dependency-failed')).toBe(true)
+  set({ ...job, goal: { kind: 'running', run: 2 }, spec: { ...job.spec, command: ['true'] } })
+  expect(await says(app.id, 'running')).toBe(true)
+  expect(said.get(db.id)).toMatchObject({ state: 'running', health: { status: 'healthy' } })
+  expect(said.get(job.id)).toMatchObject({ state: 'exited', exitCode: 0 })
+  for (const want of [app, db, job]) {
+    set({ ...want, goal: { kind: 'removed', isForced: true } })
+    expect(await says(want.id, 'absent')).toBe(true)
+  }
+  await reconciler.idle()
+})

@@ -7,7 +7,7 @@ import { systemClock } from '#shared/ports/clock.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { CGROUP_ROOT, cgroupRoot, cgroupVersion } from '#worker/host/cgroup.ts'
 import { observeContainer } from '../observe/container-facts.ts'
-import { readRecord } from '../observe/container-record.ts'
+import { readRecord, writeRecord } from '../observe/container-record.ts'
 import { planContainer } from '../reconcile/plan-container.ts'
 import { observedState } from '../reconcile/status.ts'
 import { execute } from './execute.ts'
@@ -128,5 +128,43 @@ test('a restart policy that changes decides about the run that goes on', async (
   expect(await until(always, 'running')).toBe(true)
   const record = await readRecord(join(host.ports.containersFolder, want.id))
   expect(record).toMatchObject({ run: 1, restarts: 1, attempts: 1 })
+  await removeContainer(host.ports, want.id)
+})
+
+/** The machine starts anew: every process is gone, and with it the runtime's state. */
+async function reboot(want: DesiredContainer): Promise<void> {
+  const folder = join(host.ports.containersFolder, want.id)
+  await host.ports.runtime.delete(want.id)
+  await host.ports.network.detach(want.id)
+  await writeRecord(folder, { ...(await readRecord(folder)), bootId: 'the one before' })
+}
+
+const down: DesiredContainer['goal'] = { kind: 'stopped', run: 1, timeoutMs: 0 }
+const up: DesiredContainer['goal'] = { kind: 'running', run: 1 }
+
+test.each([
+  ['no', up, 'exited', 1],
+  ['on-failure', up, 'running', 1],
+  ['always', up, 'running', 1],
+  ['unless-stopped', up, 'running', 1],
+  ['no', down, 'exited', 1],
+  ['on-failure', down, 'exited', 1],
+  ['always', down, 'running', 2],
+  ['unless-stopped', down, 'exited', 1],
+] as const)('after a reboot, %s: what was to be %j is %s', async (kind, goal, state, run) => {
+  const want = withSpec(['sleep', '1000'], { restart: { kind } })
+  expect(await until(want, 'running')).toBe(true)
+  const asked: DesiredContainer = { ...want, goal }
+  if (goal.kind === 'stopped') expect(await until(asked, 'exited')).toBe(true)
+  await reboot(want)
+  expect(await until(asked, state)).toBe(true)
+  expect(await converge(asked)).toMatchObject({ state, run })
+  // It goes on as what it is: over another reboot, and to the next stop.
+  if (run === 2) {
+    await reboot(want)
+    expect(await until(asked, 'running')).toBe(true)
+    const stopped: DesiredContainer = { ...want, goal: { ...down, run } }
+    expect(await until(stopped, 'exited')).toBe(true)
+  }
   await removeContainer(host.ports, want.id)
 })

@@ -42,7 +42,9 @@ export async function runContainer(
   // A signal ordered before this run began was for an earlier one.
   const { revision, imageDigest } = want.spec
   const signalSeq = Math.max(old.signalSeq, want.signal?.seq ?? 0)
-  const record = { run, restarts, attempts, revision, spec: want.spec, imageDigest, signalSeq }
+  const isRevived = want.goal.kind === 'stopped' || undefined
+  const { bootId } = ports
+  const record = { run, restarts, attempts, revision, spec: want.spec, imageDigest, signalSeq, bootId, isRevived }
   await writeRecord(folder, record)
   try {
     await using undo = new AsyncDisposableStack()

@@ -16,6 +16,8 @@ export interface ObservedPorts {
   snapshots: Snapshotter
   network: NetworkDriver
   containersFolder: string
+  /** Of this start of the machine. */
+  bootId: string
   /** Whether the snapshotter has anything of this id: a look at one folder. */
   hasSnapshot(id: string): boolean
   fetches: { state(want: DesiredContainer): Promise<ImageFacts> }
@@ -42,8 +44,10 @@ export async function observeContainer(
   const isRead = ports.holds.isHeld(id)
   const isLive = process.state === 'running' || process.state === 'paused'
   const health = isLive && record.health && healthSince(process.startedAt, record.health, await readHealth(folder))
+  const isNewBoot = record.bootId !== undefined && record.bootId !== ports.bootId
   return {
     ...(health ? { health } : {}),
+    ...(isNewBoot ? { isNewBoot } : {}),
     ...{ process, record, image, isHeld, isRead, isAttached, hasRemains },
     ...(isBeginnable ? { replaced } : {}),
   }

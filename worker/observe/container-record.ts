@@ -26,6 +26,8 @@ const recordSchema = z.object({
   stopSentAt: z.number().optional(),
   signalSeq: z.int(),
   failure: failureSchema.optional(),
+  bootId: z.string().optional(),
+  isRevived: z.boolean().optional(),
   health: healthPlanSchema.optional().catch(undefined),
   isOutOfMemory: z.boolean().optional(),
   limitsFailure: failureSchema.extend({ limits: z.string() }).optional(),

@@ -6,9 +6,11 @@ import {
   type StopOrder,
 } from '#shared/domain/container.ts'
 import type { ContainerAction, ContainerPlan } from './actions.ts'
+import { unmetDependency } from './dependencies.ts'
 import { type ContainerFacts, type Failure, isStale } from './facts.ts'
 import { planAdoption } from './live-spec.ts'
 import { attemptsAfter, restartDelayMs, restarts } from './restart.ts'
+import { effectiveGoal } from './revival.ts'
 import { type RunEnd, runEnd } from './run-end.ts'
 
 type RunGoal = Extract<ContainerGoal, { kind: 'running' | 'paused' }>
@@ -17,6 +19,8 @@ type Begin = (attempts: number, count: number) => ContainerPlan
 const CONVERGED: ContainerPlan = { actions: [] }
 /** Those who read a container's files are waited for, and nobody tells when they leave. */
 const READERS_LOOK_MS = 500
+/** They ring when they change; this is for the case that they do not. */
+const DEPENDENCIES_LOOK_MS = 5000
 const act = (...actions: ContainerAction[]): ContainerPlan => ({ actions })
 
 /**
@@ -25,7 +29,8 @@ const act = (...actions: ContainerAction[]): ContainerPlan => ({ actions })
  */
 export function planContainer(want: DesiredContainer, have: ContainerFacts, now: number): ContainerPlan {
   if (want.goal.kind !== 'removed' && isOutOfMemoryNews(have)) return act({ kind: 'noteOutOfMemory', id: want.id })
-  switch (want.goal.kind) {
+  const goal = effectiveGoal(want, have)
+  switch (goal.kind) {
     case 'removed':
       return have.process.state === 'absent' && !have.hasRemains
         ? CONVERGED
@@ -33,10 +38,10 @@ export function planContainer(want: DesiredContainer, have: ContainerFacts, now:
     case 'created':
       return planCreate(want, have, now)
     case 'stopped':
-      return planEnd(want, want.goal, have, now)
+      return planEnd(want, goal, have, now)
     case 'running':
     case 'paused':
-      return planRun(want, want.goal, have, now)
+      return planRun(want, goal, have, now)
   }
 }
 
@@ -83,6 +88,11 @@ function stayed(want: DesiredContainer, have: ContainerFacts, now: number): Cont
   return onceUnread(want, have, now, act({ kind: 'resetContainer', id, revision: spec.revision ?? 0 }))
 }
 
+/** For a run that was asked for: what a policy starts again waits for nobody. */
+function onceMet({ dependencies }: ContainerFacts, now: number, then: ContainerPlan): ContainerPlan {
+  return unmetDependency(dependencies) ? { actions: [], lookAgainAt: now + DEPENDENCIES_LOOK_MS } : then
+}
+
 /** For what takes the files of a container that was updated. */
 function onceUnread(want: DesiredContainer, have: ContainerFacts, now: number, then: ContainerPlan): ContainerPlan {
   const isAwaited = have.isRead && isStale(want.spec, have.record)
@@ -111,7 +121,7 @@ function planRun(want: DesiredContainer, goal: RunGoal, have: ContainerFacts, no
   const isOver = process.state === 'absent' || process.state === 'exited'
   if (record.run < goal.run) {
     const end = (goal.kind === 'running' ? goal.endPrevious : undefined) ?? ownStop(want.spec)
-    return planNext(want, goal, have, now, isOver ? begin(0, 0) : planEnd(want, end, have, now))
+    return planNext(want, goal, have, now, isOver ? onceMet(have, now, begin(0, 0)) : planEnd(want, end, have, now))
   }
   if (record.failure || isOver) return planBegin(want, have, now, begin)
   switch (process.state) {

@@ -1,9 +1,11 @@
 import type { ContainerSpec, DesiredContainer, ObservedState } from '#shared/domain/container.ts'
 import type { ErrorCode, Fault } from '#shared/errors.ts'
+import { unmetDependency } from './dependencies.ts'
 import { type ContainerFacts, type Failure, isStale } from './facts.ts'
 import { healthOf } from './health.ts'
 import { limitsFailure } from './live-spec.ts'
 import { restartAt } from './plan-container.ts'
+import { effectiveGoal } from './revival.ts'
 import { type RunEnd, runEnd, UNKNOWN_EXIT } from './run-end.ts'
 
 /** As a shell and Docker have them; 125 is a start that failed before the command. */
@@ -13,22 +15,25 @@ const START_EXITS: Partial<Record<ErrorCode, number>> = {
 }
 
 /** What the agent reports of a container: a function of its facts. Pure. */
-export function observedState(want: DesiredContainer, have: ContainerFacts): ObservedState {
+export function observedState(desired: DesiredContainer, have: ContainerFacts): ObservedState {
+  const want = { ...desired, goal: effectiveGoal(desired, have) }
   const { process, hasRemains, record, image } = have
   const run = Math.max(record.run, 'run' in want.goal ? want.goal.run : 0)
   if (want.goal.kind === 'removed' && process.state === 'absent')
     return hasRemains ? { state: 'removing' } : { state: 'absent' }
   const end = runEnd(have)
+  const isLive = process.state === 'running' || process.state === 'paused'
   const failure = record.failure ?? (image.state === 'failed' ? image.failure : undefined)
   if (end && have.replaced && record.run < run && record.stopSentAt === undefined) {
     const said = endedState({ ...want, spec: have.replaced }, end, have)
     if (said.state === 'restarting') return said
   }
+  const unmet = record.run < run && !isLive && !failure ? unmetDependency(have.dependencies) : undefined
+  if (unmet) return { state: 'created', error: unmet }
   // A start that cannot have its image is the newer story than the end of the run before.
   if (end && !(failure && record.run < run)) return endedState(want, end, have)
   // Of what is to be stopped, nothing is tried again.
   if (failure?.retryAt !== undefined && want.goal.kind === 'stopped') return { state: 'created' }
-  const isLive = process.state === 'running' || process.state === 'paused'
   // An update that cannot have its image: what it is to replace goes on.
   const goesOn = isLive && !record.failure && isStale(want.spec, record)
   if (failure && !goesOn) return failedState(run, failure)

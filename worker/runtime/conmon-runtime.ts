@@ -90,8 +90,11 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     },
     kill: async (id, signal) => {
       const { exitCode, stderr } = await command('kill', id, signal)
-      const isGone = exitCode !== 0 && (await inspect(id)).state !== 'running'
-      if (exitCode !== 0 && !isGone) throw new SlipwayError('host.command-failed', `${program} kill: ${stderr.trim()}`)
+      if (exitCode === 0) return
+      const pid = await readPid(pidFile(id))
+      // Its monitor may not have written yet how it ended.
+      if (pid !== undefined && isAlive(id, pid))
+        throw new SlipwayError('host.command-failed', `${program} kill: ${stderr.trim()}`)
     },
     pause: async id => void (await run(program, ['--root', root, 'pause', id])),
     resume: async id => void (await run(program, ['--root', root, 'resume', id])),
