@@ -20,7 +20,7 @@ export function containerTransitions(before: ObservedState | null, seen: Observe
   const wasHealth = isSameRun ? healthOf(before)?.status : undefined
   const health = healthTransition(wasHealth, healthOf(status))
   if (before?.state === status.state && (isSameRun || !('run' in status))) return [...delayed, ...health]
-  const began: Transition[] = isSameRun ? [] : [{ type: 'container.start', data: {} }]
+  const began: Transition[] = isSameRun ? [] : [...endBefore(before, seen), { type: 'container.start', data: {} }]
   switch (status.state) {
     case 'running':
       return before?.state === 'paused' && isSameRun
@@ -43,12 +43,16 @@ export function containerTransitions(before: ObservedState | null, seen: Observe
   }
 }
 
-type Ended = Extract<ObservedState, { exitCode: number }>
+/** The end of a run that was seen alive, where another one followed before anyone saw it. */
+function endBefore(before: ObservedState | null, { lastEnd }: ObservedContainer): Transition[] {
+  const wasAlive = before?.state === 'running' || before?.state === 'paused'
+  return wasAlive && lastEnd && before.run <= lastEnd.run ? died(lastEnd) : []
+}
+
+type Ended = Pick<Extract<ObservedState, { state: 'exited' }>, 'exitCode' | 'isOutOfMemory' | 'error'>
 
 /** With the reason, where there is one: whoever waits may find nothing else once the container is gone. */
-function died(ended: Ended): Transition[] {
-  const { exitCode, isOutOfMemory } = ended
-  const error = 'error' in ended ? ended.error : undefined
+function died({ exitCode, isOutOfMemory, error }: Ended): Transition[] {
   const data = {
     exitCode,
     ...(isOutOfMemory ? { oomKilled: true } : {}),

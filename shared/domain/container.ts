@@ -105,6 +105,8 @@ const timestampMs = z.int().min(0)
 /** `isOutOfMemory`: the kernel killed processes of the run for its memory. */
 const endFields = { exitCode: z.int(), finishedAt: timestampMs, isOutOfMemory: z.boolean().optional() }
 
+export const runEndSchema = z.object({ run: z.int(), ...endFields })
+
 /** What the agent saw. `absent` is said once nothing of a removed container is left on the host. */
 export const observedStateSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('created'), error: faultSchema.optional() }),
@@ -136,6 +138,8 @@ export const observedContainerSchema = z.object({
   observedAt: timestampMs,
   restarts: z.int().min(0),
   status: observedStateSchema,
+  /** How the run before the present one ended: that may never have been seen, since only the newest state is told. */
+  lastEnd: runEndSchema.optional(),
 })
 export type ObservedContainer = z.infer<typeof observedContainerSchema>
 

@@ -23,6 +23,7 @@ import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
+import { describeLife } from './life.contract.ts'
 import { describePullThrough } from './pull-through.contract.ts'
 import { describeRegistryClients } from './registry-clients.contract.ts'
 
@@ -88,6 +89,7 @@ describe('on workerd', () => {
   describeApi(() => slipway)
   describeExpiry(() => slipway)
   describeFiles(() => slipway)
+  describeLife(() => slipway)
   describeBuildQueue(() => slipway)
   describeBuildCache(() => slipway)
   describeBuildLimits(() => slipway)

@@ -114,6 +114,7 @@ export function createReconciler({
           observedAt: now,
           restarts: facts.record.restarts,
           status: observedState(want, facts),
+          lastEnd: facts.record.lastEnd,
         })
         return
       }

@@ -9,8 +9,9 @@ import { cgroupRoot } from '#worker/host/cgroup.ts'
 import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
-import { isStale } from '../reconcile/facts.ts'
+import { type ContainerRecord, isStale } from '../reconcile/facts.ts'
 import { healthPlan } from '../reconcile/health.ts'
+import { runEnd, UNKNOWN_EXIT } from '../reconcile/run-end.ts'
 import { INIT_PROGRAM } from '../runtime/init-program.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
@@ -36,6 +37,7 @@ export async function runContainer(
   const folder = join(ports.containersFolder, want.id)
   const old = await readRecord(folder)
   if (isStale(want.spec, old)) requireUnread(ports, want.id)
+  const lastEnd = old.run < run ? await endOf(ports, want.id, old) : old.lastEnd
   // How the run before ended goes before this one is recorded: it must never be read as this one's end.
   await ports.runtime.delete(want.id)
   await resetStale(ports, want)
@@ -44,7 +46,18 @@ export async function runContainer(
   const signalSeq = Math.max(old.signalSeq, want.signal?.seq ?? 0)
   const isRevived = want.goal.kind === 'stopped' || undefined
   const { bootId } = ports
-  const record = { run, restarts, attempts, revision, spec: want.spec, imageDigest, signalSeq, bootId, isRevived }
+  const record = {
+    run,
+    restarts,
+    attempts,
+    revision,
+    spec: want.spec,
+    imageDigest,
+    signalSeq,
+    bootId,
+    isRevived,
+    lastEnd,
+  }
   await writeRecord(folder, record)
   try {
     await using undo = new AsyncDisposableStack()
@@ -60,6 +73,14 @@ export async function runContainer(
     await writeRecord(folder, { ...record, failure: failureAfter(last, error, ports.clock.now()) })
     throw error
   }
+}
+
+/** For whoever waits for it: the end of a run that is followed by another at once is told with that. */
+async function endOf(ports: HostPorts, id: ContainerId, record: ContainerRecord): Promise<ContainerRecord['lastEnd']> {
+  const end = runEnd({ process: await ports.runtime.inspect(id), record })
+  if (!end) return undefined
+  const { exitCode = UNKNOWN_EXIT, finishedAt = ports.clock.now(), isOutOfMemory } = end
+  return { run: record.run, exitCode, finishedAt, isOutOfMemory: isOutOfMemory || undefined }
 }
 
 /** Lets a made process go, which a killed agent may have left. From the mark on, one that is not there has ended. */

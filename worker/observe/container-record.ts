@@ -2,7 +2,7 @@ import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { digestSchema } from '#shared/digest.ts'
-import { containerSpecSchema } from '#shared/domain/container.ts'
+import { containerSpecSchema, runEndSchema } from '#shared/domain/container.ts'
 import { healthPlanSchema } from '#shared/domain/health.ts'
 import { ERROR_CODES, SlipwayError } from '#shared/errors.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
@@ -26,6 +26,7 @@ const recordSchema = z.object({
   stopSentAt: z.number().optional(),
   signalSeq: z.int(),
   failure: failureSchema.optional(),
+  lastEnd: runEndSchema.optional(),
   bootId: z.string().optional(),
   isRevived: z.boolean().optional(),
   health: healthPlanSchema.optional().catch(undefined),

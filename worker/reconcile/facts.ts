@@ -1,5 +1,5 @@
 import type { Digest } from '#shared/digest.ts'
-import type { ContainerSpec } from '#shared/domain/container.ts'
+import type { ContainerSpec, ObservedContainer } from '#shared/domain/container.ts'
 import type { HealthPlan } from '#shared/domain/health.ts'
 import type { ErrorCode } from '#shared/errors.ts'
 import type { DependencyFacts } from './dependencies.ts'
@@ -76,6 +76,8 @@ export interface ContainerRecord {
   begunAt?: number | undefined
   /** When the agent noticed the end of this run, should nobody have seen it: after a reboot, say. */
   endedAt?: number | undefined
+  /** How the run before ended, told along with the present one. */
+  lastEnd?: ObservedContainer['lastEnd']
   /** Of the machine's start in which the present run was begun. */
   bootId?: string | undefined
   /** Its host began the present run by itself, after a reboot (`revival.ts`). */

@@ -16,7 +16,7 @@ export const UNKNOWN_EXIT = 137
  * The end of the present run; undefined while it goes on or has not begun. Runtime state is gone after a reboot: a run
  * that was begun and is not there any more has ended, how nobody knows. Pure.
  */
-export function runEnd({ process, record }: ContainerFacts): RunEnd | undefined {
+export function runEnd({ process, record }: Pick<ContainerFacts, 'process' | 'record'>): RunEnd | undefined {
   if (record.failure) return undefined // It never began.
   const isOutOfMemory = record.isOutOfMemory ?? false
   if (process.state === 'exited') {
