@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import { cgroupRoot } from '#worker/host/cgroup.ts'
-import { setLimits } from '#worker/host/cgroup-limits.ts'
+import { setLimits } from '#worker/host/live-limits.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import { limitsKey } from '../reconcile/live-spec.ts'
 import { limitsOf } from '../runtime/runtime-config.ts'

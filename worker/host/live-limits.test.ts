@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type CgroupLimits, limitWrites } from './cgroup-limits.ts'
+import { type CgroupLimits, limitWrites } from './live-limits.ts'
 
 const some: CgroupLimits = { memory: { limit: 100, swap: 150 }, cpu: { period: 1000, quota: 500 }, pids: { limit: 7 } }
 const written = (...args: Parameters<typeof limitWrites>) =>
