@@ -17,8 +17,8 @@ export function lifeSpec(asked: Asked): Omit<LifeSpec, 'dependsOn'> {
   return {
     stopSignal,
     stopTimeoutMs: stopTimeout === undefined ? undefined : Math.round(stopTimeout * 1000),
-    hasInit: init,
-    isAutoRemoved: autoRemove,
+    hasInit: init || undefined,
+    isAutoRemoved: autoRemove || undefined,
     healthCheck: healthCheck === undefined ? undefined : readHealthCheck(healthCheck),
   }
 }

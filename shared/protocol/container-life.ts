@@ -33,7 +33,7 @@ export const healthCheckOptionSchema = z.union([
       ),
       http: said(httpProbeSchema, 'A GET to the loopback of the container; a status from 200 to 399 is healthy.'),
       tcp: said(z.strictObject({ port: portSchema }), 'A connection to the loopback of the container.'),
-      interval: said(timeSchema, 'From the end of one check to the next; 30s.'),
+      interval: said(timeSchema, 'From the end of one check to the next, at least 100ms; 30s.'),
       timeout: said(timeSchema, 'Of one check, which is killed then with all that it began; 30s.'),
       retries: said(z.int().min(1).max(1_000_000), 'Failures in a row that make it unhealthy; 3.'),
       startPeriod: said(timeSchema, 'How long after its start failures do not count; 0s.'),

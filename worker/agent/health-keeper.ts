@@ -69,6 +69,11 @@ export function createHealthKeeper({ ports, log, onChange, signal }: HealthKeepe
       const result = await checkHealth(ports, { id, plan, pid, isFirst, signal: over })
       if (over.aborted) return // What ends fails its check.
       const before = one.state
+      // What a build stopped while it reads its files cannot answer.
+      if (result.exitCode !== 0 && (await ports.runtime.inspect(id)).state !== 'running') {
+        one.state = { ...before, nextAt: result.finishedAt + plan.intervalMs }
+        return
+      }
       one.state = afterCheck(plan, before, result)
       one.isFirst = false
       await writeHealth(join(ports.containersFolder, id), one.state)

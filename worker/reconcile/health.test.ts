@@ -1,15 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { HealthPlan, HealthResult } from '#shared/domain/health.ts'
+import type { HealthCheck, HealthPlan, HealthProbe, HealthResult } from '#shared/domain/health.ts'
+import type { ImageDefaults } from '#shared/domain/image.ts'
 import { afterCheck, healthPlan, healthSince, planChecks } from './health.ts'
 
 const usual = { intervalMs: 30_000, timeoutMs: 30_000, startPeriodMs: 0, startIntervalMs: 5000, retries: 3 }
-const command = (...args: string[]) => ({ kind: 'command', args }) as const
+const command = (...args: string[]): HealthProbe => ({ kind: 'command', args })
 
 describe('what is checked', () => {
   const ofImage = { Healthcheck: { Test: ['CMD-SHELL', 'up'], Interval: 2e9, Retries: 5 } }
 
-  test.each([
+  const cases: [string, HealthCheck | undefined, ImageDefaults, HealthPlan | undefined][] = [
     ['nobody says anything', undefined, {}, undefined],
     [
       'the image',
@@ -27,9 +28,9 @@ describe('what is checked', () => {
     ['the container says none', { kind: 'none' }, ofImage, undefined],
     [
       'its own times, the image’s test',
-      { kind: 'check', intervalMs: 7 },
+      { kind: 'check', intervalMs: 700 },
       ofImage,
-      { ...usual, probe: command('/bin/sh', '-c', 'up'), intervalMs: 7, retries: 5 },
+      { ...usual, probe: command('/bin/sh', '-c', 'up'), intervalMs: 700, retries: 5 },
     ],
     [
       'its own test',
@@ -37,9 +38,16 @@ describe('what is checked', () => {
       {},
       { ...usual, probe: { kind: 'tcp', port: 1 } },
     ],
+    [
+      'checks too often',
+      { kind: 'check', intervalMs: 1, startIntervalMs: 1, probe: { kind: 'tcp', port: 1 } },
+      {},
+      { ...usual, probe: { kind: 'tcp', port: 1 }, intervalMs: 100, startIntervalMs: 100 },
+    ],
     ['no test at all', { kind: 'check', intervalMs: 7 }, {}, undefined],
-  ] as const)('%s', (_name, own, image, plan) => {
-    expect(healthPlan(own, structuredClone(image) as never)).toEqual(plan)
+  ]
+  test.each(cases)('%s', (_name, own, image, plan) => {
+    expect(healthPlan(own, image)).toEqual(plan)
   })
 })
 

@@ -12,6 +12,8 @@ import type { ImageDefaults } from '#shared/domain/image.ts'
 const DEFAULTS = { intervalMs: 30_000, timeoutMs: 30_000, startPeriodMs: 0, startIntervalMs: 5000, retries: 3 }
 const DEFAULT_SHELL = ['/bin/sh', '-c']
 const NANOSECONDS = 1e6
+/** A check more often than this would be all that its host does. */
+export const LEAST_INTERVAL_MS = 100
 
 /** What is known of the health of one process: begins anew with each start. Kept in the container's folder. */
 export interface HealthState extends ContainerHealth {
@@ -33,10 +35,13 @@ export function healthPlan(own: HealthCheck | undefined, image: ImageDefaults): 
     mine || Math.round((theirs ?? 0) / NANOSECONDS) || usual // 0 is "as usual", as Docker has it.
   return {
     probe: probe.kind === 'shell' ? inShell(probe.line, image) : probe,
-    intervalMs: time(own?.intervalMs, ofImage.Interval, DEFAULTS.intervalMs),
+    intervalMs: Math.max(LEAST_INTERVAL_MS, time(own?.intervalMs, ofImage.Interval, DEFAULTS.intervalMs)),
     timeoutMs: time(own?.timeoutMs, ofImage.Timeout, DEFAULTS.timeoutMs),
     startPeriodMs: time(own?.startPeriodMs, ofImage.StartPeriod, DEFAULTS.startPeriodMs),
-    startIntervalMs: time(own?.startIntervalMs, ofImage.StartInterval, DEFAULTS.startIntervalMs),
+    startIntervalMs: Math.max(
+      LEAST_INTERVAL_MS,
+      time(own?.startIntervalMs, ofImage.StartInterval, DEFAULTS.startIntervalMs),
+    ),
     retries: own?.retries ?? (ofImage.Retries || DEFAULTS.retries),
   }
 }
