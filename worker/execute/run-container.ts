@@ -37,7 +37,7 @@ export async function runContainer(
   const folder = join(ports.containersFolder, want.id)
   const old = await readRecord(folder)
   if (isStale(want.spec, old)) requireUnread(ports, want.id)
-  const lastEnd = old.run < run ? await endOf(ports, want.id, old) : old.lastEnd
+  const lastEnd = old.run > 0 && old.run < run ? await endOf(ports, want.id, old) : old.lastEnd
   // How the run before ended goes before this one is recorded: it must never be read as this one's end.
   await ports.runtime.delete(want.id)
   await resetStale(ports, want)
