@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => host?.[Symbol.asyncDispose]())
 
 /** Random, so that packing takes longer than a removal. */
-const FILES = 120
+const FILES = 600
 const FILE_BYTES = 256 * 1024
 
 test.each([true, false])(
