@@ -84,6 +84,13 @@ export interface BuildWork extends SharedWork {
   layersOf(from: string): Promise<LayerStack>
 }
 
+/** What a step gave when it was done. */
+export interface MadeStep {
+  result: StepResult
+  /** Of its processes the kernel killed some: with more memory it might have given something else. */
+  lackedMemory?: boolean
+}
+
 /** For one step. */
 export interface StepWork extends BuildWork {
   output: StepLog

@@ -3,11 +3,12 @@ import { join } from 'node:path'
 import type { StepResult } from '#shared/domain/cached-step.ts'
 import { type ContainerId, newId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import type { Instruction } from '../dockerfile/instruction.ts'
 import type { CopyStep, RunStep } from '../dockerfile/step.ts'
 import { mkdirInRoot } from '../host/rooted-fs.ts'
 import { packLayer } from '../layer/pack.ts'
-import { type BuildWork, type StepWork, takeSnapshot } from './build-work.ts'
+import { type BuildWork, type MadeStep, type StepWork, takeSnapshot } from './build-work.ts'
 import { clampTimes } from './clamp-times.ts'
 import { copiedBefore } from './copied-before.ts'
 import { copyFiles } from './copy-files.ts'
@@ -93,13 +94,14 @@ interface Material {
 }
 
 /** Does the step in a snapshot and keeps what changed: as a compressed blob to upload, and as a layer to build on. */
-async function makeLayer(work: StepWork, draft: Draft, step: FileStep, material: Material): Promise<StepResult> {
+async function makeLayer(work: StepWork, draft: Draft, step: FileStep, material: Material): Promise<MadeStep> {
   await using undo = new AsyncDisposableStack()
   if (step.kind !== 'copy') return await madeOn(work, draft, step, undefined, undo)
   const sources = await allSources(work, step, material.fetched, undo)
-  const make = () => madeOn(work, draft, step, { ...sources, linked: material.linked }, undo)
-  if (!sources.isImage) return await make()
-  return await copiedBefore(work, draft, step, { found: sources.found, linked: material.linked }, make)
+  const make = async () => (await madeOn(work, draft, step, { ...sources, linked: material.linked }, undo)).result
+  if (!sources.isImage) return { result: await make() }
+  const { found } = sources
+  return { result: await copiedBefore(work, draft, step, { found, linked: material.linked }, make) }
 }
 
 interface Copied {
@@ -114,19 +116,20 @@ async function madeOn(
   step: FileStep,
   copied: Copied | undefined,
   undo: AsyncDisposableStack,
-): Promise<StepResult> {
+): Promise<MadeStep> {
+  let lackedMemory = false
   const below = copied?.linked ? EMPTY_DRAFT : draft
   const snapshot = await takeSnapshot(work, below, undo)
   try {
     if (step.kind === 'folder') {
       const owner = await ownerOf(step.user, snapshot.rootfs)
       await mkdirInRoot(snapshot.rootfs, step.path, { ...owner, mode: 0o755 })
-    } else if (step.kind === 'run') await doRun(work, draft, step, snapshot.rootfs)
+    } else if (step.kind === 'run') lackedMemory = await doRun(work, draft, step, snapshot.rootfs)
     else await doCopy(work, step, copied?.found ?? [], snapshot.rootfs, copied?.linked)
   } catch (error) {
     throw withoutHostPaths(error, [snapshot.rootfs, copied?.root ?? work.folder, work.folder])
   }
-  return await packedChanges(work, snapshot.id, undo)
+  return { result: await packedChanges(work, snapshot.id, undo), lackedMemory }
 }
 
 async function doCopy(
@@ -160,7 +163,8 @@ async function packedChanges(work: BuildWork, id: string, undo: AsyncDisposableS
   return { created, layer: { diffId, unpackedBytes, compression, digest, size } }
 }
 
-async function doRun(work: StepWork, draft: Draft, step: RunStep, rootfs: string): Promise<void> {
+/** Whether the kernel killed processes of it for want of memory, and it succeeded all the same. */
+async function doRun(work: StepWork, draft: Draft, step: RunStep, rootfs: string): Promise<boolean> {
   const id = newId<ContainerId>(work.random)
   const folder = join(work.folder, 'run', id)
   await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -173,13 +177,24 @@ async function doRun(work: StepWork, draft: Draft, step: RunStep, rootfs: string
   const command = { id, args, env: [...step.env, ...env], image: draft.state.config, rootfs, endpoint, folder }
   const log = openMaskedLog(work.secrets, work.output.write)
   const output = { line: log.line, isFull: work.output.isFull }
-  const exitCode = await runCommand(
+  const { exitCode, memoryKills } = await runCommand(
     { ...command, mounts, network, security, limits: work.limits },
     work.ports,
     output,
     work.signal,
   ).finally(log.close)
-  if (exitCode === 0) return
+  if (memoryKills > 0) work.output.write('stderr', sentenceOfKills(memoryKills, work.limits, exitCode === 0))
+  if (exitCode === 0) return memoryKills > 0
   const message = `The command ended with exit code ${exitCode}: see the build's log.`
   throw new SlipwayError('build.step-failed', message, { facts: { exitCode } })
+}
+
+function sentenceOfKills(kills: number, { memoryBytes }: BuildWork['limits'], isSuccess: boolean): string {
+  const who = kills === 1 ? '1 process of this step was' : `${kills} processes of this step were`
+  const what =
+    memoryBytes === undefined ? "the host's memory ran out" : `it may have ${sizeInWords(memoryBytes)} of memory`
+  const left = isSuccess
+    ? ' Its exit code is 0, so the build goes on; no later build takes its result from the cache.'
+    : ''
+  return `${who} killed by the kernel: ${what}.${left}`
 }
