@@ -97,7 +97,11 @@ export interface StepWork extends BuildWork {
 }
 
 /** Mounted and owned until `undo` runs, over layers that are fetched where they are missing; it is removed then, unless its writable layer became a layer. */
-export async function takeSnapshot(work: SharedWork, stack: LayerStack, undo: AsyncDisposableStack): Promise<Snapshot> {
+export async function takeSnapshot(
+  work: SharedWork & Partial<StepWork>,
+  stack: LayerStack,
+  undo: AsyncDisposableStack,
+): Promise<Snapshot> {
   await haveLayers(work, stack)
   const id = `build-${newId<ContainerId>(work.random)}`
   work.owned.add(id)

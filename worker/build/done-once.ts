@@ -17,7 +17,9 @@ export function doneOnce(work: StepWork, { key, after }: StepName, make: () => P
   // A build without the cache does not take what another build makes just now, either.
   const name = isCacheUsed ? key : `${work.folder} ${key}`
   if (steps.isTaken(name)) output.write('step', 'the same step is under way: its result is waited for')
+  const begun = output.waits()
   const doOrFind = async () => {
+    begun()
     signal.throwIfAborted()
     const known = madeHere.get(key) ?? (isCacheUsed ? await cachedStep(work, key) : undefined)
     if (known) {

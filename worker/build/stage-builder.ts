@@ -21,7 +21,7 @@ import { type Linked, linkedTo, makeLinkedFolders } from './linked-copy.ts'
 import { runCommand } from './run-command.ts'
 import { openMounts } from './run-mounts.ts'
 import { openMaskedLog } from './secret-mask.ts'
-import type { PlannedStep } from './stage-plan.ts'
+import { type PlannedStep, sourceNames } from './stage-plan.ts'
 import { stepKey } from './step-cache.ts'
 import { placed, withoutHostPaths } from './step-fault.ts'
 import { type FileStep, stepInputs } from './step-inputs.ts'
@@ -49,12 +49,20 @@ export async function buildStep(
   if (step.kind === 'config') return withState(draft, step.state, said)
   return work.log.step(`${label} ${said.split('\n', 1)[0]}`, work.signal, async output => {
     try {
+      await othersOf(work, step, output)
       const { result, key } = await resultOf({ ...work, output }, draft, step, await (look ?? lookAtStep(work, step)))
       return { ...withStep(draft, result, said, step.kind === 'folder' ? step.state : draft.state), lastStep: key }
     } catch (error) {
       throw placed(error, instruction, file)
     }
   })
+}
+
+/** What other stages and images give: their faults are told by whoever asks for them. */
+async function othersOf(work: BuildWork, step: FileStep, output: StepWork['output']): Promise<void> {
+  const begun = output.waits()
+  await Promise.allSettled(sourceNames(step).map(work.layersOf))
+  begun()
 }
 
 function sentenceOf({ keyword, flags, text, heredocs }: Instruction): string {
@@ -68,7 +76,13 @@ async function resultOf(work: StepWork, draft: Draft, step: FileStep, { content,
   const { architecture } = work.ports
   const key = stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch, architecture }))
   // Whoever holds a slot waits for none, and for no other step: what it reads is all there by now.
-  const make = () => inSlot(work.slots, work.signal, () => makeLayer(work, draft, step, { fetched, linked }))
+  const make = () => {
+    const begun = work.output.waits()
+    return inSlot(work.slots, work.signal, () => {
+      begun()
+      return makeLayer(work, draft, step, { fetched, linked })
+    })
+  }
   return { key, result: await doneOnce(work, { key, after: draft.lastStep }, make) }
 }
 
