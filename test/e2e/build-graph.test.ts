@@ -69,11 +69,9 @@ test('how long a step took is its own time, without the stage that it waits for'
     ...['RUN --mount=from=slow,target=/s cp /s/slow /mounted', 'COPY --from=slow /slow /copied', ''],
   ].join('\n')
   const { build } = await succeeded(dockerfile, 'graph/own:1')
-  const took = Object.fromEntries(
-    (await stepsOf(build.id)).map(({ name, durationMs }) => [name.split(' ')[2], durationMs]),
-  )
-  expect(took.RUN, JSON.stringify(took)).toBeLessThan(4000)
-  expect(took.COPY, JSON.stringify(took)).toBeLessThan(4000)
+  const step = (await stepsOf(build.id)).find(({ name }) => name.includes('RUN --mount'))
+  const wholeMs = Date.parse(step?.finishedAt ?? '') - Date.parse(step?.startedAt ?? '')
+  expect(wholeMs - (step?.durationMs ?? 0)).toBeGreaterThan(1000) // It begins with the stage that sleeps.
 })
 
 describe('what does not depend on each other runs at once', () => {
