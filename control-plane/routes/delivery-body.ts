@@ -1,4 +1,5 @@
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import type { DeliveryRoom } from '../intent/delivery-room.ts'
 
 /** GitHub sends no more. */
@@ -80,7 +81,10 @@ async function chunksOf(
 }
 
 function tooLarge(): SlipwayError {
-  return new SlipwayError('request.too-large', `A delivery has ${MAX_DELIVERY_BYTES} bytes at most: push less at once.`)
+  return new SlipwayError(
+    'request.too-large',
+    `A delivery has ${sizeInWords(MAX_DELIVERY_BYTES)} at most: push less at once.`,
+  )
 }
 
 function busy(): SlipwayError {

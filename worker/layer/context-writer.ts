@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { errnoOf } from '#worker/host/kernel-error.ts'
 import { type TarLimits, WHITEOUT } from './layer-writer.ts'
 import { invalidTar, namesOf, shown, type TarEntry } from './tar-format.ts'
@@ -72,7 +73,7 @@ export class ContextWriter implements TarConsumer, Disposable {
     this.#bytes += entry.size
     const { maxEntries, maxBytes } = this.#limits
     if (this.#entries > maxEntries) throw contextTooLarge(`${maxEntries} entries`)
-    if (this.#bytes > maxBytes) throw contextTooLarge(`${maxBytes} bytes`)
+    if (this.#bytes > maxBytes) throw contextTooLarge(sizeInWords(maxBytes))
   }
 
   #make(names: readonly string[], entry: TarEntry): void {

@@ -1,3 +1,4 @@
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { invalidTar, namesOf, type TarEntry } from './tar-format.ts'
 import type { StoredData, TarConsumer } from './tar-reader.ts'
 
@@ -94,7 +95,7 @@ export class LayerWriter implements TarConsumer, Disposable {
     this.#entries++
     this.#bytes += entry.size
     if (this.#entries > maxEntries) throw invalidTar(LAYER_ERRORS, `has more than ${maxEntries} entries`)
-    if (this.#bytes > maxBytes) throw invalidTar(LAYER_ERRORS, `has more than ${maxBytes} bytes of files`)
+    if (this.#bytes > maxBytes) throw invalidTar(LAYER_ERRORS, `has more than ${sizeInWords(maxBytes)} of files`)
   }
 
   #hide(names: readonly string[], name: string, path: string): void {
