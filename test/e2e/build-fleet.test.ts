@@ -92,6 +92,20 @@ test('what one host did is cached on the other: no layer comes until something n
   expect(sumIn(more.log)).toBe(sumIn(here.log))
 }, 120_000)
 
+test('a linked copy that is cached needs nothing of what is below it, and is known on another base, too', async () => {
+  const linked = 'COPY --link <<END /linked/text\nfixed\nEND'
+  const on = (name: string) => `FROM busybox\nRUN head -c 2000000 /dev/urandom > /${name}\n${linked}`
+  const before = await stepsShared()
+  const first = await builtIn('one', on('below'))
+  expect(await areShared(before + 3)).toBe(true)
+  const again = await builtIn('two', on('below'))
+  expect(again.imageDigest).toBe(first.imageDigest)
+  expect(again.log.match(/CACHED/g)).toHaveLength(2)
+  expect(again.log).not.toContain('fetching')
+  const other = await builtIn('two', on('other'))
+  expect(other.log.match(/CACHED/g)).toHaveLength(1)
+}, 120_000)
+
 test('a layer that the store has lost is made again', async () => {
   const lost = CHAIN.replace('/big', '/lost')
   const before = await stepsShared()

@@ -14,8 +14,7 @@ const LOST = new Set<ErrorCode>(['blob.not-found', 'blob.store-failed', 'layer.d
 
 /**
  * Sees to it that layers are on this host before something is mounted or read: what is pulled already is waited for, the rest is
- * fetched, side by side. A build of cached steps alone does not come here (but for
- * `COPY --link`, which looks at the folders below it), and so fetches nothing.
+ * fetched, side by side. A build of cached steps alone does not come here, and so fetches nothing.
  */
 export async function haveLayers(work: Work, stack: LayerStack): Promise<void> {
   const { ports, log, signal, arriving, fleet, output } = work

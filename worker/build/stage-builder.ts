@@ -8,6 +8,7 @@ import type { Instruction } from '../dockerfile/instruction.ts'
 import type { CopyStep, RunStep } from '../dockerfile/step.ts'
 import { mkdirInRoot } from '../host/rooted-fs.ts'
 import { packLayer } from '../layer/pack.ts'
+import { alsoKnownAs } from './also-known.ts'
 import { type BuildWork, type MadeStep, type StepWork, takeSnapshot } from './build-work.ts'
 import { clampTimes } from './clamp-times.ts'
 import { copiedBefore } from './copied-before.ts'
@@ -72,18 +73,31 @@ function sentenceOf({ keyword, flags, text, heredocs }: Instruction): string {
 }
 
 async function resultOf(work: StepWork, draft: Draft, step: FileStep, { content, fetched }: Look) {
-  const linked = step.kind === 'copy' && step.isLinked ? await linkedTo(work, draft, step) : undefined
-  const { architecture } = work.ports
-  const key = stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch, architecture }))
+  const isLinked = step.kind === 'copy' && step.isLinked
+  const keyOf = (linked: unknown) => {
+    const { architecture } = work.ports
+    return stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch, architecture }))
+  }
   // Whoever holds a slot waits for none, and for no other step: what it reads is all there by now.
-  const make = () => {
+  const make = (linked?: Linked) => {
     const begun = work.output.waits()
     return inSlot(work.slots, work.signal, () => {
       begun()
       return makeLayer(work, draft, step, { fetched, linked })
     })
   }
-  return { key, result: await doneOnce(work, { key, after: draft.lastStep }, make) }
+  // A linked copy is found by what is below it, which has not to be there for that, and else by its folders alone, whatever is below.
+  const makeLinked = async (copy: CopyStep) => {
+    const linked = await linkedTo(work, draft, copy)
+    const byFolders = keyOf(linked)
+    const madeOrFound = () => alsoKnownAs(work, byFolders, async () => (await make(linked)).result)
+    return { result: await work.steps.take(byFolders, madeOrFound, work.signal) }
+  }
+  const key = keyOf(isLinked ? ['link', draft.diffIds] : undefined)
+  return {
+    key,
+    result: await doneOnce(work, { key, after: draft.lastStep }, () => (isLinked ? makeLinked(step) : make())),
+  }
 }
 
 /** All sources, and the folder of the host that they are in: `isImage`, that of another stage's or image's files. */
