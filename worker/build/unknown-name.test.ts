@@ -25,6 +25,7 @@ test('what can be an image alone, and what is no fault of an image, stay as they
   expect(unknownName(away, 'docker.io/library/debian:12', known)).toBe(away)
   const full = new SlipwayError('host.disk-full', 'full')
   expect(unknownName(full, 'biuld', known)).toBe(full)
+  expect(unknownName(away, 'assets', known)).toBe(away)
 })
 
 test('what is listed is bounded', () => {

@@ -17,6 +17,7 @@ const MAY_BE_A_STAGE = /^[a-z0-9][a-z0-9_.-]*$/i
  */
 export function unknownName(error: unknown, name: string, { stages, contexts }: KnownNames): unknown {
   if (!(error instanceof SlipwayError) || !isOfAnImage(error)) return error
+  if (contexts.includes(name)) return error // It is known: the image that stands for it is not there.
   const nearest = nearestOf(name.toLowerCase(), [...stages, ...contexts])
   if (nearest === undefined && !MAY_BE_A_STAGE.test(name)) return error
   const facts = { ...error.facts, name, stages, contexts, ...(nearest === undefined ? {} : { nearest }) }
