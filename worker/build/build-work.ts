@@ -107,5 +107,5 @@ export async function takeSnapshot(
   work.owned.add(id)
   undo.defer(() => void work.owned.delete(id))
   undo.defer(() => work.ports.snapshots.remove(id))
-  return work.ports.snapshots.prepare(id, stack.diffIds)
+  return work.ports.snapshots.prepare(id, stack.diffIds, { isVolatile: true })
 }
