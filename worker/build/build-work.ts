@@ -42,6 +42,8 @@ export interface SharedWork {
   arriving: ArrivingLayers
   /** This build's own folder. */
   folder: string
+  /** What is mounted in that folder: disposed of before it is removed. */
+  opened: Pick<AsyncDisposableStack, 'use'>
   signal: AbortSignal
   /** Of each RUN. */
   limits: BuildLimits
