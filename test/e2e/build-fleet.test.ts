@@ -1,26 +1,16 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { buildBusybox } from '#infra/local/base-images.ts'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { BuildStep, BuildView } from '#shared/protocol/builds.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
-import { bootFleet, type Fleet } from '#test/support/fleet.ts'
+import { bootReadyFleet, type Fleet } from '#test/support/fleet.ts'
 
 /** Builds on two hosts, each in namespaces of its own: one that dies in a build, a bus that is away. */
 let fleet: Fleet
 
 beforeAll(async () => {
-  fleet = await bootFleet('e2eflt')
-  const [a, b] = fleet.hosts
-  a.start({ SLIPWAY_LABELS: 'zone=one' })
-  b.start({ SLIPWAY_LABELS: 'zone=two' })
-  const areReady = async () => {
-    const { items } = await fleet.api.call<{ items: { state: string }[] }>('GET', '/v1/hosts')
-    return items.every(({ state }) => state === 'ready')
-  }
-  expect(await waitUntil(areReady, 30_000)).toBe(true)
-  await buildBusybox(fleet.api, () => {})
+  fleet = await bootReadyFleet('e2eflt', {}, [{ SLIPWAY_LABELS: 'zone=one' }, { SLIPWAY_LABELS: 'zone=two' }])
 }, 120_000)
 afterAll(async () => {
   expect(await fleet?.remove()).toEqual([])
