@@ -61,7 +61,7 @@ async function builtIn(zone: string, dockerfile: string, more: object = {}) {
   return { ...(await look(id)), log: await logOf(id) }
 }
 const stepsShared = async () => (await fleet.api.call<{ steps: number }>('GET', '/v1/builds/cache')).steps
-const areShared = (count: number) => waitUntil(async () => (await stepsShared()) >= count, 30_000)
+const areShared = (count: number) => waitUntil(async () => (await stepsShared()) >= count, 90_000)
 
 const CHAIN =
   'FROM busybox\nRUN head -c 3000000 /dev/urandom > /big\nRUN cat /proc/uptime > /id\nCOPY <<END /text\nfixed\nEND'
@@ -106,7 +106,7 @@ test('a host that is killed shares the rest of its steps once it is back', async
   expect(await areShared(before + 2)).toBe(true)
   const again = await builtIn('two', big)
   expect(again.log.match(/CACHED/g)).toHaveLength(2)
-}, 120_000)
+}, 240_000)
 
 test('an agent that is stopped in order gives its build back: another goes on at once, and no attempt is lost', async () => {
   const id = await build('FROM busybox\nRUN echo first > /first\nRUN echo begun; sleep 8; echo after > /after\n')

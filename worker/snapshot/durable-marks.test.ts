@@ -1,14 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { eachInFolder } from '#test/support/own-folder.ts'
 import { DurableMarks } from './durable-marks.ts'
 
 let folder: string
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'slipway-marks-'))
+eachInFolder('marks', [], own => {
+  folder = own
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 test('an entry that goes while its mark is made leaves no mark: the next of its name may not be on the disk', async () => {
   const measuring = Promise.withResolvers<void>()
