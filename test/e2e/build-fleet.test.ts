@@ -1,6 +1,7 @@
-import { readdirSync, rmSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { pathsOf } from '#infra/local/layout.ts'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { BuildStep, BuildView } from '#shared/protocol/builds.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
@@ -61,7 +62,16 @@ async function builtIn(zone: string, dockerfile: string, more: object = {}) {
   return { ...(await look(id)), log: await logOf(id) }
 }
 const stepsShared = async () => (await fleet.api.call<{ steps: number }>('GET', '/v1/builds/cache')).steps
-const areShared = (count: number) => waitUntil(async () => (await stepsShared()) >= count, 90_000)
+/** Whether the fleet knows of all steps that the first host keeps: it writes down when it told of one. */
+async function areAllTold(): Promise<boolean> {
+  const folder = join(pathsOf(fleet.hosts[0].layout).agent, 'builds/cache')
+  const steps = readdirSync(folder, { withFileTypes: true }).filter(({ name }) => !name.endsWith('.part'))
+  return steps.every(step => !step.isFile() || 'sharedAt' in JSON.parse(readFileSync(join(folder, step.name), 'utf8')))
+}
+/** At least so many in all: steps of earlier tests may come late. */
+async function areShared(count: number): Promise<boolean> {
+  return (await waitUntil(areAllTold, 90_000)) && (await stepsShared()) >= count
+}
 
 const CHAIN =
   'FROM busybox\nRUN head -c 3000000 /dev/urandom > /big\nRUN cat /proc/uptime > /id\nCOPY <<END /text\nfixed\nEND'
