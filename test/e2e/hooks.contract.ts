@@ -251,7 +251,7 @@ export function describeHooks(get: () => TestSlipway): void {
 
   test('a push updates the container that its hook names, in place', async () => {
     const pageOf = (text: string) =>
-      `printf 'FROM busybox\\nCOPY page /page\\nCMD ["sh", "-c", "cat /page; touch /mark; exec sleep 1000"]\\n' >Dockerfile
+      `printf 'FROM busybox\\nSTOPSIGNAL SIGKILL\\nCOPY page /page\\nCMD ["sh", "-c", "cat /page; touch /mark; exec sleep 1000"]\\n' >Dockerfile
        printf '${text}\\n' >page; git add .; git commit -qm ${text}`
     const secret = 'a-secret-of-sixteen'
     const hook = await call<{ id: string; url: string }>('POST', '/v1/hooks', {
