@@ -11,6 +11,7 @@ import { describeCacheMounts } from './cache-mounts.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
+import { describePushedLayers } from './pushed-layers.contract.ts'
 
 let slipway: TestSlipway
 
@@ -22,6 +23,7 @@ afterAll(async () => {
 })
 
 describeApi(() => slipway)
+describePushedLayers(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
 describeBuildQueue(() => slipway)

@@ -2,13 +2,12 @@ import { globSync, readdirSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { buildBusybox } from '#infra/local/base-images.ts'
 import { pathsOf } from '#infra/local/layout.ts'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { BuildView } from '#shared/protocol/builds.ts'
 import type { CacheMountView } from '#shared/protocol/cache-mounts.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
-import { bootFleet, type Fleet, type FleetHost } from '#test/support/fleet.ts'
+import { bootReadyFleet, type Fleet, type FleetHost } from '#test/support/fleet.ts'
 
 /** Cache mounts that go from host to host: two agents, each with a data folder of its own. */
 let fleet: Fleet
@@ -16,15 +15,8 @@ let a: FleetHost
 let b: FleetHost
 
 beforeAll(async () => {
-  fleet = await bootFleet('e2ecmt', { SLIPWAY_BUILD_LIMITS: '{"cacheMounts": {"max": "200m"}}' })
+  fleet = await bootReadyFleet('e2ecmt', { SLIPWAY_BUILD_LIMITS: '{"cacheMounts": {"max": "200m"}}' })
   ;[a, b] = fleet.hosts
-  for (const host of fleet.hosts) host.start()
-  const areReady = async () => {
-    const { items } = await fleet.api.call<{ items: { state: string }[] }>('GET', '/v1/hosts')
-    return items.every(({ state }) => state === 'ready')
-  }
-  expect(await waitUntil(areReady, 30_000)).toBe(true)
-  await buildBusybox(fleet.api, () => {})
 }, 120_000)
 afterAll(async () => {
   expect(await fleet?.remove()).toEqual([])

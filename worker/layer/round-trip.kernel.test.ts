@@ -3,7 +3,8 @@ import { createReadStream, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createGunzip } from 'node:zlib'
 import fc from 'fast-check'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { allInFolder } from '#test/support/own-folder.ts'
 import { item, listing, owned, plant } from '#test/support/random-tree.ts'
 import { lgetxattr, lsetxattr } from '../host/syscalls.ts'
 import { packLayer } from './pack.ts'
@@ -12,10 +13,9 @@ import { unpackLayer } from './unpack.ts'
 /** Packing an upper folder and unpacking the layer again gives the same tree, whatever is in it. */
 
 let folder: string
-beforeAll(() => {
-  folder = mkdtempSync('/var/tmp/slipway-trip-')
+allInFolder('trip', own => {
+  folder = own
 })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 test('what is packed and unpacked again is what was there', async () => {
   await fc.assert(
