@@ -42,7 +42,7 @@ export class IndexWriter implements Disposable {
 
   write(chunk: Buffer): void {
     if (this.#tarBytes + chunk.length > this.#maxBytes) {
-      throw invalidTar(LAYER_ERRORS, `has more than ${this.#maxBytes} bytes`)
+      throw invalidTar(LAYER_ERRORS, `has more than ${this.#maxBytes} bytes: split it into several layers`)
     }
     this.#reader.write(chunk)
     this.#tar.write(chunk, this.#tarBytes)

@@ -59,7 +59,7 @@ function typeOf(stat: BigIntStats, path: string): TarEntryType {
   if (stat.isCharacterDevice()) return 'character'
   if (stat.isBlockDevice()) return 'block'
   if (stat.isFIFO()) return 'fifo'
-  throw invalidTar(LAYER_ERRORS, 'is of a kind that a layer cannot hold', path)
+  throw invalidTar(LAYER_ERRORS, 'is of a kind that a tar cannot hold', path)
 }
 
 /** The reverse of what `mknod` of host/syscalls.ts does. */
