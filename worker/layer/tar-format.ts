@@ -10,8 +10,11 @@ export const BLOCK = 512
 /** Of a name in bytes, as Linux has it (limits.h: PATH_MAX with its end, NAME_MAX). */
 export const MAX_PATH = 4095
 export const MAX_NAME = 255
+export const TOO_LONG = `of more than ${MAX_PATH} bytes, which Linux cannot open: shorten it`
+/** What may precede an entry: pax records and long names. More is no honest tar; Go's reader (archive/tar), and Docker with it, has this bound, too. */
+export const MAX_META = 1024 * 1024
 /** How much of a name that is too long an error has. */
-const SHOWN_NAME = 100
+export const SHOWN_NAME = 100
 /** Layers have it before a name that may itself be as long as names get. */
 const WHITEOUT_MARK = /^\.wh\./
 
@@ -185,9 +188,10 @@ export function namesOf(path: string, errors: TarErrors, linkOf?: string): strin
     const entry = (linkOf ?? path).slice(0, SHOWN_NAME)
     return invalidTar(errors, `${linkOf === undefined ? 'has' : 'links to'} a name ${why}`, entry)
   }
-  if (path.length > MAX_PATH) throw fail(`of more than ${MAX_PATH} bytes, which Linux cannot open: shorten it`)
   if (path.includes('\0')) throw fail('with a zero byte in it, which Linux cannot have')
   const names = path.split('/').filter(name => name !== '' && name !== '.')
+  // A folder's last slash and a leading `./` do not count.
+  if (path.length > MAX_PATH && names.join('/').length > MAX_PATH) throw fail(TOO_LONG)
   if (names.some(name => name.length > MAX_NAME && name.replace(WHITEOUT_MARK, '').length > MAX_NAME)) {
     throw fail(`with a part of more than ${MAX_NAME} bytes, which Linux cannot have: shorten it`)
   }

@@ -5,6 +5,7 @@ import {
   decodeTime,
   decodeXattrName,
   invalidTar,
+  MAX_META,
   PAX_XATTR,
   type RawHeader,
   type TarEntry,
@@ -40,8 +41,6 @@ export interface TarConsumer {
   end(): void
 }
 
-/** What may precede an entry: pax records and long names. More is no honest tar. */
-const MAX_META = 1024 * 1024
 /** What holds for all entries is looked at for each of them. */
 const MAX_GLOBAL = 64 * 1024
 /** The largest user, group or device number of Linux; the one above means "unchanged". */
