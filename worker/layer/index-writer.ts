@@ -43,7 +43,7 @@ export class IndexWriter implements Disposable {
 
   write(chunk: Buffer): void {
     if (this.#tarBytes + chunk.length > this.#maxBytes) {
-      throw invalidTar(LAYER_ERRORS, `has more than ${sizeInWords(this.#maxBytes)}`)
+      throw invalidTar(LAYER_ERRORS, `has more than ${sizeInWords(this.#maxBytes)}: split it into several layers`)
     }
     this.#reader.write(chunk)
     this.#tar.write(chunk, this.#tarBytes)
