@@ -10,6 +10,7 @@ import { buildCacheRoutes } from './routes/build-cache.ts'
 import { buildRoutes } from './routes/builds.ts'
 import { cacheMountRoutes } from './routes/cache-mounts.ts'
 import { containerFileRoutes } from './routes/container-files.ts'
+import { containerHealthRoutes } from './routes/container-health.ts'
 import { containerRoutes } from './routes/containers.ts'
 import { contextRoutes } from './routes/contexts.ts'
 import { docsRoutes } from './routes/docs.ts'
@@ -77,7 +78,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     buildRoutes,
     imageRoutes,
   ]
-  const containers = [containerRoutes, containerFileRoutes, logRoutes]
+  const containers = [containerRoutes, containerFileRoutes, containerHealthRoutes, logRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [
     ...modules,

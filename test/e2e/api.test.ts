@@ -11,6 +11,7 @@ import { describeCacheMounts } from './cache-mounts.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
+import { describeLife } from './life.contract.ts'
 import { describePushedLayers } from './pushed-layers.contract.ts'
 
 let slipway: TestSlipway
@@ -26,6 +27,7 @@ describeApi(() => slipway)
 describePushedLayers(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
+describeLife(() => slipway)
 describeBuildQueue(() => slipway)
 describeBuildCache(() => slipway)
 describeBuildLimits(() => slipway)

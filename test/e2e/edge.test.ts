@@ -23,6 +23,7 @@ import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
+import { describeLife } from './life.contract.ts'
 import { describePullThrough } from './pull-through.contract.ts'
 import { describePushedLayers } from './pushed-layers.contract.ts'
 import { describeRegistryClients } from './registry-clients.contract.ts'
@@ -90,6 +91,7 @@ describe('on workerd', () => {
   describePushedLayers(() => slipway)
   describeExpiry(() => slipway)
   describeFiles(() => slipway)
+  describeLife(() => slipway)
   describeBuildQueue(() => slipway)
   describeBuildCache(() => slipway)
   describeBuildLimits(() => slipway)

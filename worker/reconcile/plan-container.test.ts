@@ -23,6 +23,10 @@ function apply(facts: ContainerFacts, action: ContainerAction, now: number, outc
       return applyRun(facts, action, now, outcome)
     case 'noteEnd':
       return { ...facts, record: { ...record, endedAt: now } }
+    case 'noteOutOfMemory':
+      return { ...facts, record: { ...record, isOutOfMemory: true } }
+    case 'adoptSpec':
+      return { ...facts, record: { ...record, spec: action.want.spec } }
     case 'prepareContainer':
       return outcome === 'fails'
         ? { ...facts, hasRemains: true, record: { ...record, ...updatedBy(action.want), failure: failureAt(now) } }
