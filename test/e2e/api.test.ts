@@ -12,6 +12,7 @@ import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeLife } from './life.contract.ts'
+import { describePushedLayers } from './pushed-layers.contract.ts'
 
 let slipway: TestSlipway
 
@@ -23,6 +24,7 @@ afterAll(async () => {
 })
 
 describeApi(() => slipway)
+describePushedLayers(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
 describeLife(() => slipway)
