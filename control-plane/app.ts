@@ -132,6 +132,8 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     }
     if (problem.status === 405) headers.allow = String(problem.facts?.allowed)
     if (problem.status === 401) headers['www-authenticate'] ??= 'Bearer'
+    // The rest of the body is not read, so the connection cannot carry another request; of a delivery it is.
+    if (problem.status === 413 && !c.req.path.startsWith('/hooks/')) headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
     if (typeof problem.facts?.retryAfterS === 'number') headers['retry-after'] = String(problem.facts.retryAfterS)
     return c.body(JSON.stringify(isRegistry ? registryErrors(problem) : problem), problem.status as 400, headers)
