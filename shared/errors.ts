@@ -31,6 +31,7 @@ export const ERRORS = {
   'host.addresses-exhausted': { status: 507, retry: false },
   'host.disk-full': { status: 507, retry: true },
   'host.storage-unusable': { status: 500, retry: false },
+  'host.unable': { status: 422, retry: false },
   'host.kernel-refused': { status: 500, retry: true },
   'host.command-failed': { status: 500, retry: true },
   // blobs and images

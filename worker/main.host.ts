@@ -6,9 +6,11 @@ import { systemClock } from '#shared/ports/clock.ts'
 import type { LayerSize } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from './agent/control-plane.ts'
 import { requireReserve, requireRoom } from './execute/disk-room.ts'
+import { type AllowedHere, defaultOomScore, hostAbilities } from './execute/host-abilities.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
+import { openSecretFiles } from './execute/secret-files.ts'
 import { snapshotHolds } from './execute/snapshot-holds.ts'
 import { prepareCgroups } from './host/cgroup.ts'
 import { maxOpenFiles } from './host/process.ts'
@@ -30,6 +32,8 @@ export interface HostOptions {
   storageDriver?: string | undefined
   /** Where builds may go. */
   buildReach?: BuildReach
+  /** What containers may have of this host besides. Left out: nothing. */
+  allowed?: AllowedHere
   /** Told of what went wrong in the background and will be tried again. */
   onTrouble(error: unknown, what: string): void
   /** Told of each layer that was fetched. */
@@ -58,6 +62,7 @@ export async function openHost(
     onLayer,
   })
   const room = () => requireRoom(dataFolder)
+  const abilities = hostAbilities(instance, options.allowed ?? { devices: [], isPrivilegedAllowed: true })
   return {
     requireRoom: room,
     requireReserve: () => requireReserve(dataFolder),
@@ -74,6 +79,9 @@ export async function openHost(
     architecture: ociArchitecture(arch()),
     seccomp: await readSeccompProfile(DEFAULT_PROFILE),
     maxOpenFiles: maxOpenFiles(),
+    abilities,
+    oomScoreAdj: defaultOomScore(abilities),
+    secrets: openSecretFiles({ fetch: api.containerSecrets, folder: join(runFolder, 'secrets') }),
     hasSnapshot: id => snapshots.has(id),
     readResolvConf: async () => {
       const read = (path: string) => readFile(path, 'utf8').catch(() => '')

@@ -3,6 +3,8 @@ import { digestSchema } from '../digest.ts'
 import { ERROR_CODES } from '../errors.ts'
 import { type ContainerId, idSchema } from './ids.ts'
 import { publishedPortSchema } from './port.ts'
+import { resourcesSchema } from './resources.ts'
+import { securitySchema } from './security.ts'
 
 export const faultSchema = z.object({
   code: z.enum(ERROR_CODES),
@@ -21,17 +23,6 @@ export type RestartPolicy = z.infer<typeof restartPolicySchema>
 
 export const signalNameSchema = z.string().regex(/^SIG[A-Z0-9+-]{1,12}$/, 'a signal such as SIGTERM')
 
-/** Limits of one container; what is left out is unlimited, but for `pids`, which has a default. */
-export const resourcesSchema = z.object({
-  memoryBytes: z
-    .int()
-    .min(6 * 1024 * 1024)
-    .optional(),
-  cpus: z.number().min(0.01).max(1024).optional(),
-  pids: z.int().min(1).max(4_194_304).optional(),
-})
-export type Resources = z.infer<typeof resourcesSchema>
-
 /** What a container is, resolved by the API when it is created or updated: the agent asks nobody to run it. */
 export const containerSpecSchema = z.object({
   /** How often it was updated; left out: never. Each update begins with the files of its image and nothing else. */
@@ -49,6 +40,8 @@ export const containerSpecSchema = z.object({
   restart: restartPolicySchema,
   resources: resourcesSchema,
   isReadOnly: z.boolean(),
+  /** Left out: the defaults. */
+  security: securitySchema.optional(),
   /** How long it is kept after its end; later its host may give it up for room. Left out: until it is removed. */
   keepForMs: z.int().min(0).optional(),
 })

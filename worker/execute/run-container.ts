@@ -9,11 +9,11 @@ import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
 import { isStale } from '../reconcile/facts.ts'
-import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
+import { confined } from '../runtime/confine.ts'
 import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
-import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
+import { blockDevices, confinementOf, makeFurtherMountPoints } from './confinement.ts'
 import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
 import { makeMountPoints } from './make-mount-points.ts'
@@ -101,14 +101,16 @@ async function makeReady(
     ports.snapshots.prepare(id, image.config.rootfs.diff_ids),
     ports.network.attach(id, endpoint, spec.ports),
     ports.readResolvConf(),
+    ports.secrets.prepare(id, spec.security?.secrets ?? []),
   ] as const
   await Promise.allSettled(work) // One that fails must not be undone while the others are still at it.
-  const [snapshot, attachment, resolvConf] = await Promise.all(work)
+  const [snapshot, attachment, resolvConf, secretsFolder] = await Promise.all(work)
   const hostname = spec.hostname ?? id.slice(0, 12)
   const files = { 'resolv.conf': resolvConf, hosts: hostsFile(endpoint.address, hostname), hostname: `${hostname}\n` }
   const defaults = image.config.config ?? {}
   await makeMountPoints(snapshot.rootfs)
   await makeVolumeFolders(snapshot.rootfs, defaults)
+  await makeFurtherMountPoints(snapshot.rootfs, spec)
   const readAccounts = async (path: string) =>
     (await readFileInRoot(snapshot.rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
   const [passwd, group] = await Promise.all([readAccounts('/etc/passwd'), readAccounts('/etc/group')])
@@ -121,12 +123,14 @@ async function makeReady(
     cgroupPath: `${cgroupRoot(ports.instance)}/${id}`,
     hostname,
     files: Object.fromEntries(Object.keys(files).map(name => [`/etc/${name}`, join(folder, name)])),
-    seccomp: seccompFor(ports.seccomp, ports.architecture, DEFAULT_CAPABILITIES),
     maxOpenFiles: ports.maxOpenFiles,
+    blockDevices: blockDevices(spec),
+    limitsSwap: !('memorySwap' in ports.abilities.lacks),
+    oomScoreAdj: ports.oomScoreAdj,
   })
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text, { mode: 0o644 })))
-  return config
+  return confined(config, confinementOf(spec, ports, { groupFile: group, secretsFolder }))
 }
 
 /** The very image that the API resolved, by digest: a tag may have moved since. It was fetched before. */

@@ -1,40 +1,16 @@
 import { readFile } from 'node:fs/promises'
-import { z } from 'zod'
+import { type SeccompProfile, seccompProfileSchema } from '#shared/domain/seccomp-profile.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { OciSeccomp, OciSyscall } from './oci-config.ts'
 
 /** The default profile is Debian's (golang-github-containers-common), in the form that Docker and Podman share. */
 export const DEFAULT_PROFILE = '/usr/share/containers/seccomp.json'
 
-const conditionSchema = z.object({
-  caps: z.array(z.string()).optional(),
-  arches: z.array(z.string()).optional(),
-  minKernel: z.string().optional(),
-})
-const profileSchema = z.object({
-  defaultAction: z.string(),
-  defaultErrnoRet: z.int().optional(),
-  archMap: z.array(z.object({ architecture: z.string(), subArchitectures: z.array(z.string()).nullish() })),
-  syscalls: z.array(
-    z.object({
-      names: z.array(z.string()),
-      action: z.string(),
-      errnoRet: z.int().optional(),
-      args: z
-        .array(z.object({ index: z.int(), value: z.number(), valueTwo: z.number().default(0), op: z.string() }))
-        .nullish(),
-      includes: conditionSchema.optional(),
-      excludes: conditionSchema.optional(),
-    }),
-  ),
-})
-export type SeccompProfile = z.infer<typeof profileSchema>
-
 const ARCHITECTURES: Record<string, string> = { amd64: 'SCMP_ARCH_X86_64', arm64: 'SCMP_ARCH_AARCH64' }
 
 export async function readSeccompProfile(path: string): Promise<SeccompProfile> {
   try {
-    return profileSchema.parse(JSON.parse(await readFile(path, 'utf8')))
+    return seccompProfileSchema.parse(JSON.parse(await readFile(path, 'utf8')))
   } catch (cause) {
     throw new SlipwayError(
       'host.kernel-refused',
@@ -47,8 +23,8 @@ export async function readSeccompProfile(path: string): Promise<SeccompProfile> 
 /** The profile as one architecture and one set of capabilities need it (runtime-spec, config-linux.md "Seccomp"). Pure. */
 export function seccompFor(profile: SeccompProfile, architecture: string, capabilities: readonly string[]): OciSeccomp {
   const native = ARCHITECTURES[architecture]
-  const family = profile.archMap.find(entry => entry.architecture === native)
-  const matches = (condition: z.infer<typeof conditionSchema> | undefined, every: boolean) => {
+  const family = profile.archMap?.find(entry => entry.architecture === native)
+  const matches = (condition: SeccompProfile['syscalls'][number]['includes'], every: boolean) => {
     const checks = [
       ...(condition?.caps?.length ? [condition.caps.every(cap => capabilities.includes(cap))] : []),
       ...(condition?.arches?.length ? [condition.arches.includes(architecture)] : []),
@@ -60,13 +36,13 @@ export function seccompFor(profile: SeccompProfile, architecture: string, capabi
     .map(({ names, action, errnoRet, args }) => ({
       names,
       action,
-      ...(errnoRet === undefined ? {} : { errnoRet }),
+      ...(errnoRet == null ? {} : { errnoRet }),
       ...(args?.length ? { args } : {}),
     }))
   return {
     defaultAction: profile.defaultAction,
-    ...(profile.defaultErrnoRet === undefined ? {} : { defaultErrnoRet: profile.defaultErrnoRet }),
-    architectures: family ? [family.architecture, ...(family.subArchitectures ?? [])] : [],
+    ...(profile.defaultErrnoRet == null ? {} : { defaultErrnoRet: profile.defaultErrnoRet }),
+    architectures: family ? [family.architecture, ...(family.subArchitectures ?? [])] : (profile.architectures ?? []),
     syscalls,
   }
 }
