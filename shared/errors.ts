@@ -121,6 +121,7 @@ export const ERRORS = {
   'container.command-not-found': { status: 422, retry: false },
   'container.command-not-executable': { status: 422, retry: false },
   'container.user-not-found': { status: 422, retry: false },
+  'container.files-unsafe': { status: 422, retry: false },
   'container.start-failed': { status: 500, retry: true },
   'container.logs-unavailable': { status: 404, retry: false },
   'container.files-unavailable': { status: 404, retry: false },

@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { mkdirInRoot, resolveInRootSync } from '../host/rooted-fs.ts'
 import { setMtime } from '../host/set-mtime.ts'
 import { MOUNT_POINTS } from '../runtime/mount-points.ts'
+import { requireOwnFolders } from '../runtime/own-folders.ts'
 
 const FOLDER = { uid: 0, gid: 0, mode: 0o755 }
 const FILE_MODE = 0o644
@@ -12,13 +13,14 @@ const FILE_MODE = 0o644
  * of the folders around it: the runtime's own would be mode 0700, and a change. What is there stays as it is.
  */
 export async function makeMountPoints(rootfs: string): Promise<void> {
+  requireOwnFolders(rootfs)
   for (const [path, kind] of MOUNT_POINTS) {
     const at = resolveInRootSync(rootfs, path)
     if (existsSync(at)) continue
     const before = lstatSync(dirname(at), { bigint: true, throwIfNoEntry: false })
     if (kind === 'folder') await mkdirInRoot(rootfs, path, FOLDER)
     else {
-      await mkdirInRoot(rootfs, dirname(path), FOLDER)
+      await mkdirInRoot(rootfs, dirname(at.slice(rootfs.length)), FOLDER) // Wherever links of the image lead in it.
       writeFileSync(at, '', { flag: 'wx' })
       chmodSync(at, FILE_MODE)
     }

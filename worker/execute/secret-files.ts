@@ -30,24 +30,45 @@ const valuesSchema = z.record(z.string(), z.string())
 
 export function openSecretFiles({ fetch, folder }: SecretSource): SecretFiles {
   const folderOf = (id: string) => join(folder, id)
+  let atWork = 0
+  let leaving: Promise<void> | undefined
+  const make = async (id: ContainerId, secrets: readonly SecretFile[], firstId: number) => {
+    ensureMemory(folder)
+    const own = folderOf(id)
+    mkdirSync(own, { recursive: true, mode: 0o700 })
+    const values = await valuesFor(() => fetch(id), join(own, 'values.json'), secrets)
+    const files = join(own, 'files')
+    await rm(files, { recursive: true, force: true })
+    mkdirSync(files, { mode: 0o755 })
+    chownSync(files, firstId, firstId)
+    for (const secret of secrets) await place(files, secret, values[secret.name] ?? '', firstId)
+    return files
+  }
+  /** The memory goes with the last of them, unless the next one is being made. */
+  const remove = async (id: string) => {
+    if (!isMounted(folder)) return
+    await rm(folderOf(id), { recursive: true, force: true })
+    if (atWork > 0 || leaving || readdirSync(folder).length > 0) return
+    leaving = unmount(folder).finally(() => {
+      leaving = undefined
+    })
+    await leaving
+  }
   return {
     prepare: async (id, secrets, firstId = 0) => {
-      const own = folderOf(id)
       if (secrets.length === 0) {
-        await remove(folder, own)
+        await remove(id)
         return undefined
       }
-      ensureMemory(folder)
-      mkdirSync(own, { recursive: true, mode: 0o700 })
-      const values = await valuesFor(() => fetch(id), join(own, 'values.json'), secrets)
-      const files = join(own, 'files')
-      await rm(files, { recursive: true, force: true })
-      mkdirSync(files, { mode: 0o755 })
-      chownSync(files, firstId, firstId)
-      for (const secret of secrets) await place(files, secret, values[secret.name] ?? '', firstId)
-      return files
+      atWork++
+      try {
+        await leaving
+        return await make(id, secrets, firstId)
+      } finally {
+        atWork--
+      }
     },
-    remove: id => remove(folder, folderOf(id)),
+    remove,
   }
 }
 
@@ -82,9 +103,3 @@ function ensureMemory(folder: string): void {
 }
 
 const isMounted = (folder: string) => existsSync(folder) && statSync(folder).dev !== statSync(dirname(folder)).dev
-
-async function remove(folder: string, own: string): Promise<void> {
-  if (!isMounted(folder)) return
-  await rm(own, { recursive: true, force: true })
-  if (readdirSync(folder).length === 0) await unmount(folder)
-}

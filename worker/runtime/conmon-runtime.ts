@@ -10,6 +10,7 @@ import { commandLine, processFacts, signalProcess } from '#worker/host/process.t
 import { programPath, run, runAny } from '#worker/host/run.ts'
 import { crunFilters, NO_FILTERS } from './crun-filters.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
+import { requireOwnFolders } from './own-folders.ts'
 import { startFailure } from './start-failure.ts'
 
 export interface ConmonRuntimeOptions {
@@ -70,8 +71,9 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     name: program,
     create: async (id, bundle) => {
       await remove(id) // What an earlier run or a killed attempt left would stand in the way.
-      await mkdir(bundle.statePath, { recursive: true, mode: 0o700 })
       const { config, path } = bundle
+      requireOwnFolders(config.root.path)
+      await mkdir(bundle.statePath, { recursive: true, mode: 0o700 })
       await writeFile(join(path, 'config.json'), JSON.stringify(filters.compiled(config)), { mode: 0o600 })
       try {
         const result = await launchMonitor('conmon', monitorArgs(id, bundle))
