@@ -22,6 +22,7 @@ import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
 import { openDrivers } from './snapshot/open-drivers.ts'
 import { probeDrivers } from './snapshot/probe.ts'
+import { mappingRefusal } from './snapshot/probe-mapping.ts'
 
 export interface HostOptions {
   instance: string
@@ -62,7 +63,8 @@ export async function openHost(
     onLayer,
   })
   const room = () => requireRoom(dataFolder)
-  const abilities = hostAbilities(instance, options.allowed ?? { devices: [], isPrivilegedAllowed: true })
+  const allowed = options.allowed ?? { devices: [], isPrivilegedAllowed: true }
+  const abilities = hostAbilities(instance, allowed, await mappingRefusal(snapshots.name, dataFolder))
   return {
     requireRoom: room,
     requireReserve: () => requireReserve(dataFolder),

@@ -24,7 +24,7 @@ const FOLDER = { uid: 0, gid: 0, mode: 0o755 }
 export function confinementOf(
   spec: Wishes,
   ports: Pick<HostPorts, 'abilities' | 'seccomp' | 'architecture'>,
-  { groupFile, secretsFolder }: { groupFile: string; secretsFolder: string | undefined },
+  around: { groupFile: string } & Pick<Confinement, 'secretsFolder' | 'userns'>,
 ): Confinement {
   const { security = {} } = spec
   const { abilities } = ports
@@ -32,11 +32,11 @@ export function confinementOf(
   if (refusal !== undefined) throw new SlipwayError('host.unable', `This host cannot run the container: ${refusal}.`)
   const capabilities = capabilitiesOf(security).filter(name => abilities.capabilities.includes(name))
   return {
-    ...{ security, capabilities, secretsFolder },
+    ...{ security, capabilities, secretsFolder: around.secretsFolder, userns: around.userns },
     seccomp: seccompOf(security, capabilities, ports),
     apparmor: abilities.apparmor ? apparmorOf(security) : undefined,
     devices: devicesOf(security),
-    groups: groupIds(security.groupAdd ?? [], groupFile),
+    groups: groupIds(security.groupAdd ?? [], around.groupFile),
   }
 }
 
@@ -81,7 +81,7 @@ export function blockDevices({ resources }: Wishes): Map<string, BlockDevice> {
 }
 
 /** The runtime would make them with mode 0700, and follow links that others may change meanwhile. */
-export async function makeFurtherMountPoints(rootfs: string, { security = {} }: Wishes): Promise<void> {
+export async function makeFurtherMountPoints(rootfs: string, { security = {} }: Wishes, firstId = 0): Promise<void> {
   const paths = [...Object.keys(security.tmpfs ?? {}), ...(security.secrets ? [SECRETS_PATH] : [])]
-  for (const path of paths) await mkdirInRoot(rootfs, path, FOLDER)
+  for (const path of paths) await mkdirInRoot(rootfs, path, { ...FOLDER, uid: firstId, gid: firstId })
 }

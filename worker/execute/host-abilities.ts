@@ -15,7 +15,7 @@ export interface AllowedHere {
 export const HARMLESS_DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty'].map(name => `/dev/${name}`)
 
 /** What this host can do for containers: its kernel, what its agent has, what its operator allows. A few small reads. */
-export function hostAbilities(instance: string, allowed: AllowedHere): HostAbilities {
+export function hostAbilities(instance: string, allowed: AllowedHere, usernsRefusal?: string): HostAbilities {
   const bits = new Set(boundingSet())
   return {
     lacks: lackingLimits(cgroupVersion(), cgroupFiles(instance)),
@@ -25,7 +25,7 @@ export function hostAbilities(instance: string, allowed: AllowedHere): HostAbili
     devices: [...new Set([...HARMLESS_DEVICES, ...allowed.devices])],
     isPrivilegedAllowed: allowed.isPrivilegedAllowed,
     apparmor: hasApparmor(),
-    usernsRefusal: 'this host gives containers no ids of their own yet; leave it out',
+    ...(usernsRefusal === undefined ? {} : { usernsRefusal }),
   }
 }
 

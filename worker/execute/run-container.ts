@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { chown, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
@@ -6,6 +6,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import { cgroupRoot } from '#worker/host/cgroup.ts'
 import { readFileInRoot } from '#worker/host/rooted-fs.ts'
+import { ownerOf } from '#worker/host/userns.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
 import { isStale } from '../reconcile/facts.ts'
@@ -17,6 +18,7 @@ import { blockDevices, confinementOf, makeFurtherMountPoints } from './confineme
 import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
 import { makeMountPoints } from './make-mount-points.ts'
+import { firstIdOf } from './own-ids.ts'
 import type { HostPorts } from './ports.ts'
 import { requireUnread, resetStale } from './reset-container.ts'
 import { unmountUnlessHeld } from './snapshot-holds.ts'
@@ -44,7 +46,8 @@ export async function runContainer(
   try {
     await using undo = new AsyncDisposableStack()
     using _ = ports.holds.hold(want.id) // Given back before anything is undone.
-    const config = await makeReady(want, folder, ports, undo)
+    using own = new DisposableStack() // What the runtime enters has to be there until it has.
+    const config = await makeReady(want, folder, ports, { undo, own })
     undo.defer(() => ports.runtime.delete(want.id))
     await ports.runtime.create(want.id, { config, path: folder, logPath: logPathOf(ports, want.id), statePath: folder })
     await startProcess(ports, want.id)
@@ -90,27 +93,28 @@ async function makeReady(
   want: DesiredContainer,
   folder: string,
   ports: HostPorts,
-  undo: AsyncDisposableStack,
+  { undo, own }: { undo: AsyncDisposableStack; own: DisposableStack },
 ): Promise<OciRuntimeConfig> {
   const { id, spec, endpoint } = want
+  const firstId = spec.security?.userns === 'auto' ? firstIdOf(endpoint) : undefined
   // Before anything else: an earlier run may have left them, and a start that fails holds no port.
   undo.defer(() => ports.network.detach(id))
   undo.defer(() => unmountUnlessHeld(ports, id))
   const image = await imageOf(want, ports)
   const work = [
-    ports.snapshots.prepare(id, image.config.rootfs.diff_ids),
-    ports.network.attach(id, endpoint, spec.ports),
+    ports.snapshots.prepare(id, image.config.rootfs.diff_ids, firstId),
+    ports.network.attach(id, endpoint, spec.ports, firstId),
     ports.readResolvConf(),
-    ports.secrets.prepare(id, spec.security?.secrets ?? []),
+    ports.secrets.prepare(id, spec.security?.secrets ?? [], firstId),
   ] as const
   await Promise.allSettled(work) // One that fails must not be undone while the others are still at it.
   const [snapshot, attachment, resolvConf, secretsFolder] = await Promise.all(work)
   const hostname = spec.hostname ?? id.slice(0, 12)
   const files = { 'resolv.conf': resolvConf, hosts: hostsFile(endpoint.address, hostname), hostname: `${hostname}\n` }
   const defaults = image.config.config ?? {}
-  await makeMountPoints(snapshot.rootfs)
-  await makeVolumeFolders(snapshot.rootfs, defaults)
-  await makeFurtherMountPoints(snapshot.rootfs, spec)
+  await makeMountPoints(snapshot.rootfs, firstId)
+  await makeVolumeFolders(snapshot.rootfs, defaults, firstId)
+  await makeFurtherMountPoints(snapshot.rootfs, spec, firstId)
   const readAccounts = async (path: string) =>
     (await readFileInRoot(snapshot.rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
   const [passwd, group] = await Promise.all([readAccounts('/etc/passwd'), readAccounts('/etc/group')])
@@ -130,7 +134,9 @@ async function makeReady(
   })
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text, { mode: 0o644 })))
-  return confined(config, confinementOf(spec, ports, { groupFile: group, secretsFolder }))
+  if (firstId !== undefined) for (const name of Object.keys(files)) await chown(join(folder, name), firstId, firstId)
+  const userns = firstId === undefined ? undefined : own.use(ownerOf(attachment.netns)).path
+  return confined(config, confinementOf(spec, ports, { groupFile: group, secretsFolder, userns }))
 }
 
 /** The very image that the API resolved, by digest: a tag may have moved since. It was fetched before. */

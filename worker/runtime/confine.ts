@@ -12,6 +12,8 @@ export interface Confinement {
   apparmor: string | undefined
   devices: readonly ResolvedDevice[]
   groups: readonly number[]
+  /** The user namespace to enter; undefined: the host's. */
+  userns: string | undefined
   /** The folder on the host that holds its secrets; undefined: it has none. */
   secretsFolder: string | undefined
 }
@@ -22,6 +24,8 @@ export interface ResolvedDevice extends OciDevice {
 }
 
 const TMPFS_OPTIONS = ['nosuid', 'nodev', 'noexec']
+/** Of groups there are no more in a range of its own. */
+const OWN_IDS_SYSCTL = { 'net.ipv4.ping_group_range': '0 65535' }
 const OPPOSITE: Record<string, string> = { suid: 'nosuid', dev: 'nodev', exec: 'noexec' }
 
 /** A container's configuration with what it asked for of its confinement. Pure. */
@@ -43,9 +47,10 @@ export function confined(config: OciRuntimeConfig, given: Confinement): OciRunti
     mounts: [...(privileged ? config.mounts.map(writable) : config.mounts), ...furtherMounts(given)],
     linux: {
       ...restOfLinux,
+      ...(given.userns ? { namespaces: [...linux.namespaces, { type: 'user', path: given.userns }] } : {}),
       ...(given.devices.length > 0 ? { devices: given.devices.map(({ access: _, ...device }) => device) } : {}),
       resources: { ...linux.resources, devices: [...linux.resources.devices, ...deviceRules(given)] },
-      sysctl: { ...linux.sysctl, ...security.sysctls },
+      sysctl: { ...linux.sysctl, ...(given.userns ? OWN_IDS_SYSCTL : {}), ...security.sysctls },
       maskedPaths: isOpen ? [] : linux.maskedPaths,
       readonlyPaths: isOpen ? [] : linux.readonlyPaths,
       ...(given.seccomp ? { seccomp: given.seccomp } : {}),

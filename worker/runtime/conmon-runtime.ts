@@ -11,6 +11,7 @@ import { programPath, run, runAny } from '#worker/host/run.ts'
 import { crunFilters, NO_FILTERS } from './crun-filters.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
 import { requireOwnFolders } from './own-folders.ts'
+import { reachablePath, removeReachable, withReachableRoot } from './reachable-root.ts'
 import { startFailure } from './start-failure.ts'
 
 export interface ConmonRuntimeOptions {
@@ -52,6 +53,7 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
   const remove = async (id: string) => {
     if (existsSync(join(root, id))) await command('delete', '--force', id)
     await removeCgroup(cgroupOf(id))
+    await removeReachable(reachablePath(instance, id))
     await endMonitor(id)
     await rm(join(root, id), { recursive: true, force: true })
     await forget(id)
@@ -71,8 +73,10 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     name: program,
     create: async (id, bundle) => {
       await remove(id) // What an earlier run or a killed attempt left would stand in the way.
-      const { config, path } = bundle
-      requireOwnFolders(config.root.path)
+      const { path } = bundle
+      requireOwnFolders(bundle.config.root.path)
+      await using reachable = await withReachableRoot(bundle.config, reachablePath(instance, id))
+      const { config } = reachable
       await mkdir(bundle.statePath, { recursive: true, mode: 0o700 })
       await writeFile(join(path, 'config.json'), JSON.stringify(filters.compiled(config)), { mode: 0o600 })
       try {

@@ -59,10 +59,10 @@ export class DriversTogether implements Snapshotter {
     return this.#chosen.snapshots.addLayer(diffId, tar, verify)
   }
 
-  async prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot> {
+  async prepare(id: string, diffIds: readonly Digest[], firstId?: number): Promise<Snapshot> {
     const home = await this.#homeOf(id)
     const snapshots = isLeft(home) ? await able(home, id, diffIds) : home.snapshots
-    return snapshots.prepare(id, diffIds)
+    return snapshots.prepare(id, diffIds, firstId)
   }
 
   async openChanges(id: string): Promise<Changes> {

@@ -15,8 +15,12 @@ export interface Snapshotter {
    * Errors: `layer.invalid` (an entry leaves the layer's root), `host.disk-full`.
    */
   addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void>
-  /** Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. */
-  prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot>
+  /**
+   * Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. `firstId`: in the mount its files
+   * have ids from there on instead of from 0 on, and keep their own on the disk. Errors: `host.unable` where the driver cannot,
+   * `container.files-in-use` while it is mounted the other way.
+   */
+  prepare(id: string, diffIds: readonly Digest[], firstId?: number): Promise<Snapshot>
   /**
    * What the snapshot changed against its layers, for as long as it is not disposed of. Nobody writes to the snapshot
    * meanwhile. Throws `internal` where there is no such snapshot.
