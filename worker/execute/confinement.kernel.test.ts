@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
 import type { Security } from '#shared/domain/security.ts'
+import { printedIn } from '#test/support/container-log.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { cgroupRoot, cgroupVersion } from '../host/cgroup.ts'
 import { mknod, S_IFBLK } from '../host/syscalls.ts'
@@ -19,16 +20,14 @@ afterAll(() => host?.[Symbol.asyncDispose]())
 
 type Wishes = Partial<Pick<ContainerSpec, 'resources' | 'security' | 'user' | 'isReadOnly'>>
 
-/** Runs a script to its end; what it printed, and its exit code. */
-async function sees(script: string, wishes: Wishes = {}) {
+/** What a script printed, of a container that it was the end of. */
+async function saw(script: string, wishes: Wishes = {}) {
   const want = wanted(script, wishes)
   try {
     await runContainer({ kind: 'runContainer', want, run: 1, attempts: 0, restarts: 0 }, host.ports)
     const state = () => host.ports.runtime.inspect(want.id)
     expect(await waitUntil(async () => (await state()).state === 'exited', 20_000)).toBe(true)
-    const log = readFileSync(logPathOf(host.ports, want.id), 'utf8')
-    const output = log.replaceAll(/^\S+ \S+ [FP] /gm, '').trim()
-    return { output, exit: await state() }
+    return printedIn(logPathOf(host.ports, want.id))
   } finally {
     await removeContainer(host.ports, want.id)
   }
@@ -39,7 +38,6 @@ function wanted(script: string, wishes: Wishes) {
   return { ...want, spec: { ...want.spec, ...wishes } }
 }
 
-const saw = async (script: string, wishes: Wishes = {}) => (await sees(script, wishes)).output
 const secure = (security: Security): Wishes => ({ security })
 const cap = (name: string) => `$b grep ${name} /proc/self/status | $b cut -f 2`
 

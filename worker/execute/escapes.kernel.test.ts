@@ -18,6 +18,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
+import { printedIn } from '#test/support/container-log.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { removeContainer } from './remove-container.ts'
 import { logPathOf, runContainer } from './run-container.ts'
@@ -62,9 +63,7 @@ async function tried(script: string, { arrange, meanwhile, ...wishes }: Trial = 
     await meanwhile?.(want.id)
     const isOver = async () => (await host.ports.runtime.inspect(want.id)).state === 'exited'
     expect(await waitUntil(isOver, 20_000)).toBe(true)
-    return readFileSync(logPathOf(host.ports, want.id), 'utf8')
-      .replaceAll(/^\S+ \S+ [FP] /gm, '')
-      .trim()
+    return printedIn(logPathOf(host.ports, want.id))
   } finally {
     await removeContainer(host.ports, want.id)
   }
@@ -194,7 +193,7 @@ describe('devices', () => {
 
 test('a first process has no file of the host open, and no folder', async () => {
   const script = "$b ls /proc/1/fd | $b tr '\\n' ' '; $b readlink /proc/1/cwd; $b readlink /proc/1/root"
-  expect(await tried(`exec 2>/dev/null; ${script}`)).toMatch(/^0 1 2 (10 )?\n\/\n\/$/) // A shell may keep one as 10.
+  expect(await tried(`exec 2>/dev/null; ${script}`)).toMatch(/^0 1 2 (10 )?\/\n\/$/) // A shell may keep one as 10.
 })
 
 test('set-user-ID programs gain nothing', async () => {

@@ -3,9 +3,11 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
+import { printedIn } from '#test/support/container-log.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { openSnapshot } from './container-snapshot.ts'
 import { firstIdOf } from './own-ids.ts'
+import type { HostPorts } from './ports.ts'
 import { removeContainer } from './remove-container.ts'
 import { logPathOf, runContainer } from './run-container.ts'
 import { openSecretFiles } from './secret-files.ts'
@@ -22,12 +24,9 @@ function wanted(script: string, change: Partial<DesiredContainer['spec']> = {}):
   const want = host.want(['/bin/busybox', 'sh', '-c', `b=/bin/busybox; ${script}`])
   return { ...want, spec: { ...want.spec, security: { userns: 'auto' }, ...change } }
 }
-const begin = (want: DesiredContainer, run = 1) =>
-  runContainer({ kind: 'runContainer', want, run, attempts: 0, restarts: 0 }, host.ports)
-const logOf = ({ id }: DesiredContainer) =>
-  readFileSync(logPathOf(host.ports, id), 'utf8')
-    .replaceAll(/^\S+ \S+ [FP] /gm, '')
-    .trim()
+const begin = (want: DesiredContainer, run = 1, ports: HostPorts = host.ports) =>
+  runContainer({ kind: 'runContainer', want, run, attempts: 0, restarts: 0 }, ports)
+const logOf = ({ id }: DesiredContainer) => printedIn(logPathOf(host.ports, id))
 async function ended({ id }: DesiredContainer) {
   expect(await waitUntil(async () => (await host.ports.runtime.inspect(id)).state === 'exited', 10_000)).toBe(true)
 }
@@ -56,14 +55,18 @@ test('its root is nobody on the host, and its files are root’s to it', async (
 })
 
 /** What a script printed, of a container that it was the end of. */
-async function saw(script: string, change: Partial<DesiredContainer['spec']> = {}): Promise<string> {
+async function saw(
+  script: string,
+  change: Partial<DesiredContainer['spec']> = {},
+  ports: HostPorts = host.ports,
+): Promise<string> {
   const want = wanted(script, change)
   try {
-    await begin(want)
+    await begin(want, 1, ports)
     await ended(want)
     return logOf(want)
   } finally {
-    await removeContainer(host.ports, want.id)
+    await removeContainer(ports, want.id)
   }
 }
 
@@ -86,16 +89,10 @@ test('another user, a folder in memory and secrets are within its range', async 
     ...{ userns: 'auto' as const, tmpfs: { '/data': 'uid=5,mode=0700' } },
     secrets: [{ name: 'db', file: 'db', uid: 1000, gid: 1000, mode: 0o400 }],
   }
-  const want = wanted(
-    '$b id -u; $b stat -c %u /data; $b cat /run/secrets/db; echo; (echo x >/run/secrets/db) 2>/dev/null || echo kept',
-    {
-      ...{ security, user: '1000:1000' },
-    },
-  )
-  await runContainer({ kind: 'runContainer', want, run: 1, attempts: 0, restarts: 0 }, { ...host.ports, secrets })
-  await ended(want)
-  expect(logOf(want)).toBe('1000\n5\nhidden\nkept')
-  await removeContainer({ ...host.ports, secrets }, want.id)
+  const script =
+    '$b id -u; $b stat -c %u /data; $b cat /run/secrets/db; echo; (echo x >/run/secrets/db) 2>/dev/null || echo kept'
+  const seen = await saw(script, { security, user: '1000:1000' }, { ...host.ports, secrets })
+  expect(seen).toBe('1000\n5\nhidden\nkept')
 })
 
 test('it has no way to what the default refuses, either', async () => {

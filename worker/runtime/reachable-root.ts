@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, rmdir } from 'node:fs/promises'
+import { chmod, mkdir, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bindMount, unmount } from '#worker/host/mount.ts'
 import type { OciRuntimeConfig } from './oci-config.ts'
@@ -19,8 +19,8 @@ export async function withReachableRoot(
 ): Promise<{ config: OciRuntimeConfig } & AsyncDisposable> {
   const isInUserns = config.linux.namespaces.some(({ type }) => type === 'user')
   if (!isInUserns) return { config, async [Symbol.asyncDispose]() {} }
-  await mkdir(FOLDER, { recursive: true, mode: 0o755 })
-  await mkdir(path, { recursive: true, mode: 0o755 })
+  await mkdir(path, { recursive: true })
+  for (const folder of [FOLDER, path]) await chmod(folder, 0o755) // Whatever this process's umask is.
   bindMount({ source: config.root.path, target: path, isReadOnly: false })
   const reachable = { ...config, root: { ...config.root, path } }
   return { config: reachable, [Symbol.asyncDispose]: () => removeReachable(path) }
@@ -31,4 +31,5 @@ export async function removeReachable(path: string): Promise<void> {
   if (!existsSync(path)) return
   await unmount(path)
   await rmdir(path)
+  await rmdir(FOLDER).catch(() => {}) // Another is at it.
 }
