@@ -12,13 +12,16 @@ import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
 import { openSecretFiles } from './execute/secret-files.ts'
 import { snapshotHolds } from './execute/snapshot-holds.ts'
+import { readBootId } from './host/boot-id.ts'
 import { prepareCgroups } from './host/cgroup.ts'
 import { maxOpenFiles } from './host/process.ts'
+import { programPath } from './host/run.ts'
 import { openImageStore } from './image/oci-image-store.ts'
 import { bridgeDriver } from './network/bridge-driver.ts'
 import type { BuildReach } from './network/network-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
+import { INIT_PROGRAM } from './runtime/init-program.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
 import { openDrivers } from './snapshot/open-drivers.ts'
 import { probeDrivers } from './snapshot/probe.ts'
@@ -84,6 +87,8 @@ export async function openHost(
     abilities,
     oomScoreAdj: defaultOomScore(abilities),
     secrets: openSecretFiles({ fetch: api.containerSecrets, folder: join(runFolder, 'secrets') }),
+    bootId: await readBootId(),
+    initProgram: await programPath(INIT_PROGRAM).catch(() => undefined),
     hasSnapshot: id => snapshots.has(id),
     readResolvConf: async () => {
       const read = (path: string) => readFile(path, 'utf8').catch(() => '')

@@ -12,6 +12,8 @@ import { describeConfinement } from './confinement.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
+import { describeLife } from './life.contract.ts'
+import { describePushedLayers } from './pushed-layers.contract.ts'
 
 let slipway: TestSlipway
 
@@ -24,8 +26,10 @@ afterAll(async () => {
 
 describeApi(() => slipway)
 describeConfinement(() => slipway)
+describePushedLayers(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
+describeLife(() => slipway)
 describeBuildQueue(() => slipway)
 describeBuildCache(() => slipway)
 describeBuildLimits(() => slipway)

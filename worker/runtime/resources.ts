@@ -1,4 +1,5 @@
 import type { Resources } from '#shared/domain/resources.ts'
+import type { CgroupLimits } from '#worker/host/live-limits.ts'
 import { DEVICE_RULES } from './isolation.ts'
 import type { OciBlockIo, OciResources, OciRlimit } from './oci-config.ts'
 
@@ -30,6 +31,17 @@ export function ociResources(
     ...(memory ? { memory } : {}),
     ...(cpu ? { cpu } : {}),
     ...(blockIO ? { blockIO } : {}),
+  }
+}
+
+/** Those that change while a container runs. Pure. */
+export function limitsOf(resources: Resources): CgroupLimits {
+  const { memoryBytes: limit, memorySwap: swap = limit } = resources
+  const { period = CPU_PERIOD_US, quota } = cpuTime(resources)
+  return {
+    pids: { limit: resources.pids ?? DEFAULT_PIDS },
+    ...(limit === undefined || swap === undefined ? {} : { memory: { limit, swap } }),
+    ...(quota === undefined ? {} : { cpu: { period, quota } }),
   }
 }
 

@@ -3,6 +3,7 @@ import { commandOf } from '#shared/domain/command.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
 import type { ImageDefaults } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { initMount, underInit } from './init-program.ts'
 import { MASKED_PATHS, READ_ONLY_PATHS, standardMounts } from './isolation.ts'
 import type { OciRuntimeConfig, OciSeccomp } from './oci-config.ts'
 import { type BlockDevice, ociResources, rlimits } from './resources.ts'
@@ -21,6 +22,8 @@ export interface RuntimeConfigInput {
   hostname: string
   /** Files of this container that lie over the image's: container path → host path. */
   files: Record<string, string>
+  /** The host's init program, where the container is to have one. */
+  init?: string | undefined
   /** Left out: every call is allowed, until it is confined. */
   seccomp?: OciSeccomp
   /** The host's own limit of open files, which no container may exceed. */
@@ -44,7 +47,7 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
     process: {
       terminal: false,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask: 0o022 },
-      args: processArgs(spec, image),
+      args: input.init === undefined ? processArgs(spec, image) : underInit(processArgs(spec, image)),
       env: processEnv(spec, image, user, input.hostname),
       cwd: spec.workdir ?? (image.WorkingDir || '/'),
       // A user other than root gets none, as with Docker. noNewPrivileges keeps set-user-ID programs from getting any.
@@ -61,6 +64,7 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
     hostname: input.hostname,
     mounts: [
       ...standardMounts(spec.resources.shmSize),
+      ...(input.init === undefined ? [] : [initMount(input.init)]),
       ...Object.entries(input.files).map(([destination, source]) => ({
         destination,
         source,

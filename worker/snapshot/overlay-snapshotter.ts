@@ -12,7 +12,7 @@ import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
 import type { LayerStore } from './layer-store.ts'
 import { removePrivateMarks } from './private-marks.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
-import type { Changes, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
+import type { Changes, Preparation, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
 import { UnpackedLayers } from './unpacked-layers.ts'
 
@@ -101,7 +101,7 @@ export class OverlaySnapshotter implements Snapshotter {
     return named ? this.#parts.layers.sweepUnused(new Set([...kept, ...named.flat()]), olderThan) : []
   }
 
-  prepare(id: string, diffIds: readonly Digest[], firstId = 0): Promise<Snapshot> {
+  prepare(id: string, diffIds: readonly Digest[], how: Preparation = {}): Promise<Snapshot> {
     const { snapshots, trash } = this.#parts
     return snapshots.inTurn(id, async () => {
       const lower = await this.#lower(diffIds)
@@ -112,7 +112,7 @@ export class OverlaySnapshotter implements Snapshotter {
         undo.defer(() => trash.discard(snapshots.pathOf(id)))
       }
       await snapshots.keepLayers(id, diffIds)
-      await this.#ensureMount(id, lower, firstId)
+      await this.#ensureMount(id, lower, how)
       undo.move()
       return { id, rootfs: snapshots.rootfsOf(id) }
     })
@@ -193,13 +193,14 @@ export class OverlaySnapshotter implements Snapshotter {
     return rootfs.dev === folder.dev ? 'none' : 'mounted'
   }
 
-  async #ensureMount(id: string, lower: readonly string[], firstId: number): Promise<void> {
+  async #ensureMount(id: string, lower: readonly string[], how: Preparation): Promise<void> {
+    const { firstId = 0, ...rest } = how
     const state = await this.#mountState(id)
     const target = this.#parts.snapshots.rootfsOf(id)
     if (state === 'mounted') return requireMapping(target, this.#upper(id), firstId)
     if (state === 'broken') await unmount(target)
     const work = join(this.#parts.snapshots.pathOf(id), 'work')
-    const folders = { lower, upper: this.#upper(id), work, target }
+    const folders = { lower, upper: this.#upper(id), work, target, ...rest }
     const { kind } = this.#parts
     if (firstId === 0) return kind.mount(folders)
     await withMapping(firstId, usernsFd => kind.mount({ ...folders, usernsFd }))

@@ -16,11 +16,10 @@ export interface Snapshotter {
    */
   addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void>
   /**
-   * Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. `firstId`: in the mount its files
-   * have ids from there on instead of from 0 on, and keep their own on the disk. Errors: `host.unable` where the driver cannot,
-   * `container.files-in-use` while it is mounted the other way.
+   * Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. Errors: `host.unable` where the driver
+   * cannot do it so, `container.files-in-use` while it is mounted with other ids.
    */
-  prepare(id: string, diffIds: readonly Digest[], firstId?: number): Promise<Snapshot>
+  prepare(id: string, diffIds: readonly Digest[], how?: Preparation): Promise<Snapshot>
   /**
    * What the snapshot changed against its layers, for as long as it is not disposed of. Nobody writes to the snapshot
    * meanwhile. Throws `internal` where there is no such snapshot.
@@ -53,6 +52,16 @@ export interface Snapshotter {
   settled(): Promise<void>
   /** Removes what a crash left half made (temporary folders). Call before any other work. */
   sweep(): Promise<void>
+}
+
+export interface Preparation {
+  /**
+   * Made anew after a crash, and mounted once: no sync of what is written to it need wait for the disk, where the driver can have it
+   * so. What becomes a layer is synced by its store.
+   */
+  isVolatile?: boolean
+  /** In the mount its files have ids from there on instead of from 0 on, and keep their own on the disk. Left out: the disk's. */
+  firstId?: number | undefined
 }
 
 export interface Snapshot {
