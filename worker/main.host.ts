@@ -20,6 +20,7 @@ import { openImageStore } from './image/oci-image-store.ts'
 import { bridgeDriver } from './network/bridge-driver.ts'
 import type { BuildReach } from './network/network-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
+import { loadApparmorProfile } from './runtime/apparmor-profile.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { INIT_PROGRAM } from './runtime/init-program.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
@@ -67,7 +68,13 @@ export async function openHost(
   })
   const room = () => requireRoom(dataFolder)
   const allowed = options.allowed ?? { devices: [], isPrivilegedAllowed: true }
-  const abilities = hostAbilities(instance, allowed, await mappingRefusal(snapshots.name, dataFolder))
+  const abilities = hostAbilities(instance, allowed, {
+    usernsRefusal: await mappingRefusal(snapshots.name, dataFolder),
+    apparmorProfile: await loadApparmorProfile().catch(error => {
+      options.onTrouble(error, 'the AppArmor profile of containers could not be loaded: apt-get install apparmor')
+      return undefined
+    }),
+  })
   return {
     requireRoom: room,
     requireReserve: () => requireReserve(dataFolder),

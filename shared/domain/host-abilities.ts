@@ -21,6 +21,8 @@ export const hostAbilitiesSchema = z.object({
   devices: z.array(z.string()).meta({ description: 'SLIPWAY_DEVICES of its agent: devices that containers may have' }),
   isPrivilegedAllowed: z.boolean().meta({ description: 'SLIPWAY_PRIVILEGED of its agent' }),
   apparmor: z.boolean(),
+  /** Left out: it has none, or its agent could load none; then the host's own rules hold. */
+  apparmorProfile: z.string().optional().meta({ description: 'The default profile of containers' }),
   /** Left out: it can. */
   usernsRefusal: z.string().optional().meta({ description: 'Why no container has ids of its own here' }),
 })

@@ -34,7 +34,7 @@ export function confinementOf(
   return {
     ...{ security, capabilities, secretsFolder: around.secretsFolder, userns: around.userns },
     seccomp: seccompOf(security, capabilities, ports),
-    apparmor: abilities.apparmor ? apparmorOf(security) : undefined,
+    apparmor: abilities.apparmor ? apparmorOf(security, abilities.apparmorProfile) : undefined,
     devices: devicesOf(security),
     groups: groupIds(security.groupAdd ?? [], around.groupFile),
   }
@@ -55,8 +55,8 @@ function seccompOf(
 }
 
 /** Without a profile of ours the host's own rules for what the agent starts hold. */
-function apparmorOf({ apparmor, privileged }: Security): string | undefined {
-  return apparmor ?? (privileged ? 'unconfined' : undefined)
+function apparmorOf({ apparmor, privileged }: Security, ofAll: string | undefined): string | undefined {
+  return apparmor ?? (privileged ? 'unconfined' : ofAll)
 }
 
 function devicesOf({ devices = [], privileged }: Security): ResolvedDevice[] {

@@ -15,7 +15,11 @@ export interface AllowedHere {
 export const HARMLESS_DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty'].map(name => `/dev/${name}`)
 
 /** What this host can do for containers: its kernel, what its agent has, what its operator allows. A few small reads. */
-export function hostAbilities(instance: string, allowed: AllowedHere, usernsRefusal?: string): HostAbilities {
+export function hostAbilities(
+  instance: string,
+  allowed: AllowedHere,
+  found: Pick<HostAbilities, 'apparmorProfile' | 'usernsRefusal'>,
+): HostAbilities {
   const bits = new Set(boundingSet())
   return {
     lacks: lackingLimits(cgroupVersion(), cgroupFiles(instance)),
@@ -25,7 +29,7 @@ export function hostAbilities(instance: string, allowed: AllowedHere, usernsRefu
     devices: [...new Set([...HARMLESS_DEVICES, ...allowed.devices])],
     isPrivilegedAllowed: allowed.isPrivilegedAllowed,
     apparmor: hasApparmor(),
-    ...(usernsRefusal === undefined ? {} : { usernsRefusal }),
+    ...found,
   }
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { hardLimitsFrom } from '#worker/host/own-limits.ts'
 import { lackingLimits } from './lacking-limits.ts'
-import { ociResources, rlimits } from './resources.ts'
+import { limitsOf, ociResources, rlimits } from './resources.ts'
 
 const MIB = 1024 ** 2
 const limited = (resources: Parameters<typeof ociResources>[0], limitsSwap = true) => {
@@ -40,6 +40,13 @@ describe('limits as runtime-spec has them', () => {
 
   test('swap is not spoken of where the kernel counts none', () => {
     expect(limited({ memoryBytes: MIB }, false)).toEqual({ pids: { limit: 4096 }, memory: { limit: MIB } })
+  })
+
+  test('those that change while a container runs are the same ones', () => {
+    expect(limitsOf({ memoryBytes: MIB, memorySwap: 2 * MIB, cpuQuota: 1000, pids: 3 })).toEqual({
+      ...{ memory: { limit: MIB, swap: 2 * MIB }, cpu: { period: 100_000, quota: 1000 }, pids: { limit: 3 } },
+    })
+    expect(limitsOf({ cpuShares: 5 })).toEqual({ pids: { limit: 4096 } })
   })
 
   test('ulimits lie over the one that every container has', () => {
