@@ -5,6 +5,7 @@ import { waitUntil } from '#infra/local/processes.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import { printedIn } from '#test/support/container-log.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
+import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { openSnapshot } from './container-snapshot.ts'
 import { firstIdOf } from './own-ids.ts'
 import type { HostPorts } from './ports.ts'
@@ -100,6 +101,22 @@ test('it has no way to what the default refuses, either', async () => {
     $b mount -t tmpfs none /tmp 2>/dev/null && echo mounted; $b mknod /n b 7 0 2>/dev/null && (: </n) 2>/dev/null && echo opened;
     $b head -c 9 /proc/kcore /proc/interrupts 2>/dev/null | $b grep -v ==; $b ls /proc/1/fd; true`
   expect((await saw(`exec 2>/dev/null; ${script}`)).trim()).toMatch(/^0\n1\n2(\n10)?$/)
+})
+
+test('a health check is within its range, too, and ends with its time', async () => {
+  const want = wanted('$b sleep 1000')
+  await begin(want)
+  const config: OciRuntimeConfig = JSON.parse(
+    readFileSync(join(host.ports.containersFolder, want.id, 'config.json'), 'utf8'),
+  )
+  const check = (script: string, timeoutMs: number) => {
+    const options = { timeoutMs, outputBytes: 4096, signal: new AbortController().signal, endsLeftovers: false }
+    return host.ports.runtime.probe(want.id, { ...config.process, args: ['/bin/busybox', 'sh', '-c', script] }, options)
+  }
+  const seen = await check('/bin/busybox id -u; /bin/busybox grep -c . /proc/self/uid_map; echo >/made', 5000)
+  expect([seen.exitCode, seen.output.trim()]).toEqual([0, '0\n1'])
+  expect((await check('/bin/busybox sleep 1000', 300)).isOverdue).toBe(true)
+  await removeContainer(host.ports, want.id)
 })
 
 test('two at once have different ranges, and a second run finds the files of the first', async () => {
