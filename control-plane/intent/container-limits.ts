@@ -80,8 +80,7 @@ function rates(asked: Record<string, string | number> | undefined): Record<strin
 }
 
 function ulimits(asked: Asked['ulimits']): Record<string, Ulimit> | undefined {
-  const given = Object.entries(asked ?? {}).flatMap(([name, value]) => (value === undefined ? [] : [{ name, value }]))
-  const entries = given.map(({ name, value }) => [name, ulimit(name, value)] as const)
+  const entries = Object.entries(asked ?? {}).map(([name, value]) => [name, ulimit(name, value)] as const)
   // In one order, so that what is the same is the same.
   return filled(
     Object.fromEntries(entries.sort(([a], [b]) => ULIMITS.indexOf(a as never) - ULIMITS.indexOf(b as never))),

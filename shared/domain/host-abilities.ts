@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { ContainerSpec } from './container.ts'
-import { FURTHER_LIMITS, numbersOf, type Resources, ulimitNameSchema } from './resources.ts'
+import { FURTHER_LIMITS, numbersOf, type Resources } from './resources.ts'
 import type { Security } from './security.ts'
 
 /** Limits that a host's kernel may lack, by the names under which they are asked for. */
@@ -14,9 +14,7 @@ export const hostAbilitiesSchema = z.object({
   }),
   cpusetCpus: z.string().meta({ description: 'CPUs that containers may use' }),
   cpusetMems: z.string().meta({ description: 'Memory nodes that containers may use' }),
-  ulimits: z
-    .record(ulimitNameSchema, z.int())
-    .meta({ description: 'The highest that containers may have; -1: no limit' }),
+  ulimits: z.record(z.string(), z.int()).meta({ description: 'The highest that containers may have; -1: no limit' }),
   capabilities: z.array(z.string()).meta({ description: 'Those that this host has to give' }),
   devices: z.array(z.string()).meta({ description: 'SLIPWAY_DEVICES of its agent: devices that containers may have' }),
   isPrivilegedAllowed: z.boolean().meta({ description: 'SLIPWAY_PRIVILEGED of its agent' }),
@@ -68,7 +66,7 @@ function cpusetRefusal(resources: Resources, can: HostAbilities): string | undef
 }
 
 function ulimitRefusal({ ulimits = {} }: Resources, can: HostAbilities): string | undefined {
-  for (const [name, { hard } = { hard: 0 }] of Object.entries(ulimits)) {
+  for (const [name, { hard }] of Object.entries(ulimits)) {
     const most = can.ulimits[name] ?? -1
     if (most !== -1 && (hard === -1 || hard > most)) {
       const asked = hard === -1 ? 'unlimited' : hard

@@ -5,10 +5,10 @@ export const ULIMITS = [
   ...['core', 'cpu', 'data', 'fsize', 'locks', 'memlock', 'msgqueue', 'nice', 'nofile', 'nproc', 'rss', 'rtprio'],
   ...['rttime', 'sigpending', 'stack'],
 ] as const
-export const ulimitNameSchema = z.enum([...ULIMITS] as [string, ...string[]], `one of ${ULIMITS.join(', ')}`)
 /** -1: unlimited. */
 export const ulimitSchema = z.object({ soft: z.int().min(-1), hard: z.int().min(-1) })
-export const ulimitsSchema = z.partialRecord(ulimitNameSchema, ulimitSchema)
+/** By name. */
+export const ulimitsSchema = z.record(z.string(), ulimitSchema)
 export type Ulimit = z.infer<typeof ulimitSchema>
 
 /** `0-2,7`, as the kernel lists CPUs and memory nodes (cpuset(7), "List format"). */

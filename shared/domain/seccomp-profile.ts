@@ -1,13 +1,13 @@
 import { z } from 'zod'
 
 /** seccomp(2)'s answers to a call. Those that need a tracer or a listener beside the container are not among them. */
-const ACTIONS = [
+export const SECCOMP_ACTIONS = [
   ...['SCMP_ACT_ALLOW', 'SCMP_ACT_ERRNO', 'SCMP_ACT_KILL', 'SCMP_ACT_KILL_PROCESS', 'SCMP_ACT_KILL_THREAD'],
   ...['SCMP_ACT_LOG', 'SCMP_ACT_TRAP'],
 ] as const
 const OPERATORS = ['NE', 'LT', 'LE', 'EQ', 'GE', 'GT', 'MASKED_EQ'].map(name => `SCMP_CMP_${name}`)
 
-const actionSchema = z.enum([...ACTIONS] as [string, ...string[]], `an action: ${ACTIONS.join(', ')}`)
+const actionSchema = z.enum([...SECCOMP_ACTIONS] as [string, ...string[]], `an action: ${SECCOMP_ACTIONS.join(', ')}`)
 const word = z.string().min(1).max(64)
 const conditionSchema = z.object({
   caps: z.array(word).max(64).nullish(),

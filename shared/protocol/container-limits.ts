@@ -1,23 +1,22 @@
 import { z } from 'zod'
-import { furtherLimitsSchema, ulimitNameSchema, ulimitSchema } from '../domain/resources.ts'
+import { furtherLimitsSchema, ULIMITS, ulimitSchema } from '../domain/resources.ts'
 import { sizeSchema } from '../domain/size.ts'
+import { namedRecord } from './named-record.ts'
 
 const said = <T extends z.ZodType>(schema: T, description: string) => schema.optional().meta({ description })
 
 const { memorySwappiness, oomKillDisable, oomScoreAdj, cpuShares, cpuPeriod, cpuQuota, cpusetCpus, cpusetMems } =
   furtherLimitsSchema.shape
 const { blkioWeight } = furtherLimitsSchema.shape
-const blockDevice = z.string().regex(/^\/dev\/[^\0]{1,250}$/, 'a block device, such as /dev/sda')
+const isBlockDevice = (path: string) => /^\/dev\/[^\0]{1,250}$/.test(path)
 const MOST_DEVICES = 64
-const isShort = (record: object) => Object.keys(record).length <= MOST_DEVICES
-const tooMany = `at most ${MOST_DEVICES} devices`
-const bytesASecond = z.record(blockDevice, sizeSchema).refine(isShort, tooMany)
-const timesASecond = z.record(blockDevice, z.int().min(1)).refine(isShort, tooMany)
+const byDevice = <T extends z.ZodType>(rate: T) =>
+  namedRecord(isBlockDevice, 'a block device of the host, such as /dev/sda', rate, MOST_DEVICES)
+const bytesASecond = byDevice(sizeSchema)
+const timesASecond = byDevice(z.int().min(1))
 const ULIMIT = /^(-1|unlimited|\d{1,15})(:(-1|unlimited|\d{1,15}))?$/
-const askedUlimitSchema = z.union(
-  [z.int().min(-1), z.string().regex(ULIMIT), ulimitSchema],
-  'a number, SOFT:HARD or {soft, hard}; -1 for unlimited',
-)
+const ULIMIT_FORM = 'a number, SOFT:HARD or {soft, hard}; -1 for unlimited'
+const askedUlimitSchema = z.union([z.int().min(-1), z.string().regex(ULIMIT, ULIMIT_FORM), ulimitSchema], ULIMIT_FORM)
 
 /** Limits of `POST /v1/containers`, named as the options of `docker run`. */
 export const askedLimits = {
@@ -47,7 +46,12 @@ export const askedLimits = {
   deviceReadIops: said(timesASecond, 'Reads a second, by block device of the host.'),
   deviceWriteIops: said(timesASecond, 'Writes a second, by block device of the host.'),
   ulimits: said(
-    z.partialRecord(ulimitNameSchema, askedUlimitSchema),
+    namedRecord(
+      name => ULIMITS.some(known => known === name),
+      `one of ${ULIMITS.join(', ')}`,
+      askedUlimitSchema,
+      ULIMITS.length,
+    ),
     '{"nofile": 1024, "nproc": "64:128"}: soft[:hard], -1 for unlimited; never above the host\'s own hard limits.',
   ),
   shmSize: said(sizeSchema, 'Of /dev/shm; 64m, if left out.'),

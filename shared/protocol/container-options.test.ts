@@ -99,7 +99,7 @@ describe('options that are refused, by name', () => {
   ])('%s: %j', (field, options) => {
     const issues = taken(options).error?.issues ?? []
     expect(issues.map(({ path }) => path[0])).toContain(field)
-    expect(issues[0]?.message.length).toBeGreaterThan(5)
+    expect(issues[0]?.message).not.toMatch(/^Invalid (input|key in record|string.*)$/) // Which say nothing.
   })
 })
 

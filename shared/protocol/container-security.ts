@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { ALL_CAPABILITIES, capabilityOf } from '../domain/capabilities.ts'
-import { SECCOMP_PROFILE_LIMIT, seccompProfileSchema } from '../domain/seccomp-profile.ts'
+import { SECCOMP_ACTIONS, SECCOMP_PROFILE_LIMIT, seccompProfileSchema } from '../domain/seccomp-profile.ts'
 import { secretNameSchema } from '../domain/secret.ts'
 import { type deviceSchema, secretFileSchema } from '../domain/security.ts'
+import { namedRecord } from './named-record.ts'
 
 const said = <T extends z.ZodType>(schema: T, description: string) => schema.optional().meta({ description })
 
@@ -22,16 +23,17 @@ export function parseDevice(text: string): z.infer<typeof deviceSchema> | undefi
   const isRight = PATH.test(hostPath) && PATH.test(path) && path.startsWith('/dev/') && access !== ''
   return isRight && ACCESS.test(access) && more.length === 0 ? { hostPath, path, access } : undefined
 }
+const DEVICE_FORM = '/dev/x[:/dev/y][:rwm]'
 const askedDeviceSchema = z.union(
   [
-    z.string().refine(text => parseDevice(text) !== undefined),
+    z.string().refine(text => parseDevice(text) !== undefined, DEVICE_FORM),
     z.strictObject({
       hostPath: z.string().regex(PATH),
       path: z.string().regex(PATH).startsWith('/dev/'),
       access: z.string().min(1).regex(ACCESS),
     }),
   ],
-  '/dev/x[:/dev/y][:rwm]',
+  DEVICE_FORM,
 )
 
 const RULE = /^[abc] (\*|\d{1,7}):(\*|\d{1,7}) (r?w?m?)$/
@@ -41,35 +43,29 @@ const ruleSchema = z
 
 /** Of the namespaces that a container has for itself: Docker's list, which the kernel keeps apart. */
 const SYSCTL = /^(kernel\.(shm[a-z_]+|msg[a-z_]+|sem)|fs\.mqueue\.[a-z_]+|net\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+)$/
-const sysctlsSchema = z
-  .record(
-    z
-      .string()
-      .regex(SYSCTL, 'a sysctl of the container alone: kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.*, net.*'),
-    z.union([z.string().regex(/^[^\0\n]{1,256}$/, 'a text of one line'), z.int()]),
-  )
-  .refine(all => Object.keys(all).length <= 128, 'at most 128 sysctls')
+const sysctlsSchema = namedRecord(
+  name => SYSCTL.test(name),
+  'is not of the container alone: kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.* and net.* are',
+  z.union([z.string().regex(/^[^\0\n]{1,256}$/, 'a text of one line'), z.int()]),
+  128,
+)
 
 const OPTION =
   /^((no)?(exec|suid|dev|atime|diratime)|rw|ro|relatime|strictatime|size=\d{1,15}[kmg%]?|nr_inodes=\d{1,9}[kmg]?|mode=[0-7]{3,4}|uid=\d{1,10}|gid=\d{1,10})$/i
 const RESERVED = /^\/(proc|sys|dev)(\/|$)/
 const MOUNT_PATH = /^(\/(?!\.\.?(\/|$))[^/\0]+)+$/
-const tmpfsSchema = z
-  .record(
-    z
-      .string()
-      .max(4096)
-      .regex(MOUNT_PATH, 'an absolute path without . and ..')
-      .refine(path => !RESERVED.test(path), 'is not below /proc, /sys or /dev, which are mounts already; see shmSize'),
-    z
-      .string()
-      .max(1024)
-      .refine(
-        text => text === '' || text.split(',').every(option => OPTION.test(option)),
-        'options of tmpfs with commas: size=64m, mode=1777, uid=, gid=, nr_inodes=, noexec, nosuid, nodev, exec, suid, dev, ro, rw',
-      ),
-  )
-  .refine(all => Object.keys(all).length <= 64, 'at most 64 mounts')
+const tmpfsSchema = namedRecord(
+  path => path.length <= 4096 && MOUNT_PATH.test(path) && !RESERVED.test(path),
+  'an absolute path without . and .., not below /proc, /sys or /dev, which are mounts already; see shmSize',
+  z
+    .string()
+    .max(1024)
+    .refine(
+      text => text === '' || text.split(',').every(option => OPTION.test(option)),
+      'options of tmpfs with commas: size=64m, mode=1777, uid=, gid=, nr_inodes=, noexec, nosuid, nodev, exec, suid, dev, ro, rw',
+    ),
+  64,
+)
 
 const { uid, gid, mode } = secretFileSchema.shape
 const askedSecretSchema = z.union(
@@ -81,7 +77,7 @@ const askedSecretSchema = z.union(
       uid: uid.optional(),
       gid: gid.optional(),
       mode: z
-        .union([mode, z.string().regex(/^0?[0-7]{3}$/)])
+        .union([mode, z.string().regex(/^0?[0-7]{3}$/, 'three octal digits, such as 0400')])
         .optional()
         .meta({ description: 'As octal digits in a string, "0400", or as a number' }),
     }),
@@ -92,6 +88,9 @@ const askedSecretSchema = z.union(
 const isOfASize = (profile: unknown) => JSON.stringify(profile).length <= SECCOMP_PROFILE_LIMIT
 const tooLarge = `a profile of at most ${SECCOMP_PROFILE_LIMIT / 1024} KiB`
 
+const SECCOMP_FORM = `default, unconfined, or a profile {defaultAction, syscalls: [{names, action, …}]} with actions ${SECCOMP_ACTIONS.join(', ')}`
+const GROUP_FORM = 'a group of the image, or a number'
+
 /** How a container of `POST /v1/containers` is confined, named as the options of `docker run`. */
 export const askedSecurity = {
   capAdd: said(
@@ -100,7 +99,7 @@ export const askedSecurity = {
   ),
   capDrop: said(capabilitiesSchema, 'Capabilities that it does not have, or ALL; what capAdd names is kept.'),
   seccomp: said(
-    z.union([z.enum(['default', 'unconfined']), seccompProfileSchema.refine(isOfASize, tooLarge)]),
+    z.union([z.enum(['default', 'unconfined']), seccompProfileSchema.refine(isOfASize, tooLarge)], SECCOMP_FORM),
     'default, or with "containers:privileged" unconfined or a profile in Docker\'s form, as JSON.',
   ),
   noNewPrivileges: said(
@@ -126,13 +125,16 @@ export const askedSecurity = {
   groupAdd: said(
     z
       .array(
-        z.union([
-          z.string().regex(/^[^:,\0\s]{1,64}$/),
-          z
-            .int()
-            .min(0)
-            .max(2 ** 31 - 1),
-        ]),
+        z.union(
+          [
+            z.string().regex(/^[^:,\0\s]{1,64}$/, GROUP_FORM),
+            z
+              .int()
+              .min(0)
+              .max(2 ** 31 - 1),
+          ],
+          GROUP_FORM,
+        ),
       )
       .max(64),
     'Further groups of the first process: names of the image, or numbers.',
