@@ -7,6 +7,8 @@ import { printedIn } from '#test/support/container-log.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { cgroupRoot, cgroupVersion } from '../host/cgroup.ts'
 import { mknod, S_IFBLK } from '../host/syscalls.ts'
+import { openConmonRuntime } from '../runtime/conmon-runtime.ts'
+import type { HostPorts } from './ports.ts'
 import { removeContainer } from './remove-container.ts'
 import { logPathOf, runContainer } from './run-container.ts'
 
@@ -21,15 +23,15 @@ afterAll(() => host?.[Symbol.asyncDispose]())
 type Wishes = Partial<Pick<ContainerSpec, 'resources' | 'security' | 'user' | 'isReadOnly'>>
 
 /** What a script printed, of a container that it was the end of. */
-async function saw(script: string, wishes: Wishes = {}) {
+async function saw(script: string, wishes: Wishes = {}, ports: HostPorts = host.ports) {
   const want = wanted(script, wishes)
   try {
-    await runContainer({ kind: 'runContainer', want, run: 1, attempts: 0, restarts: 0 }, host.ports)
-    const state = () => host.ports.runtime.inspect(want.id)
+    await runContainer({ kind: 'runContainer', want, run: 1, attempts: 0, restarts: 0 }, ports)
+    const state = () => ports.runtime.inspect(want.id)
     expect(await waitUntil(async () => (await state()).state === 'exited', 20_000)).toBe(true)
-    return printedIn(logPathOf(host.ports, want.id))
+    return printedIn(logPathOf(ports, want.id))
   } finally {
-    await removeContainer(host.ports, want.id)
+    await removeContainer(ports, want.id)
   }
 }
 
@@ -204,6 +206,25 @@ describe('confinement', () => {
     expect((await saw('$b head -c 5 /proc/interrupts | $b wc -c')).trim()).toBe('0')
     expect((await saw(script, secure({ systemPaths: 'unconfined' }))).split('\n')[1]?.trim()).toBe('5')
   })
+})
+
+test.each(['crun', 'runc'] as const)('all of it is taken by %s', async program => {
+  const folders = { runFolder: `/run/slipway-${host.ports.instance}`, dataFolder: host.dataFolder }
+  const runtime = await openConmonRuntime({ program, instance: host.ports.instance, ...folders })
+  const security: Security = {
+    ...{ userns: 'auto', capDrop: ['ALL'], capAdd: ['CAP_NET_ADMIN'], groupAdd: ['5'], tmpfs: { '/t': 'mode=0700' } },
+    sysctls: { 'net.core.somaxconn': '77' },
+  }
+  const resources = {
+    ...{ ulimits: { core: { soft: 0, hard: -1 }, nofile: { soft: 64, hard: 128 } }, memoryBytes: 64 * 1024 ** 2 },
+    ...{ memorySwap: -1, cpuShares: 100, cpusetCpus: '0', oomScoreAdj: 5 },
+  }
+  const script = `${cap('CapEff')}; ulimit -n; ulimit -Hc; $b id -G; $b stat -c %a /t; $b cat /proc/sys/net/core/somaxconn /proc/self/oom_score_adj;
+    $b ls /sys/class/net; $b awk '{print $1, $3}' /proc/self/uid_map`
+  const seen = await saw(script, { security, resources }, { ...host.ports, runtime })
+  expect(seen.split('\n')).toEqual([
+    ...['0000000000001000', '64', 'unlimited', '0 5', '700', '77', '5', 'eth0', 'lo', '0 65536'],
+  ])
 })
 
 describe('devices', () => {

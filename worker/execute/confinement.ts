@@ -1,3 +1,4 @@
+import { dirname } from 'node:path'
 import { capabilitiesOf } from '#shared/domain/capabilities.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
 import { refusalOf } from '#shared/domain/host-abilities.ts'
@@ -6,7 +7,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import { allDeviceNodes, blockDeviceNode, deviceNode } from '../host/device-nodes.ts'
 import { hasSysctl } from '../host/own-limits.ts'
 import { mkdirInRoot } from '../host/rooted-fs.ts'
-import { type Confinement, type ResolvedDevice, SECRETS_PATH } from '../runtime/confine.ts'
+import { type Confinement, type ResolvedDevice, SECRETS_PATH, tmpfsMode } from '../runtime/confine.ts'
 import type { OciSeccomp } from '../runtime/oci-config.ts'
 import { type BlockDevice, blockDevicesOf } from '../runtime/resources.ts'
 import { seccompFor } from '../runtime/seccomp.ts'
@@ -15,7 +16,7 @@ import type { HostPorts } from './ports.ts'
 
 type Wishes = Pick<ContainerSpec, 'resources' | 'security'>
 
-const FOLDER = { uid: 0, gid: 0, mode: 0o755 }
+const FOLDER_MODE = 0o755
 
 /**
  * A host may be another than the one that the API knew: what it cannot do is said, and not left out. Errors: `host.unable`,
@@ -80,8 +81,15 @@ export function blockDevices({ resources }: Wishes): Map<string, BlockDevice> {
   )
 }
 
-/** The runtime would make them with mode 0700, and follow links that others may change meanwhile. */
+/**
+ * The runtime would make them with mode 0700, and follow links that others may change meanwhile. runc 1.1 gives a tmpfs the mode of
+ * what it lies over, whatever its options say.
+ */
 export async function makeFurtherMountPoints(rootfs: string, { security = {} }: Wishes, firstId = 0): Promise<void> {
-  const paths = [...Object.keys(security.tmpfs ?? {}), ...(security.secrets ? [SECRETS_PATH] : [])]
-  for (const path of paths) await mkdirInRoot(rootfs, path, { ...FOLDER, uid: firstId, gid: firstId })
+  const owner = { uid: firstId, gid: firstId }
+  for (const [path, options] of Object.entries(security.tmpfs ?? {})) {
+    await mkdirInRoot(rootfs, dirname(path), { ...owner, mode: FOLDER_MODE })
+    await mkdirInRoot(rootfs, path, { ...owner, mode: tmpfsMode(options) })
+  }
+  if (security.secrets) await mkdirInRoot(rootfs, SECRETS_PATH, { ...owner, mode: FOLDER_MODE })
 }

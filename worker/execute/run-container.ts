@@ -169,7 +169,7 @@ async function makeReady(
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text, { mode: 0o644 })))
   if (firstId !== undefined) for (const name of Object.keys(files)) await chown(join(folder, name), firstId, firstId)
-  const userns = firstId === undefined ? undefined : own.use(ownerOf(attachment.netns)).path
+  const userns = firstId === undefined ? undefined : { path: own.use(ownerOf(attachment.netns)).path, firstId }
   const confinement = confinementOf(spec, ports, { groupFile: group, secretsFolder, userns })
   return { config: confined(config, confinement), health: healthPlan(spec.healthCheck, defaults) }
 }

@@ -1,4 +1,5 @@
 import type { Security } from '#shared/domain/security.ts'
+import { IDS } from '#worker/host/userns.ts'
 import type { OciDevice, OciMount, OciRuntimeConfig, OciSeccomp } from './oci-config.ts'
 
 /** What a host has found for a container's wishes. */
@@ -13,7 +14,7 @@ export interface Confinement {
   devices: readonly ResolvedDevice[]
   groups: readonly number[]
   /** The user namespace to enter; undefined: the host's. */
-  userns: string | undefined
+  userns: { path: string; firstId: number } | undefined
   /** The folder on the host that holds its secrets; undefined: it has none. */
   secretsFolder: string | undefined
 }
@@ -47,7 +48,7 @@ export function confined(config: OciRuntimeConfig, given: Confinement): OciRunti
     mounts: [...(privileged ? config.mounts.map(writable) : config.mounts), ...furtherMounts(given)],
     linux: {
       ...restOfLinux,
-      ...(given.userns ? { namespaces: [...linux.namespaces, { type: 'user', path: given.userns }] } : {}),
+      ...(given.userns ? ownIds(linux.namespaces, given.userns) : {}),
       ...(given.devices.length > 0 ? { devices: given.devices.map(({ access: _, ...device }) => device) } : {}),
       resources: { ...linux.resources, devices: [...linux.resources.devices, ...deviceRules(given)] },
       sysctl: { ...linux.sysctl, ...(given.userns ? OWN_IDS_SYSCTL : {}), ...security.sysctls },
@@ -72,6 +73,15 @@ function capabilitySets({ capabilities, security }: Confinement, isRoot: boolean
   }
 }
 
+/** runc wants the ranges of a namespace that it enters, too. */
+function ownIds(
+  namespaces: OciRuntimeConfig['linux']['namespaces'],
+  { path, firstId }: NonNullable<Confinement['userns']>,
+) {
+  const ranges = [{ containerID: 0, hostID: firstId, size: IDS }]
+  return { namespaces: [...namespaces, { type: 'user', path }], uidMappings: ranges, gidMappings: ranges }
+}
+
 const writable = (mount: OciMount): OciMount =>
   mount.destination.startsWith('/sys') ? { ...mount, options: mount.options.filter(option => option !== 'ro') } : mount
 
@@ -87,6 +97,12 @@ function furtherMounts({ security, secretsFolder }: Confinement): OciMount[] {
 }
 
 export const SECRETS_PATH = '/run/secrets'
+
+/** As options say it; left out: everyone's, as Docker's. Pure. */
+export function tmpfsMode(options: string): number {
+  const asked = options.split(',').findLast(option => /^mode=/i.test(option))
+  return Number.parseInt(asked?.slice('mode='.length) ?? '1777', 8)
+}
 
 function tmpfsOptions(asked: readonly string[]): string[] {
   const lifted = asked.map(option => OPPOSITE[option])

@@ -8,6 +8,7 @@ import { cgroupRoot, isFrozen, listCgroups, memoryKills, removeCgroup } from '#w
 import { launchMonitor } from '#worker/host/monitor.ts'
 import { commandLine, processFacts, signalProcess } from '#worker/host/process.ts'
 import { programPath, run, runAny } from '#worker/host/run.ts'
+import { configText } from './config-text.ts'
 import { crunFilters, NO_FILTERS } from './crun-filters.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
 import { requireOwnFolders } from './own-folders.ts'
@@ -80,7 +81,7 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
       await using reachable = await withReachableRoot(bundle.config, reachablePath(instance, id))
       const { config } = reachable
       await mkdir(bundle.statePath, { recursive: true, mode: 0o700 })
-      await writeFile(join(path, 'config.json'), JSON.stringify(filters.compiled(config)), { mode: 0o600 })
+      await writeFile(join(path, 'config.json'), configText(filters.compiled(config)), { mode: 0o600 })
       try {
         const result = await launchMonitor('conmon', monitorArgs(id, bundle))
         if (result.pid === undefined) throw startFailure(program, result.message)

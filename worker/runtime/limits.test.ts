@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { hardLimitsFrom } from '#worker/host/own-limits.ts'
+import { configText } from './config-text.ts'
 import { lackingLimits } from './lacking-limits.ts'
 import { limitsOf, ociResources, rlimits } from './resources.ts'
 
@@ -56,6 +57,12 @@ describe('limits as runtime-spec has them', () => {
       { type: 'RLIMIT_CORE', soft: 0, hard: -1 },
     ])
   })
+})
+
+test('no limit is a number that runtimes read, also after it was read again', () => {
+  const text = configText({ rlimits: [{ soft: 5, hard: -1 }] })
+  expect(text).toBe('{"rlimits":[{"soft":5,"hard":18446744073709551615}]}')
+  expect(configText(JSON.parse(text))).toBe(text)
 })
 
 describe('what a host lacks', () => {

@@ -82,7 +82,7 @@ export function blockDevicesOf(resources: Resources): string[] {
   return [...new Set(records.flatMap(record => Object.keys(record ?? {})))]
 }
 
-/** 2⁶⁴ - 1 is the kernel's RLIM_INFINITY, which no number of JavaScript is: runtimes take -1 for it, too. */
+/** -1 is unlimited: `config-text.ts` writes it as runtimes read it. */
 export function rlimits({ ulimits = {} }: Resources, maxOpenFiles: number): OciRlimit[] {
   const files = { soft: Math.min(MOST_SOFT_FILES, maxOpenFiles), hard: maxOpenFiles }
   return Object.entries({ nofile: files, ...ulimits }).map(([name, { soft, hard }]) => ({
