@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { reaches } from '#shared/domain/api-scope.ts'
 import { ERRORS, SlipwayError } from '#shared/errors.ts'
 import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
@@ -163,8 +164,10 @@ const isAgentPath = (path: string) => path.startsWith('/v1/agent/')
 
 /** A host's token is good for the agent's own calls, a scoped one for the registry, an operator's for everything else. */
 function refuseStrangers(c: Context<AppEnv>): void {
-  if (c.get('principal').scopes !== null) {
-    throw new SlipwayError('auth.forbidden', 'This token has scopes, which are for the registry alone (/v2/).')
+  const { scopes } = c.get('principal')
+  if (!reaches(scopes, c.req.method, c.req.path)) {
+    const what = `This token may not ${c.req.method} ${c.req.path}: its scopes are ${scopes?.join(' ')}`
+    throw new SlipwayError('auth.forbidden', `${what}, which are for other things. Use an operator's token.`)
   }
   const isAgent = c.get('principal').hostId !== null
   if (isAgent === isAgentPath(c.req.path)) return

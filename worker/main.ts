@@ -35,6 +35,8 @@ import { observeContainer } from './observe/container-facts.ts'
 
 /** The agent of one host: root, outbound connections only. Containers outlive it. */
 
+const DEVICE_PATTERN = /^\/dev\/([A-Za-z0-9][^/*,]*\/)*([A-Za-z0-9][^/*,]*|\*)$/
+
 const environment = z
   .object({
     SLIPWAY_URL: z.url(),
@@ -66,6 +68,14 @@ const environment = z
     SLIPWAY_BUILDS_AT_ONCE: z.coerce.number().int().min(0).max(14).default(BUILDS_AT_ONCE),
     /** What builds may ask for: `zone=eu,disk=nvme`. */
     SLIPWAY_LABELS: z.string().default('').transform(readLabels).pipe(labelsSchema),
+    /** Devices that containers may be given: `/dev/fuse,/dev/dri/*`. Whoever has one has what is behind it. */
+    SLIPWAY_DEVICES: z
+      .string()
+      .default('')
+      .transform(readList)
+      .pipe(z.array(z.string().regex(DEVICE_PATTERN))),
+    /** `refused`: no container has all of this host, whatever the token of who asks for it says. */
+    SLIPWAY_PRIVILEGED: z.enum(['allowed', 'refused']).default('allowed'),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -109,6 +119,10 @@ const host = await openHost(
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
     buildReach: environment.SLIPWAY_BUILD_REACH,
+    allowed: {
+      devices: environment.SLIPWAY_DEVICES,
+      isPrivilegedAllowed: environment.SLIPWAY_PRIVILEGED === 'allowed',
+    },
     storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
     onLayer: size => reporter.layer(size),
@@ -250,6 +264,14 @@ function canBuild(): boolean {
   }
 }
 
+/** Words with commas between them. */
+function readList(text: string): string[] {
+  return text
+    .split(',')
+    .map(word => word.trim())
+    .filter(word => word !== '')
+}
+
 /** `key=value,…`; what is no label is refused with the rest of the environment. */
 function readLabels(text: string): Record<string, string> {
   const pairs = text.split(',').filter(pair => pair.trim() !== '')
@@ -284,6 +306,7 @@ async function hostFacts(): Promise<HostFacts> {
     cgroup: cgroupVersion(),
     labels: environment.SLIPWAY_LABELS,
     buildsAtOnce: environment.SLIPWAY_BUILDS_AT_ONCE,
+    abilities: host.abilities,
   }
 }
 
