@@ -84,7 +84,7 @@ mkdirSync(data, { recursive: true, mode: 0o700 })
 const reserve = openDatabaseReserve(data)
 const keepReserve = () => reserve.keep().catch(error => log.warn({ err: error }, 'no room could be reserved'))
 const sqlite = await openStore()
-await keepReserve()
+void keepReserve()
 
 const publicUrl = environment.SLIPWAY_PUBLIC_URL ?? `http://${environment.SLIPWAY_LISTEN}`
 const secret = await readSecret(join(data, 'url-signing.key'))
@@ -197,7 +197,6 @@ function stop(): void {
 /** Whoever supervises us starts us again: there may be room by then. */
 async function openStore(): Promise<SqliteClient> {
   try {
-    if (reserve.isDiskFull()) reserve.giveUp()
     const client = openSqlite(join(data, 'slipway.db'), reserve)
     await migrate(client, join(import.meta.dirname, 'store/migrations'))
     return client

@@ -1,71 +1,72 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, rmSync, statfsSync, statSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SlipwayError } from '#shared/errors.ts'
 
 /**
- * A file beside the database that is there to be given up: where others fill the disk to its last block, what stops and
- * removes them can still be written down. Most records of the API are a few pages; this is room for thousands.
+ * Files beside the database that are there to be given up, one after the other: where others fill the disk to its last
+ * block, what stops and removes them can still be written down. Each is room for a few writes, and goes only when one
+ * needs it: of all at once whoever fills the disk would have the most.
  */
 export interface DatabaseReserve {
-  /** Takes the room where it is not taken and twice of it is free. For now and then. */
+  /** Makes what is missing where twice of the whole is free. For now and then. */
   keep(): Promise<void>
-  /** Frees it, at once. Nothing there is no error. */
-  giveUp(): void
+  /** Frees one of them, at once. False: there is none left. */
+  giveUpPart(): boolean
   /** Whether next to nothing is free: what fails may fail for that. */
   isDiskFull(): boolean
-  /** Before work that others may do later. Errors: `host.disk-full` while the reserve is given up and its room is not there again. */
+  /** Before work that others may do later. Errors: `host.disk-full` once a part was given up, until there is room for it again. */
   requireRoom(): void
 }
 
 const MOST_BYTES = 8 * 1024 ** 2
 const SHARE = 0.02
-/** What stat(2) counts blocks in. */
-const SECTOR = 512
+/** Files, not pieces of one: a filesystem may keep a piece for as long as its neighbours are there. */
+const PARTS = 32
 /** Of the reserve. */
 const FULL_SHARE = 0.25
 
-export function openDatabaseReserve(folder: string): DatabaseReserve {
-  const path = join(folder, 'reserve')
+export function openDatabaseReserve(data: string): DatabaseReserve {
+  const folder = join(data, 'reserve')
+  const names = Array.from({ length: PARTS }, (_, at) => String(at))
+  mkdirIfRoom(folder)
   const disk = () => {
-    const { blocks, bavail, bsize } = statfsSync(folder)
+    const { blocks, bavail, bsize } = statfsSync(data)
     return { free: bavail * bsize, size: Math.min(Math.floor(blocks * bsize * SHARE), MOST_BYTES) }
   }
+  const left = () => (existsSync(folder) ? readdirSync(folder).filter(name => names.includes(name)) : [])
   let isTaking = false
-  const isThere = () => {
-    const found = statSync(path, { throwIfNoEntry: false })
-    return found !== undefined && found.blocks * SECTOR >= disk().size / 2
-  }
-  const giveUp = () => {
-    rmSync(path, { force: true })
-    syncFolder(folder) // Some filesystems free blocks only then.
-  }
   const keep = async () => {
     const { free, size } = disk()
-    if (isTaking || isThere() || free < 2 * size) return
+    const there = new Set(left())
+    if (isTaking || there.size === PARTS || free < 2 * size) return
     isTaking = true
     try {
-      await write(path, size)
-    } catch (error) {
-      giveUp() // One without its blocks would be taken for one.
-      throw error
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      for (const name of names.filter(name => !there.has(name))) await write(folder, name, Math.ceil(size / PARTS))
     } finally {
       isTaking = false
     }
   }
   return {
     keep,
-    giveUp,
+    giveUpPart: () => {
+      const [name] = left()
+      if (name === undefined) return false
+      rmSync(join(folder, name), { force: true })
+      syncFolder(folder) // Some filesystems free blocks only then.
+      return true
+    },
     isDiskFull: () => {
       const { free, size } = disk()
       return free < size * FULL_SHARE
     },
     requireRoom: () => {
-      if (isThere()) return
+      if (left().length === PARTS) return
       const { free, size } = disk()
-      if (free >= 2 * size) return void keep().catch(() => {}) // The next round says so, if it cannot.
-      throw diskFull(folder)
+      if (free < 2 * size) throw diskFull(data)
+      void keep().catch(() => {}) // The next round says so, if it cannot.
     },
   }
 }
@@ -76,14 +77,28 @@ export function diskFull(folder: string, cause?: unknown): SlipwayError {
   return new SlipwayError('host.disk-full', message, { cause })
 }
 
-/** Bytes that no filesystem can make smaller, in blocks that are the file's own. */
-async function write(path: string, size: number): Promise<void> {
+/** Bytes that no filesystem can make smaller, under their name once they have their blocks. */
+async function write(folder: string, name: string, size: number): Promise<void> {
+  const path = join(folder, `${name}.part`)
   const file = await open(path, 'w', 0o600)
   try {
     await file.writeFile(randomBytes(size))
     await file.sync()
+  } catch (error) {
+    await rm(path, { force: true })
+    throw error
   } finally {
     await file.close()
+  }
+  await rename(path, join(folder, name))
+}
+
+/** Where it cannot be made there is no reserve yet. */
+function mkdirIfRoom(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch {
+    // The next round tries again.
   }
 }
 

@@ -35,6 +35,10 @@ const SQLITE_FULL = 13
 /** What fails otherwise for want of room: a sync, the index of the log, a file that is to be made. */
 const SQLITE_IOERR = 10
 const SQLITE_CANTOPEN = 14
+/** Of the reserve, for one write: a larger one is none that ends something. */
+const MOST_PARTS = 4
+/** What SQLite takes blocks for, of a mapped index. */
+const MAPPED_PAGE = 4096
 /** Filesystems as statfs(2) names them: btrfs, bcachefs, ZFS. */
 const COPIED_ON_WRITE = new Set([0x9123683e, 0xca451a4e, 0x2fc12fc1])
 
@@ -50,13 +54,14 @@ export function openSqlite(path: string, reserve?: DatabaseReserve): SqliteClien
   }
   /** Nothing of the work is done when it fails: it is one statement, or one transaction. */
   const withRoom = <T>(work: () => T, prepare = () => {}): T => {
-    try {
-      return work()
-    } catch (error) {
-      if (!reserve || !isFull(error)) throw error
-      reserve.giveUp()
-      prepare()
-      return work()
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return work()
+      } catch (error) {
+        // At once, in one piece of work of this process: whoever fills the disk is to come too late for this room.
+        if (attempt > MOST_PARTS || !reserve || !isFull(error) || !reserve.giveUpPart()) throw error
+        prepare()
+      }
     }
   }
   const database = withRoom(() => openFile(path))
@@ -156,7 +161,7 @@ function toSqlite(value: unknown): SQLInputValue {
 function openFile(path: string): DatabaseSync {
   const database = new DatabaseSync(path)
   try {
-    if (isCopiedOnWrite(path)) database.exec('PRAGMA locking_mode=EXCLUSIVE')
+    if (endsOnFullDisk(path)) database.exec('PRAGMA locking_mode=EXCLUSIVE')
     database.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=${BUSY_TIMEOUT_MS}`)
     return database
   } catch (error) {
@@ -166,11 +171,14 @@ function openFile(path: string): DatabaseSync {
 }
 
 /**
- * Whether a write to a block that is there may find no room. The log's index, which is a mapped file, would end the process
- * with SIGBUS then, so it is kept in memory; which leaves the file to this process alone.
+ * Whether the log's index, a mapped file, could find no room when it is written: that ends the process with SIGBUS. SQLite
+ * takes a block for each of its pages before, which is enough but where writes go to new blocks, or blocks are smaller. Then
+ * the index is kept in memory, which leaves the database to this process alone.
  */
-function isCopiedOnWrite(path: string): boolean {
-  return path !== ':memory:' && COPIED_ON_WRITE.has(statfsSync(dirname(path)).type)
+function endsOnFullDisk(path: string): boolean {
+  if (path === ':memory:') return false
+  const { type, bsize } = statfsSync(dirname(path))
+  return COPIED_ON_WRITE.has(type) || bsize < MAPPED_PAGE
 }
 
 /** Moves what the log has to its place: it is written from its beginning then, where it needs no room. */

@@ -17,7 +17,7 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import { diskUsage } from '../host/disk-usage.ts'
 import { unmountBelow } from '../host/mount.ts'
-import { removeTree } from '../host/remove-tree.ts'
+import { emptyFolder, removeTree } from '../host/remove-tree.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
 import { sentenceOf } from './advice.ts'
@@ -81,8 +81,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const { ports, folder, log } = options
   const workFolder = join(folder, 'work')
   await unmountBelow(workFolder)
-  await removeTree(workFolder)
-  await mkdir(workFolder, { recursive: true, mode: 0o700 })
+  await emptyFolder(workFolder)
   // Nothing runs yet: what no step names is of builds that a dead agent left. They make it again, to the same bytes.
   await sweepCache(join(folder, 'cache'), Number.POSITIVE_INFINITY)
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
