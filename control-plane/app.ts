@@ -23,6 +23,7 @@ import { hookRoutes } from './routes/hooks.ts'
 import { hostRoutes } from './routes/hosts.ts'
 import { imageRoutes } from './routes/images.ts'
 import { logRoutes } from './routes/logs.ts'
+import { isNewWork } from './routes/new-work.ts'
 import { problemOf, tooLarge } from './routes/problems.ts'
 import { registryRoutes } from './routes/registry.ts'
 import { isRegistryPath, registryErrors, registryHeaders } from './routes/registry-problems.ts'
@@ -65,6 +66,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
   app.use('/v1/*', async (c, next) => {
     c.set('principal', await authenticate(c.get('ports'), c.req.header('authorization')))
     refuseStrangers(c)
+    if (isNewWork(c.req.method, c.req.path)) c.get('ports').requireRoom()
     return (isAgentPath(c.req.path) ? agentLimit : operatorLimit)(c, async () => {
       await forgetTypeOfNothing(c)
       await next()
@@ -133,6 +135,8 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     }
     if (problem.status === 405) headers.allow = String(problem.facts?.allowed)
     if (problem.status === 401) headers['www-authenticate'] ??= 'Bearer'
+    // The rest of the body is not read, so the connection cannot carry another request; of a delivery it is.
+    if (problem.status === 413 && !c.req.path.startsWith('/hooks/')) headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
     if (typeof problem.facts?.retryAfterS === 'number') headers['retry-after'] = String(problem.facts.retryAfterS)
     return c.body(JSON.stringify(isRegistry ? registryErrors(problem) : problem), problem.status as 400, headers)

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, writeSync } from 'node:fs'
-import { statfs } from 'node:fs/promises'
+import { mkdir, statfs } from 'node:fs/promises'
 import { availableParallelism, hostname, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'nats'
@@ -30,6 +30,7 @@ import { openContainerStream } from './execute/container-streams.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { cgroupVersion } from './host/cgroup.ts'
 import { openDiskReserve } from './host/disk-reserve.ts'
+import { isDiskFull } from './host/kernel-error.ts'
 import { openHost } from './main.host.ts'
 import { observeContainer } from './observe/container-facts.ts'
 
@@ -101,6 +102,11 @@ refuseIfUnable()
 const dataFolder = environment.SLIPWAY_DATA
 const lock = await lockFolder(dataFolder)
 await lockFolder(`instance ${environment.SLIPWAY_INSTANCE}`) // Its bridge, table and cgroups bear that name.
+process.once('uncaughtExceptionMonitor', sayWhichDiskIsFull)
+await mkdir(dataFolder, { recursive: true, mode: 0o700 })
+const reserve = openDiskReserve(dataFolder)
+// On a full disk its room is what the start goes on with.
+await reserve.keep().catch((error: unknown) => log.warn({ err: error }, 'no room could be reserved'))
 const api = httpControlPlane(environment.SLIPWAY_URL, readFileSync(environment.SLIPWAY_TOKEN_FILE, 'utf8').trim())
 const [user, password] = environment.SLIPWAY_NATS_CREDENTIALS
   ? readFileSync(environment.SLIPWAY_NATS_CREDENTIALS, 'utf8').trim().split(':')
@@ -177,7 +183,7 @@ const disk = createDiskKeeper({
     },
     expireContainer: id => api.expireContainer(id).catch(error => log.warn({ err: error, id }, 'it was not given up')),
   },
-  reserve: openDiskReserve(dataFolder),
+  reserve,
   marks: {
     ...{ high: environment.SLIPWAY_DISK_HIGH / 100, low: environment.SLIPWAY_DISK_LOW / 100 },
     minAgeMs: durationMs(environment.SLIPWAY_DISK_MIN_AGE),
@@ -323,6 +329,14 @@ function refuseIfUnable(): void {
 function giveUp(sentence: string): never {
   log.fatal(sentence)
   process.exit(EX_CONFIG)
+}
+
+/** A start that fails for want of room is tried again by who supervises it; until then this is what to do about it. */
+function sayWhichDiskIsFull(error: unknown): void {
+  if (!isDiskFull(error)) return
+  log.fatal(
+    `The disk of ${dataFolder} is full, and the agent cannot go on without some room: free some megabytes there (docs/disk.md). Containers run on meanwhile.`,
+  )
 }
 
 /** Whoever runs the host has to do something first. */
