@@ -159,7 +159,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     })
   }
 
-  /** What a build keeps on the disk: its folder, what its snapshots hold, and the layers that it made of them. */
+  /** What a build keeps on the disk: its folder and its contexts, what its snapshots hold, and the layers that it made of them. */
   const openDisk = ({ id, limits: { diskBytes } }: DesiredBuild) => {
     const owned = new Set<string>()
     ownedBy.set(id, owned)
