@@ -18,10 +18,15 @@ import { openSqlite } from './sqlite.ts'
 
 /** A database on a disk that somebody else fills to the last block. */
 
-const KINDS: readonly (readonly [DiskKind, number, ...string[]])[] = [
-  ['ext4', 64, '-b', '4096'],
-  ['ext4', 64, '-b', '1024'],
-  ['btrfs', 128],
+interface Disk {
+  kind: DiskKind
+  mebibytes: number
+  options: string[]
+}
+const DISKS: Disk[] = [
+  { kind: 'ext4', mebibytes: 64, options: ['-b', '4096'] },
+  { kind: 'ext4', mebibytes: 64, options: ['-b', '1024'] },
+  { kind: 'btrfs', mebibytes: 128, options: [] },
 ]
 let root: string
 let disk: string
@@ -31,7 +36,7 @@ afterEach(async () => {
 })
 
 /** With a table of some pages, as an API has them. */
-async function openStore(kind: DiskKind, mebibytes: number, ...options: string[]) {
+async function openStore({ kind, mebibytes, options }: Disk) {
   root = mkdtempSync('/var/tmp/slipway-api-disk-')
   disk = join(root, 'disk')
   makeDiskFile(join(root, 'image'), kind, mebibytes, options)
@@ -65,10 +70,10 @@ function fill(): string {
 
 const word = 'w'.repeat(20_000)
 
-test.each(KINDS)(
-  '%j: on a full disk what is small is written, what is new is refused, until there is room',
-  async (...kind) => {
-    const { folder, reserve, client } = await openStore(...kind)
+test.each(DISKS)(
+  '$kind $options: on a full disk what is small is written, what is new is refused, until there is room',
+  async asked => {
+    const { folder, reserve, client } = await openStore(asked)
     const insert = (text: string) => client.prepare('INSERT INTO words (word) VALUES (?)').bind(text)
     const { blocks, bsize } = statfsSync(disk)
     const kept = () =>
@@ -100,8 +105,8 @@ test.each(KINDS)(
   },
 )
 
-test.each(KINDS)('%j: a database opens on a disk that is full', async (...kind) => {
-  const { client, open } = await openStore(...kind)
+test.each(DISKS)('$kind $options: a database opens on a disk that is full', async asked => {
+  const { client, open } = await openStore(asked)
   await client.prepare('INSERT INTO words (word) VALUES (?)').bind('before').run()
   client.close()
   fill()
