@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { reaches } from '#shared/domain/api-scope.ts'
 import { ERRORS, SlipwayError } from '#shared/errors.ts'
 import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
@@ -10,6 +11,7 @@ import { buildCacheRoutes } from './routes/build-cache.ts'
 import { buildRoutes } from './routes/builds.ts'
 import { cacheMountRoutes } from './routes/cache-mounts.ts'
 import { containerFileRoutes } from './routes/container-files.ts'
+import { containerHealthRoutes } from './routes/container-health.ts'
 import { containerRoutes } from './routes/containers.ts'
 import { contextRoutes } from './routes/contexts.ts'
 import { docsRoutes } from './routes/docs.ts'
@@ -79,7 +81,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     buildRoutes,
     imageRoutes,
   ]
-  const containers = [containerRoutes, containerFileRoutes, logRoutes]
+  const containers = [containerRoutes, containerFileRoutes, containerHealthRoutes, logRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [
     ...modules,
@@ -133,8 +135,8 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     }
     if (problem.status === 405) headers.allow = String(problem.facts?.allowed)
     if (problem.status === 401) headers['www-authenticate'] ??= 'Bearer'
-    // The rest of the body is not read, so the connection cannot carry another request.
-    if (problem.status === 413 || problem.code === 'hook.busy') headers.connection = 'close'
+    // The rest of the body is not read, so the connection cannot carry another request; of a delivery it is.
+    if (problem.status === 413 && !c.req.path.startsWith('/hooks/')) headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
     if (typeof problem.facts?.retryAfterS === 'number') headers['retry-after'] = String(problem.facts.retryAfterS)
     return c.body(JSON.stringify(isRegistry ? registryErrors(problem) : problem), problem.status as 400, headers)
@@ -164,8 +166,10 @@ const isAgentPath = (path: string) => path.startsWith('/v1/agent/')
 
 /** A host's token is good for the agent's own calls, a scoped one for the registry, an operator's for everything else. */
 function refuseStrangers(c: Context<AppEnv>): void {
-  if (c.get('principal').scopes !== null) {
-    throw new SlipwayError('auth.forbidden', 'This token has scopes, which are for the registry alone (/v2/).')
+  const { scopes } = c.get('principal')
+  if (!reaches(scopes, c.req.method, c.req.path)) {
+    const what = `This token may not ${c.req.method} ${c.req.path}: its scopes are ${scopes?.join(' ')}`
+    throw new SlipwayError('auth.forbidden', `${what}, which are for other things. Use an operator's token.`)
   }
   const isAgent = c.get('principal').hostId !== null
   if (isAgent === isAgentPath(c.req.path)) return

@@ -16,10 +16,11 @@ import { takeBuilds } from './agent/build-taker.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
 import { createDiskKeeper } from './agent/disk-keeper.ts'
+import { createHealthKeeper } from './agent/health-keeper.ts'
 import { createHostNetwork } from './agent/host-network.ts'
 import { httpControlPlane } from './agent/http-control-plane.ts'
 import { runInbox } from './agent/inbox.ts'
-import { createReconciler } from './agent/reconciler.ts'
+import { createReconciler, type Reconciler } from './agent/reconciler.ts'
 import { createReporter } from './agent/reporter.ts'
 import { answerStreams } from './agent/streams-inbox.ts'
 import { openBuilder } from './build/builder.ts'
@@ -34,6 +35,8 @@ import { openHost } from './main.host.ts'
 import { observeContainer } from './observe/container-facts.ts'
 
 /** The agent of one host: root, outbound connections only. Containers outlive it. */
+
+const DEVICE_PATTERN = /^\/dev\/([A-Za-z0-9][^/*,]*\/)*([A-Za-z0-9][^/*,]*|\*)$/
 
 const environment = z
   .object({
@@ -66,6 +69,14 @@ const environment = z
     SLIPWAY_BUILDS_AT_ONCE: z.coerce.number().int().min(0).max(14).default(BUILDS_AT_ONCE),
     /** What builds may ask for: `zone=eu,disk=nvme`. */
     SLIPWAY_LABELS: z.string().default('').transform(readLabels).pipe(labelsSchema),
+    /** Devices that containers may be given: `/dev/fuse,/dev/dri/*`. Whoever has one has what is behind it. */
+    SLIPWAY_DEVICES: z
+      .string()
+      .default('')
+      .transform(readList)
+      .pipe(z.array(z.string().regex(DEVICE_PATTERN))),
+    /** `refused`: no container has all of this host, whatever the token of who asks for it says. */
+    SLIPWAY_PRIVILEGED: z.enum(['allowed', 'refused']).default('allowed'),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -114,6 +125,10 @@ const host = await openHost(
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
     buildReach: environment.SLIPWAY_BUILD_REACH,
+    allowed: {
+      devices: environment.SLIPWAY_DEVICES,
+      isPrivilegedAllowed: environment.SLIPWAY_PRIVILEGED === 'allowed',
+    },
     storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
     onLayer: size => reporter.layer(size),
@@ -146,8 +161,9 @@ const builder = await openBuilder({
   signal,
   entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
 })
-const reconciler = createReconciler({
-  ...{ ports: host, desired, reporter, log, builds: builder, random: Math.random },
+const health = createHealthKeeper({ ports: host, log, onChange: id => reconciler.look(id), signal })
+const reconciler: Reconciler = createReconciler({
+  ...{ ports: host, desired, reporter, health, log, builds: builder, random: Math.random },
 })
 const ensureNetwork = createHostNetwork({ driver: host.network, network: () => desired.state()?.network, log })
 const builds = createBuildRunner({
@@ -254,6 +270,14 @@ function canBuild(): boolean {
   }
 }
 
+/** Words with commas between them. */
+function readList(text: string): string[] {
+  return text
+    .split(',')
+    .map(word => word.trim())
+    .filter(word => word !== '')
+}
+
 /** `key=value,…`; what is no label is refused with the rest of the environment. */
 function readLabels(text: string): Record<string, string> {
   const pairs = text.split(',').filter(pair => pair.trim() !== '')
@@ -288,6 +312,7 @@ async function hostFacts(): Promise<HostFacts> {
     cgroup: cgroupVersion(),
     labels: environment.SLIPWAY_LABELS,
     buildsAtOnce: environment.SLIPWAY_BUILDS_AT_ONCE,
+    abilities: host.abilities,
   }
 }
 

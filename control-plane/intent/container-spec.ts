@@ -1,19 +1,23 @@
 import type { Digest } from '#shared/digest.ts'
 import { commandOf } from '#shared/domain/command.ts'
 import { type ContainerSpec, containerSpecSchema, type RestartPolicy } from '#shared/domain/container.ts'
+import type { Dependency } from '#shared/domain/container-life.ts'
 import { durationMs, formatDuration } from '#shared/domain/duration.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
 import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
-import { bytesOf } from '#shared/domain/size.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { CreateContainer, UpdateContainer } from '#shared/protocol/containers.ts'
-
-const MEMORY_MINIMUM = 6 * 1024 ** 2
-const MEMORY_MAXIMUM = 1024 ** 5
+import { furtherLimits, memoryBytes } from './container-limits.ts'
+import { security } from './container-security.ts'
+import { lifeOptionsOf, lifeSpec } from './life-spec.ts'
 
 /** What was asked for, against the image it names, as a spec. Pure. */
-export function containerSpec(asked: CreateContainer, image: { digest: Digest; config: ImageConfig }): ContainerSpec {
+export function containerSpec(
+  asked: CreateContainer,
+  image: { digest: Digest; config: ImageConfig },
+  dependsOn?: Dependency[],
+): ContainerSpec {
   if (commandOf(asked, image.config.config).length === 0) {
     throw new SlipwayError('container.command-missing', `Image ${asked.image} names no command: give one as "command".`)
   }
@@ -32,29 +36,58 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     labels: asked.labels ?? {},
     ports: publishedPorts(asked.ports ?? []),
     restart: restartPolicy(asked.restart ?? 'no'),
-    resources: { memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
+    resources: {
+      ...{ memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
+      ...furtherLimits(asked),
+    },
     isReadOnly: asked.readOnly ?? false,
+    security: security(asked),
     keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
+    ...lifeSpec(asked),
+    dependsOn,
   } satisfies ContainerSpec)
 }
 
-/** The spec after an update: what was asked for in place of what was there, the next revision. Ports stay. Undefined: it is that already. Pure. */
+/** What an update of it changes at once, in the present run: all else begins the container anew, as the next revision. */
+const LIVE_RESOURCES = ['memoryBytes', 'cpus', 'pids'] as const
+
+/**
+ * The spec after an update: what was asked for in place of what was there. The next revision where the container has to
+ * begin anew for it, the same one where its limits, its restart policy or the way it ends are all that changes. Ports and
+ * dependencies stay. Undefined: it is that already. Pure.
+ */
 export function updatedSpec(
   current: ContainerSpec,
   asked: UpdateContainer,
   image: { digest: Digest; config: ImageConfig },
 ): ContainerSpec | undefined {
   const { restart, resources, isReadOnly, keepForMs, ports, imageDigest: _digest, revision = 0, ...same } = current
+  const { dependsOn, stopSignal: _signal, healthCheck: _check, security: confinement, ...plain } = same
+  const { memoryBytes: memory, cpus, pids: pidsLimit, ...further } = resources
   const before: CreateContainer = {
-    ...{ ...same, restart: formatRestartPolicy(restart), readOnly: isReadOnly },
-    ...{ memory: resources.memoryBytes, cpus: resources.cpus, pidsLimit: resources.pids },
+    ...{ ...plain, restart: formatRestartPolicy(restart), readOnly: isReadOnly },
+    ...{ memory, cpus, pidsLimit, ...further, ...confinement },
     keepFor: keepForMs === undefined ? undefined : formatDuration(keepForMs),
+    ...lifeOptionsOf(current),
   }
-  const merged = { ...before, ...asked, image: asked.image ?? current.image }
-  const next = containerSpecSchema.parse({ ...containerSpec(merged, image), ports, revision })
+  const merged = { ...withoutOtherWord(before, asked), ...asked, image: asked.image ?? current.image }
+  const next = containerSpecSchema.parse({ ...containerSpec(merged, image, dependsOn), ports, revision })
+  const old = containerSpecSchema.parse({ ...current, revision })
   // Whoever is not sure that an update was heard asks again.
-  const isSame = JSON.stringify(next) === JSON.stringify(containerSpecSchema.parse({ ...current, revision }))
-  return isSame ? undefined : { ...next, revision: revision + 1 }
+  if (JSON.stringify(next) === JSON.stringify(old)) return undefined
+  const isLive = JSON.stringify(withoutLive(next)) === JSON.stringify(withoutLive(old))
+  return isLive ? next : { ...next, revision: revision + 1 }
+}
+
+function withoutLive({ restart, keepForMs, stopSignal, stopTimeoutMs, isAutoRemoved, ...spec }: ContainerSpec) {
+  const resources = Object.entries(spec.resources).filter(([name]) => !LIVE_RESOURCES.some(live => live === name))
+  return { ...spec, resources }
+}
+
+/** CPU time has two words: the one that an update names takes the other's place. */
+function withoutOtherWord(before: CreateContainer, { cpus, cpuQuota, cpuPeriod }: UpdateContainer): CreateContainer {
+  if (cpus !== undefined) return { ...before, cpuQuota: undefined, cpuPeriod: undefined }
+  return cpuQuota !== undefined || cpuPeriod !== undefined ? { ...before, cpus: undefined } : before
 }
 
 function publishedPorts(texts: readonly string[]): PublishedPort[] {
@@ -78,11 +111,4 @@ export function restartPolicy(text: string): RestartPolicy {
 export function formatRestartPolicy(policy: RestartPolicy): string {
   if (policy.kind !== 'on-failure' || policy.maxRetries === undefined) return policy.kind
   return `on-failure:${policy.maxRetries}`
-}
-
-function memoryBytes(size: string | number | undefined): number | undefined {
-  if (size === undefined) return undefined
-  const bytes = bytesOf(size)
-  if (bytes >= MEMORY_MINIMUM && bytes <= MEMORY_MAXIMUM) return bytes
-  throw new SlipwayError('request.invalid', 'memory must be from 6m to 1048576g: a smaller container cannot start.')
 }

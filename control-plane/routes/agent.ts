@@ -7,6 +7,7 @@ import {
   appendBuildLogSchema,
   claimBuildSchema,
   claimedBuildSchema,
+  containerSecretsSchema,
   desiredStateSchema,
   missingBlobsRequestSchema,
   missingBlobsSchema,
@@ -23,11 +24,12 @@ import { claimFor, releaseFor } from '../intent/build-claims.ts'
 import { secretsForBuild } from '../intent/build-secrets.ts'
 import { isBuildingContext } from '../intent/builds.ts'
 import { tellForges } from '../intent/commit-statuses.ts'
+import { secretsForContainer } from '../intent/container-secrets.ts'
 import { expireContainer } from '../intent/containers.ts'
 import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
-import { requireAnyBlob } from '../registry/blobs.ts'
+import { forgetIfLost, requireAnyBlob } from '../registry/blobs.ts'
 import { missingBlobs, partCame, signPart, takeUpload } from '../registry/host-uploads.ts'
 import { takeLayerSizes } from '../registry/layer-sizes.ts'
 import { publishImage } from '../registry/publish.ts'
@@ -89,6 +91,12 @@ const blob = createRoute({
   request: { params: z.object({ digest: digestSchema }) },
   responses: redirect,
 })
+const lost = createRoute({
+  ...{ method: 'delete', path: '/v1/agent/blobs/{digest}', tags, summary: 'Forget a blob if the store has lost it' },
+  description: 'For a host to whom the URL of a blob brought nothing. The store is asked first.',
+  request: { params: z.object({ digest: digestSchema }) },
+  responses: done,
+})
 const context = createRoute({
   ...{ method: 'get', path: '/v1/agent/contexts/{context}', tags, summary: 'The tar of a build context' },
   request: { params: z.object({ context: z.string() }) },
@@ -117,6 +125,16 @@ const secrets = createRoute({
   },
   request: { params: z.object({ build: z.string() }) },
   responses: { 200: json(agentSecretsSchema, 'What they hold'), ...problems },
+})
+const containerSecrets = createRoute({
+  ...{
+    method: 'get',
+    path: '/v1/agent/containers/{container}/secrets',
+    tags,
+    summary: 'The secrets of a container that this host has',
+  },
+  request: { params: z.object({ container: idSchema<ContainerId>() }) },
+  responses: { 200: json(containerSecretsSchema, 'What they hold'), ...problems },
 })
 const expire = createRoute({
   ...{
@@ -179,6 +197,11 @@ export function agentRoutes() {
     const { objectKey } = await requireAnyBlob(ports, c.req.valid('param').digest)
     return c.redirect(await ports.blobs.signDownload(objectKey, SIGNED_URL_MS), 307)
   })
+  routes.openapi(lost, async c => {
+    hostOf(c)
+    await forgetIfLost(c.get('ports'), c.req.valid('param').digest)
+    return c.body(null, 204)
+  })
   routes.openapi(context, async c => {
     const ports = c.get('ports')
     const { id } = await requireContext(ports, c.req.valid('param').context)
@@ -190,6 +213,10 @@ export function agentRoutes() {
   routes.openapi(secrets, async c => {
     c.header('Cache-Control', 'no-store')
     return c.json(await secretsForBuild(c.get('ports'), hostOf(c), c.req.valid('param').build), 200)
+  })
+  routes.openapi(containerSecrets, async c => {
+    c.header('Cache-Control', 'no-store')
+    return c.json(await secretsForContainer(c.get('ports'), hostOf(c), c.req.valid('param').container), 200)
   })
   routes.openapi(claim, async c => {
     const ports = c.get('ports')

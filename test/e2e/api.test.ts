@@ -8,9 +8,12 @@ import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeCacheMounts } from './cache-mounts.contract.ts'
+import { describeConfinement } from './confinement.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
+import { describeLife } from './life.contract.ts'
+import { describePushedLayers } from './pushed-layers.contract.ts'
 
 let slipway: TestSlipway
 
@@ -22,8 +25,11 @@ afterAll(async () => {
 })
 
 describeApi(() => slipway)
+describeConfinement(() => slipway)
+describePushedLayers(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
+describeLife(() => slipway)
 describeBuildQueue(() => slipway)
 describeBuildCache(() => slipway)
 describeBuildLimits(() => slipway)

@@ -19,11 +19,14 @@ import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeCacheMounts } from './cache-mounts.contract.ts'
+import { describeConfinement } from './confinement.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
+import { describeLife } from './life.contract.ts'
 import { describePullThrough } from './pull-through.contract.ts'
+import { describePushedLayers } from './pushed-layers.contract.ts'
 import { describeRegistryClients } from './registry-clients.contract.ts'
 
 /** A name that no other test asks for: all others see a control plane without upstreams. */
@@ -86,8 +89,11 @@ describe('on workerd', () => {
   })
 
   describeApi(() => slipway)
+  describeConfinement(() => slipway)
+  describePushedLayers(() => slipway)
   describeExpiry(() => slipway)
   describeFiles(() => slipway)
+  describeLife(() => slipway)
   describeBuildQueue(() => slipway)
   describeBuildCache(() => slipway)
   describeBuildLimits(() => slipway)

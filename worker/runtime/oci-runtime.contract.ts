@@ -1,13 +1,24 @@
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { DEFAULT_CAPABILITIES } from '#shared/domain/capabilities.ts'
 import { newId } from '#shared/domain/ids.ts'
 import { systemClock } from '#shared/ports/clock.ts'
+import { processesOf } from '#test/support/processes.ts'
 import { cgroupRoot, prepareCgroups, removeCgroups } from '#worker/host/cgroup.ts'
 import { commandLine, maxOpenFiles } from '#worker/host/process.ts'
-import { DEFAULT_CAPABILITIES } from './isolation.ts'
 import type { OciRuntimeConfig } from './oci-config.ts'
 import type { OciRuntime, RuntimeState } from './oci-runtime.ts'
 import { runtimeConfig } from './runtime-config.ts'
@@ -117,6 +128,23 @@ export function describeRuntime(
       await runtime.delete(id)
     })
 
+    test('one more process in it says how it went, and is killed at the end of its time with what it began', async () => {
+      const { id } = await make('exec sleep 100')
+      await runtime.start(id)
+      const { process: first }: OciRuntimeConfig = JSON.parse(readFileSync(join(folder, id, 'config.json'), 'utf8'))
+      const probe = (script: string, timeoutMs: number) => {
+        const options = { timeoutMs, outputBytes: 5, signal: new AbortController().signal, endsLeftovers: false }
+        return runtime.probe(id, { ...first, args: ['sh', '-c', script] }, options)
+      }
+      expect(await probe('echo 123456789; exit 3', 20_000)).toEqual({ exitCode: 3, isOverdue: false, output: '12345' })
+      const mark = instance === 'trcrun' ? '7446301' : '7446302'
+      const late = await probe(`echo late; sleep ${mark} & sleep ${mark}`, 700)
+      expect(late).toMatchObject({ isOverdue: true, output: 'late\n' })
+      expect(processesOf(mark)).toEqual([])
+      expect((await runtime.inspect(id)).state).toBe('running')
+      await runtime.delete(id)
+    })
+
     test('another agent finds what runs, and hears how it ends', async () => {
       const { id } = await make('sleep 0.5; exit 9')
       await runtime.start(id)
@@ -185,6 +213,21 @@ export function describeRuntime(
       await expect(attempt).rejects.toThrow(expect.objectContaining({ code }))
       expect(await runtime.list()).toEqual([])
     })
+
+    test.each(['dev', 'proc', 'sys'])(
+      'a link in place of /%s is refused, and nothing comes to lie where it leads',
+      async name => {
+        const [other, outside] = [join(folder, `linked-${name}`), join(folder, `outside-${name}`)]
+        cpSync(rootfs, other, { recursive: true, verbatimSymlinks: true })
+        rmSync(join(other, name), { recursive: true })
+        mkdirSync(outside)
+        symlinkSync(outside, join(other, name))
+        const attempt = makeWith(config => ({ ...config, root: { ...config.root, path: other } }))
+        await expect(attempt).rejects.toMatchObject({ code: 'container.files-unsafe' })
+        expect(readdirSync(outside)).toEqual([])
+        expect(await runtime.list()).toEqual([])
+      },
+    )
 
     test("a fault of the host is not the command's", async () => {
       const gone = { type: 'network', path: '/run/netns/slw-gone' }

@@ -1,9 +1,12 @@
+import { DEFAULT_CAPABILITIES } from '#shared/domain/capabilities.ts'
 import { commandOf } from '#shared/domain/command.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
 import type { ImageDefaults } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import { DEFAULT_CAPABILITIES, DEVICE_RULES, MASKED_PATHS, READ_ONLY_PATHS, standardMounts } from './isolation.ts'
+import { initMount, underInit } from './init-program.ts'
+import { MASKED_PATHS, READ_ONLY_PATHS, standardMounts } from './isolation.ts'
 import type { OciRuntimeConfig, OciSeccomp } from './oci-config.ts'
+import { type BlockDevice, ociResources, rlimits } from './resources.ts'
 import type { ResolvedUser } from './user.ts'
 
 export type ProcessSpec = Pick<ContainerSpec, 'entrypoint' | 'command' | 'env' | 'workdir'>
@@ -19,14 +22,21 @@ export interface RuntimeConfigInput {
   hostname: string
   /** Files of this container that lie over the image's: container path → host path. */
   files: Record<string, string>
-  seccomp: OciSeccomp
+  /** The host's init program, where the container is to have one. */
+  init?: string | undefined
+  /** Left out: every call is allowed, until it is confined. */
+  seccomp?: OciSeccomp
   /** The host's own limit of open files, which no container may exceed. */
   maxOpenFiles: number
+  /** The block devices that its limits name. */
+  blockDevices?: ReadonlyMap<string, BlockDevice>
+  /** False where the kernel counts no swap. */
+  limitsSwap?: boolean
+  /** Where it asks for none: the agent's own must not be passed on, which keeps the agent from being killed. */
+  oomScoreAdj?: number
 }
 
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-const DEFAULT_PIDS = 4096
-const CPU_PERIOD_US = 100_000
 
 /** The runtime-spec 1.0 `config.json` of a container: a function of its spec, its image and its host. Pure. */
 export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
@@ -37,7 +47,7 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
     process: {
       terminal: false,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask: 0o022 },
-      args: processArgs(spec, image),
+      args: input.init === undefined ? processArgs(spec, image) : underInit(processArgs(spec, image)),
       env: processEnv(spec, image, user, input.hostname),
       cwd: spec.workdir ?? (image.WorkingDir || '/'),
       // A user other than root gets none, as with Docker. noNewPrivileges keeps set-user-ID programs from getting any.
@@ -46,13 +56,15 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
         effective: isRoot ? DEFAULT_CAPABILITIES : [],
         permitted: isRoot ? DEFAULT_CAPABILITIES : [],
       },
-      rlimits: [{ type: 'RLIMIT_NOFILE', hard: input.maxOpenFiles, soft: Math.min(1024 * 1024, input.maxOpenFiles) }],
+      rlimits: rlimits(spec.resources, input.maxOpenFiles),
+      oomScoreAdj: spec.resources.oomScoreAdj ?? input.oomScoreAdj ?? 0,
       noNewPrivileges: true,
     },
     root: { path: input.rootfs, readonly: spec.isReadOnly },
     hostname: input.hostname,
     mounts: [
-      ...standardMounts(),
+      ...standardMounts(spec.resources.shmSize),
+      ...(input.init === undefined ? [] : [initMount(input.init)]),
       ...Object.entries(input.files).map(([destination, source]) => ({
         destination,
         source,
@@ -70,11 +82,11 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
         { type: 'cgroup' },
         input.netns === undefined ? { type: 'network' } : { type: 'network', path: input.netns },
       ],
-      resources: resources(spec.resources),
+      resources: ociResources(spec.resources, input.blockDevices ?? new Map(), input.limitsSwap ?? true),
       sysctl: { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' },
       maskedPaths: MASKED_PATHS,
       readonlyPaths: READ_ONLY_PATHS,
-      seccomp: input.seccomp,
+      ...(input.seccomp ? { seccomp: input.seccomp } : {}),
       rootfsPropagation: 'private',
     },
   }
@@ -96,16 +108,4 @@ function processEnv(spec: ProcessSpec, image: ImageDefaults, user: ResolvedUser,
     merged.set(at < 0 ? entry : entry.slice(0, at), at < 0 ? '' : entry.slice(at + 1))
   }
   return [...merged].map(([name, value]) => `${name}=${value}`)
-}
-
-function resources({ memoryBytes, cpus, pids }: ContainerSpec['resources']) {
-  return {
-    devices: DEVICE_RULES,
-    pids: { limit: pids ?? DEFAULT_PIDS },
-    // Swap counts in: memory that may not be had as memory may not be had as swap either.
-    ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes, swap: memoryBytes } }),
-    ...(cpus === undefined
-      ? {}
-      : { cpu: { period: CPU_PERIOD_US, quota: Math.max(1000, Math.round(cpus * CPU_PERIOD_US)) } }),
-  }
 }
