@@ -72,8 +72,8 @@ const word = 'w'.repeat(20_000)
 
 test.each(DISKS)(
   '$kind $options: on a full disk what is small is written, what is new is refused, until there is room',
-  async asked => {
-    const { folder, reserve, client } = await openStore(asked)
+  async kind => {
+    const { folder, reserve, client } = await openStore(kind)
     const insert = (text: string) => client.prepare('INSERT INTO words (word) VALUES (?)').bind(text)
     const { blocks, bsize } = statfsSync(disk)
     const kept = () =>
@@ -105,8 +105,8 @@ test.each(DISKS)(
   },
 )
 
-test.each(DISKS)('$kind $options: a database opens on a disk that is full', async asked => {
-  const { client, open } = await openStore(asked)
+test.each(DISKS)('$kind $options: a database opens on a disk that is full', async kind => {
+  const { client, open } = await openStore(kind)
   await client.prepare('INSERT INTO words (word) VALUES (?)').bind('before').run()
   client.close()
   fill()
