@@ -83,7 +83,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   await unmountBelow(workFolder)
   await emptyFolder(workFolder)
   // Nothing runs yet: what no step names is of builds that a dead agent left. They make it again, to the same bytes.
-  await sweepCache(join(folder, 'cache'), Number.POSITIVE_INFINITY)
+  await sweepCache(join(folder, 'cache'), Number.POSITIVE_INFINITY).catch((error: unknown) =>
+    log.warn({ err: error }, 'layers that no step names could not be removed; they go later'),
+  )
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
   const cacheMounts = await openCacheMounts(join(folder, 'cache-mounts'))
