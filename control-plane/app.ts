@@ -2,6 +2,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { ERRORS, SlipwayError } from '#shared/errors.ts'
+import type { Upgrade } from '#shared/ports/socket-peer.ts'
 import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
 import { agentRoutes } from './routes/agent.ts'
@@ -15,6 +16,7 @@ import { contextRoutes } from './routes/contexts.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { type AppEnv, router } from './routes/environment.ts'
 import { eventRoutes } from './routes/events.ts'
+import { execRoutes } from './routes/execs.ts'
 import { garbageRoutes } from './routes/garbage.ts'
 import { healthRoutes } from './routes/health.ts'
 import { hookRoutes } from './routes/hooks.ts'
@@ -40,6 +42,8 @@ export interface AppOptions {
   portsFor(c: Context): Ports | Promise<Ports>
   /** The bytes of a request that may be large, where the platform has a better way than `Request.body`. */
   bodyOf?(c: Context): ReadableStream<Uint8Array> | null
+  /** How the platform makes a WebSocket of a request. */
+  upgrade: Upgrade<Context>
   /** Called with what was no refusal of ours, to be logged. */
   onFailure(error: unknown, requestId: string): void
 }
@@ -53,6 +57,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     c.header('X-Content-Type-Options', 'nosniff')
     c.set('ports', await options.portsFor(c))
     c.set('bodyOf', () => (options.bodyOf ? options.bodyOf(c) : c.req.raw.body))
+    c.set('upgrade', talk => options.upgrade(c, talk))
     await next()
   })
   const onError = () => {
@@ -77,7 +82,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     buildRoutes,
     imageRoutes,
   ]
-  const containers = [containerRoutes, containerFileRoutes, logRoutes]
+  const containers = [containerRoutes, containerFileRoutes, logRoutes, execRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [
     ...modules,

@@ -16,6 +16,7 @@ import { openImageStore } from './image/oci-image-store.ts'
 import { bridgeDriver } from './network/bridge-driver.ts'
 import type { BuildReach } from './network/network-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
+import { openConmonExec } from './runtime/conmon-exec.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
 import { openDrivers } from './snapshot/open-drivers.ts'
@@ -62,6 +63,8 @@ export async function openHost(
     requireRoom: room,
     requireReserve: () => requireReserve(dataFolder),
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
+    execs: await openConmonExec({ program: options.runtime, runFolder }),
+    execFolder: join(runFolder, 'exec'),
     snapshots,
     storage,
     holds: snapshotHolds(),

@@ -23,9 +23,7 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     imageDigest: image.digest,
     entrypoint: asked.entrypoint,
     command: asked.command,
-    env: Array.isArray(asked.env)
-      ? asked.env
-      : Object.entries(asked.env ?? {}).map(([key, value]) => `${key}=${value}`),
+    env: envList(asked.env),
     workdir: asked.workdir,
     user: asked.user,
     hostname: asked.hostname,
@@ -36,6 +34,11 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     isReadOnly: asked.readOnly ?? false,
     keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
   } satisfies ContainerSpec)
+}
+
+/** Pure. */
+export function envList(env: CreateContainer['env']): string[] {
+  return Array.isArray(env) ? env : Object.entries(env ?? {}).map(([key, value]) => `${key}=${value}`)
 }
 
 /** The spec after an update: what was asked for in place of what was there, the next revision. Ports stay. Undefined: it is that already. Pure. */

@@ -1,6 +1,7 @@
 import type { Clock } from '#shared/ports/clock.ts'
 import type { ImageStore } from '../image/image-store.ts'
 import type { HostNetwork, NetworkDriver } from '../network/network-driver.ts'
+import type { ExecRuntime } from '../runtime/exec-runtime.ts'
 import type { OciRuntime } from '../runtime/oci-runtime.ts'
 import type { SeccompProfile } from '../runtime/seccomp.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
@@ -10,6 +11,7 @@ import type { SnapshotHolds } from './snapshot-holds.ts'
 /** What executors need of the host. `main.ts` makes it once. */
 export interface HostPorts {
   runtime: OciRuntime
+  execs: ExecRuntime
   snapshots: Snapshotter
   holds: SnapshotHolds
   images: ImageStore
@@ -18,6 +20,8 @@ export interface HostPorts {
   clock: Clock
   /** Holds a folder for each container. */
   containersFolder: string
+  /** Holds a folder for each container that had processes run in it, and there one for each. A reboot may take it. */
+  execFolder: string
   instance: string
   architecture: string
   seccomp: SeccompProfile

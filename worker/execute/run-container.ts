@@ -5,7 +5,6 @@ import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import { cgroupRoot } from '#worker/host/cgroup.ts'
-import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
 import { isStale } from '../reconcile/facts.ts'
@@ -18,11 +17,10 @@ import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
 import { makeMountPoints } from './make-mount-points.ts'
 import type { HostPorts } from './ports.ts'
+import { readAccounts } from './read-accounts.ts'
 import { requireUnread, resetStale } from './reset-container.ts'
 import { unmountUnlessHeld } from './snapshot-holds.ts'
 import { makeVolumeFolders } from './volume-folders.ts'
-
-const ACCOUNT_FILE_LIMIT = 1024 * 1024
 
 /** Begins a run. Whole or not at all: what fails leaves the writable layer and the reason, and nothing that runs. */
 export async function runContainer(
@@ -109,9 +107,7 @@ async function makeReady(
   const defaults = image.config.config ?? {}
   await makeMountPoints(snapshot.rootfs)
   await makeVolumeFolders(snapshot.rootfs, defaults)
-  const readAccounts = async (path: string) =>
-    (await readFileInRoot(snapshot.rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
-  const [passwd, group] = await Promise.all([readAccounts('/etc/passwd'), readAccounts('/etc/group')])
+  const [passwd, group] = await readAccounts(snapshot.rootfs)
   const config = runtimeConfig({
     spec,
     image: defaults,

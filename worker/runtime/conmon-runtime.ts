@@ -1,5 +1,5 @@
 import { existsSync, watch } from 'node:fs'
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
@@ -9,6 +9,7 @@ import { launchMonitor } from '#worker/host/monitor.ts'
 import { commandLine, processFacts, signalProcess } from '#worker/host/process.ts'
 import { programPath, run, runAny } from '#worker/host/run.ts'
 import { crunFilters, NO_FILTERS } from './crun-filters.ts'
+import { readExit, readPid } from './monitor-files.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
 import { startFailure } from './start-failure.ts'
 
@@ -140,17 +141,4 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     if (existsSync(join(root, id, 'exec.fifo'))) return { state: 'created', pid }
     return (await isFrozen(cgroupOf(id))) ? { state: 'paused', pid, startedAt } : { state: 'running', pid, startedAt }
   }
-}
-
-async function readPid(path: string): Promise<number | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => '')
-  return /^\d+$/.test(text.trim()) ? Number(text) : undefined
-}
-
-/** The exit file appears by a rename, whole. */
-async function readExit(path: string): Promise<{ exitCode: number; finishedAt: number } | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => undefined)
-  const info = text === undefined ? undefined : await stat(path).catch(() => undefined)
-  if (text === undefined || !info || !/^\d+$/.test(text.trim())) return undefined
-  return { exitCode: Number(text), finishedAt: Math.round(info.mtimeMs) }
 }
