@@ -43,7 +43,7 @@ export interface AppOptions {
   /** The bytes of a request that may be large, where the platform has a better way than `Request.body`. */
   bodyOf?(c: Context): ReadableStream<Uint8Array> | null
   /** How the platform makes a WebSocket of a request. */
-  upgrade: Upgrade<Context>
+  upgrade?: Upgrade<Context>
   /** Called with what was no refusal of ours, to be logged. */
   onFailure(error: unknown, requestId: string): void
 }
@@ -57,7 +57,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     c.header('X-Content-Type-Options', 'nosniff')
     c.set('ports', await options.portsFor(c))
     c.set('bodyOf', () => (options.bodyOf ? options.bodyOf(c) : c.req.raw.body))
-    c.set('upgrade', talk => options.upgrade(c, talk))
+    c.set('upgrade', talk => options.upgrade?.(c, talk) ?? new Response(null, { status: 501 }))
     await next()
   })
   const onError = () => {

@@ -1,8 +1,8 @@
 import { upgradeWebSocket } from '@hono/node-server'
 import type { Context } from 'hono'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
-import { CHANNEL_PROTOCOL } from '#shared/protocol/channels.ts'
 import { LONGEST_MESSAGE, MOST_WAITING_BYTES, messageQueue, type SocketPeer } from '#shared/ports/socket-peer.ts'
+import { CHANNEL_PROTOCOL } from '#shared/protocol/channels.ts'
 
 /** A client that answers no ping for so long has gone. */
 const PING_MS = 15_000
@@ -52,7 +52,9 @@ function nodePeer(socket: WebSocket): SocketPeer {
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       socket.send(message, error => (error ? reject(error) : resolve()))
       promise.catch(() => {}) // Also where nobody waits for it.
-      return socket.bufferedAmount > MOST_WAITING_BYTES || socket.readyState !== socket.OPEN ? promise : Promise.resolve()
+      return socket.bufferedAmount > MOST_WAITING_BYTES || socket.readyState !== socket.OPEN
+        ? promise
+        : Promise.resolve()
     },
     close: (code, reason) => socket.close(code, reason),
   }

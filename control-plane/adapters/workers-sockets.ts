@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
-import { CHANNEL_PROTOCOL } from '#shared/protocol/channels.ts'
 import { LONGEST_MESSAGE, messageQueue, type SocketPeer } from '#shared/ports/socket-peer.ts'
+import { CHANNEL_PROTOCOL } from '#shared/protocol/channels.ts'
 
 /** workerd's WebSockets as far as they are used here (developers.cloudflare.com, Workers, Runtime APIs, WebSockets). */
 interface WorkersSocket {

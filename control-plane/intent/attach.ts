@@ -35,7 +35,7 @@ export async function attach(
 ): Promise<void> {
   const gone = new AbortController()
   const room = isCounted ? countedRoom(gone.signal) : undefined
-  const input = () => inputOf(peer, gone, isCounted, taken => room?.taken(taken))
+  const input = (over: AbortSignal) => inputOf(peer, gone, over, isCounted, taken => room?.taken(taken))
   try {
     for await (const message of talkToHost(ports, hostId, order, input, { signal: gone.signal, isPatient })) {
       const isData = message[0] === CHANNEL.stdout || message[0] === CHANNEL.stderr
@@ -58,12 +58,13 @@ export async function attach(
 async function* inputOf(
   peer: SocketPeer,
   gone: AbortController,
+  over: AbortSignal,
   isCounted: boolean,
   onTaken: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array, void> {
   let taken = 0
   let told = 0
-  for await (const messages of peer.messages) {
+  for await (const messages of peer.messages(over)) {
     for (const message of joined(messages)) {
       if (message[0] === CHANNEL.taken) {
         onTaken(Number(new TextDecoder().decode(message.subarray(1))))
@@ -77,7 +78,7 @@ async function* inputOf(
       await peer.send(textMessage(CHANNEL.taken, String(taken))).catch(() => {})
     }
   }
-  gone.abort()
+  if (!over.aborted) gone.abort()
 }
 
 /** Pieces of stdin that follow one another as one, cut where they are too long; everything else as it is. */

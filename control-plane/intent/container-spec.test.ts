@@ -51,6 +51,7 @@ test('an update keeps every setting that it does not name', () => {
     ...asked,
     ...{ command: ['x'], entrypoint: ['e'], workdir: '/w', user: 'nobody', hostname: 'h', labels: { a: 'b' } },
     ...{ cpus: 0.5, pidsLimit: 10, keepFor: '36h' },
+    ...{ tty: true, stdin: true, stdinOnce: true },
   }
   expect(Object.keys(all).sort()).toEqual(Object.keys(settings).sort())
   const spec = containerSpec(all, image('a'))

@@ -32,6 +32,7 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     restart: restartPolicy(asked.restart ?? 'no'),
     resources: { memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
     isReadOnly: asked.readOnly ?? false,
+    ...{ tty: asked.tty, stdin: asked.stdin, stdinOnce: asked.stdinOnce },
     keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
   } satisfies ContainerSpec)
 }

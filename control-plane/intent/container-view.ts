@@ -41,6 +41,8 @@ export function viewContainer(
     cpus: spec.resources.cpus,
     pidsLimit: spec.resources.pids,
     readOnly: spec.isReadOnly,
+    tty: spec.tty ?? false,
+    stdin: spec.stdin ?? false,
     keepFor: spec.keepForMs === undefined ? undefined : formatDuration(spec.keepForMs),
     size: sizeOf(container),
   }

@@ -83,7 +83,10 @@ export async function outputOfExec(
   const collected = { [CHANNEL.stdout]: collector(), [CHANNEL.stderr]: collector() }
   try {
     const order = { kind: 'exec-attach', ...idsOf(where) } as const
-    const messages = talkToHost(ports, where.hostId, order, over => inputOnce(input, over), { signal, isPatient: false })
+    const messages = talkToHost(ports, where.hostId, order, over => inputOnce(input, over), {
+      signal,
+      isPatient: false,
+    })
     for await (const message of messages) {
       const [channel] = message
       if (channel === CHANNEL.stdout || channel === CHANNEL.stderr) collected[channel].take(message.subarray(1))

@@ -58,7 +58,12 @@ const attachExec = createRoute({
   responses: upgraded,
 })
 const attachContainer = createRoute({
-  ...{ method: 'get', path: '/v1/containers/{container}/attach', tags, summary: "Attach to a container's first process" },
+  ...{
+    method: 'get',
+    path: '/v1/containers/{container}/attach',
+    tags,
+    summary: "Attach to a container's first process",
+  },
   description: `${WEBSOCKET} From now on: what it wrote before is in its log.`,
   request: { params, query: attachQuerySchema },
   responses: upgraded,
@@ -74,9 +79,9 @@ export function execRoutes() {
     const { signal } = c.req.raw
     const { at, session } = await startExec(ports, c.req.valid('param').container, asked, signal)
     c.header('Location', `/v1/containers/${at.containerId}/exec/${at.execId}`)
-    const isWaited = wait !== undefined && session.error === undefined
-    if (isWaited && asked.detach) return c.json(await inspectExec(ports, at, timeout * 1000, signal), 201)
-    return c.json(isWaited ? await outputOfExec(ports, at, asked.input, timeout * 1000, signal) : session, 201)
+    if (!wait) return c.json(session, 201)
+    if (asked.detach) return c.json(await inspectExec(ports, at, timeout * 1000, signal), 201)
+    return c.json(await outputOfExec(ports, at, asked.input, timeout * 1000, signal), 201)
   })
   routes.openapi(list, async c => {
     const items = await listExecs(c.get('ports'), c.req.valid('param').container, c.req.raw.signal)
@@ -88,7 +93,10 @@ export function execRoutes() {
     const at = await findExec(c.get('ports'), name, exec)
     const session = await inspectExec(c.get('ports'), at, wait ? timeout * 1000 : 0, c.req.raw.signal)
     if (!wait || session.state === 'exited') return c.json(session, 200)
-    throw new SlipwayError('request.timeout', `It still runs after ${timeout} s: ask again, or wait longer with ?timeout=.`)
+    throw new SlipwayError(
+      'request.timeout',
+      `It still runs after ${timeout} s: ask again, or wait longer with ?timeout=.`,
+    )
   })
   routes.openapi(resize, async c => {
     const { container: name, exec } = c.req.valid('param')

@@ -3,8 +3,8 @@
  * when the client has gone.
  */
 export interface SocketPeer {
-  /** Binary messages in their order, those that wait together; ends when the client has gone. Read once. */
-  messages: AsyncIterable<Uint8Array[]>
+  /** Binary messages in their order, those that wait together, until the client has gone or the signal says so. Read once. */
+  messages(signal: AbortSignal): AsyncGenerator<Uint8Array[], void>
   /** Done when there is room for more, as far as the platform says; rejects when the client has gone. */
   send(message: Uint8Array): Promise<void>
   /** `code` as in RFC 6455, §7.4. */
@@ -36,8 +36,9 @@ export function messageQueue(onRoom: () => void = () => {}) {
       wake()
     },
     waitingBytes: () => bytes,
-    messages: (async function* (): AsyncGenerator<Uint8Array[], void> {
-      for (;;) {
+    messages: async function* (signal: AbortSignal): AsyncGenerator<Uint8Array[], void> {
+      signal.addEventListener('abort', () => wake())
+      while (!signal.aborted) {
         if (waiting.length > 0) {
           const taken = waiting
           waiting = []
@@ -47,6 +48,6 @@ export function messageQueue(onRoom: () => void = () => {}) {
         } else if (isEnded) return
         else await new Promise<void>(resolve => (wake = resolve))
       }
-    })(),
+    },
   }
 }

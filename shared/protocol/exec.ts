@@ -15,7 +15,9 @@ export const createExecSchema = z.strictObject({
     .meta({ description: 'The program and its arguments; no shell is between.' }),
   tty: flag('A terminal of its own; its output is stdout alone.'),
   stdin: flag('Left open for whoever attaches. Left out: empty, or with `input` what it says.'),
-  user: fields.user.meta({ description: "USER or USER:GROUP, as the container's files have them. Left out: the container's." }),
+  user: fields.user.meta({
+    description: "USER or USER:GROUP, as the container's files have them. Left out: the container's.",
+  }),
   workdir: fields.workdir.meta({ description: "An absolute path. Left out: the container's." }),
   env: fields.env.meta({ description: "Added to the container's." }),
   detach: flag('Nobody will attach: what it writes is dropped.'),

@@ -87,12 +87,14 @@ async function* attachContainer(
   input: Pieces,
   signal: AbortSignal,
 ): Pieces {
-  await requireRunning(ports, wanted, id)
+  const { spec } = await requireRunning(ports, wanted, id)
   const folder = `${ports.containersFolder}/${id}`
   const attachment = ports.execs.attach(folder)
   try {
-    const resize = (size: TerminalSize) => ports.execs.resize(folder, size)
-    yield* converse(attachment, { input, signal, client: new AbortController(), resize, canEnd: true })
+    const resize = (size: TerminalSize) => (spec.tty ? ports.execs.resize(folder, size) : Promise.resolve())
+    const heard = spec.stdin ? input : withoutStdin(input)
+    const canEnd = spec.stdinOnce === true && !spec.tty
+    yield* converse(attachment, { input: heard, signal, client: new AbortController(), resize, canEnd })
     if (!attachment.isEnded) return
     const exitCode = await written(ports, async () => {
       const seen = await ports.runtime.inspect(id)
@@ -102,6 +104,11 @@ async function* attachContainer(
   } finally {
     attachment.close()
   }
+}
+
+/** A terminal that takes no input would take it all the same. */
+async function* withoutStdin(input: Pieces): Pieces {
+  for await (const message of input) if (message[0] !== CHANNEL.stdin) yield message
 }
 
 interface Conversation {

@@ -137,7 +137,8 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
   async function resize(order: Order<'exec-resize'>): Promise<ExecSession> {
     const session = await readExec(ports, order)
     if (session.state === 'exited') throw new SlipwayError('exec.ended', `Session ${order.execId} has ended.`)
-    if (!session.tty) throw new SlipwayError('exec.no-terminal', `Session ${order.execId} has no terminal: tty is false.`)
+    if (!session.tty)
+      throw new SlipwayError('exec.no-terminal', `Session ${order.execId} has no terminal: tty is false.`)
     await ports.execs.resize(execFolderOf(ports, order), order.size)
     return session
   }
@@ -162,8 +163,7 @@ async function forgetEnded(ports: ExecSessionPorts, containerId: ContainerId): P
   const now = ports.clock.now()
   const ended = (await listExecs(ports, containerId)).filter(({ state }) => state === 'exited')
   const old = ended.filter(
-    ({ finishedAt, startedAt }, at) =>
-      now - (finishedAt ?? startedAt) > KEEP_MS || at < ended.length - MOST_ENDED,
+    ({ finishedAt, startedAt }, at) => now - (finishedAt ?? startedAt) > KEEP_MS || at < ended.length - MOST_ENDED,
   )
   for (const { id } of old) await forgetExec(ports, { containerId, execId: id } satisfies ExecKey)
 }

@@ -44,7 +44,9 @@ export async function runContainer(
     using _ = ports.holds.hold(want.id) // Given back before anything is undone.
     const config = await makeReady(want, folder, ports, undo)
     undo.defer(() => ports.runtime.delete(want.id))
-    await ports.runtime.create(want.id, { config, path: folder, logPath: logPathOf(ports, want.id), statePath: folder })
+    const stdin = want.spec.stdin ? (want.spec.stdinOnce ? 'once' : 'open') : undefined
+    const logPath = logPathOf(ports, want.id)
+    await ports.runtime.create(want.id, { config, path: folder, logPath, statePath: folder, stdin })
     await startProcess(ports, want.id)
     undo.move() // It runs: everything belongs to it now.
   } catch (error) {

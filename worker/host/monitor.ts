@@ -21,7 +21,11 @@ const OUTPUT_LIMIT = 64 * 1024
  * `attach`: called once its socket is there, before it starts the runtime (conmon's `--exec-attach`), so that not a byte
  * is missed. What it throws is thrown here; the monitor has to be ended before.
  */
-export function launchMonitor(program: string, args: readonly string[], attach?: () => Promise<void>): Promise<MonitorResult> {
+export function launchMonitor(
+  program: string,
+  args: readonly string[],
+  attach?: () => Promise<void>,
+): Promise<MonitorResult> {
   const { promise, resolve, reject } = Promise.withResolvers<MonitorResult>()
   const handOver = { _OCI_STARTPIPE: String(START_FD), _OCI_ATTACHPIPE: String(ATTACH_FD) }
   const child = spawn(program, args, {

@@ -48,7 +48,10 @@ export function packetSockets(): PacketSockets {
   }
   const begin = () => {
     const bell = openBell()
-    const worker = new Worker(new URL('./packet-thread.ts', import.meta.url), { workerData: { bell }, trackUnmanagedFds: false })
+    const worker = new Worker(new URL('./packet-thread.ts', import.meta.url), {
+      workerData: { bell },
+      trackUnmanagedFds: false,
+    })
     worker.unref()
     worker.on('message', hear)
     // Who holds a connection reads its end, whatever the thread died of.

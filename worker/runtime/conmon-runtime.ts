@@ -113,6 +113,8 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     return [
       ...['--api-version', '1', '-c', id, '-u', id, '-n', id, '-r', programFile, '-b', bundle.path],
       ...['-p', pidFile(id), '-P', monitorFile(id), '-l', `k8s-file:${bundle.logPath}`, '--exit-dir', exits],
+      ...(bundle.config.process.terminal ? ['-t'] : []),
+      ...(bundle.stdin ? ['-i', ...(bundle.stdin === 'open' ? ['--leave-stdin-open'] : [])] : []),
       ...['--full-attach', '--no-sync-log', '--runtime-arg', '--root', '--runtime-arg', root],
     ]
   }
