@@ -21,6 +21,8 @@ export interface FramedWay {
 }
 
 const IDLE_FRAME_MS = STREAM_IDLE_MS / 3
+/** Without a reason each abort would make an error with its stack, 0.1 ms a frame. */
+const DONE = 'done'
 
 type Pieces = AsyncGenerator<Uint8Array, void>
 type Sent<T> = T extends StreamFrame ? Omit<T, 'seq'> : never
@@ -46,7 +48,7 @@ export async function sendFrames(way: FramedWay, open: (over: AbortSignal) => Pi
       if (!(await window.hasRoom(seq, ended))) return
       const quiet = new AbortController()
       const first = await Promise.race([next, silence(clock, AbortSignal.any([ended, quiet.signal]))])
-      quiet.abort()
+      quiet.abort(DONE)
       if (ended.aborted) return
       if (first === 'quiet') {
         await send({ kind: 'idle' })
@@ -104,7 +106,7 @@ async function acknowledgements({ bus, clock, acks }: FramedWay, over: AbortCont
     hasRoom: async (seq: number, signal: AbortSignal): Promise<boolean> => {
       while (seq - taken >= STREAM_WINDOW && !signal.aborted) {
         const ringing = new AbortController()
-        wake = () => ringing.abort()
+        wake = () => ringing.abort(DONE)
         await clock.sleep(1000, AbortSignal.any([signal, ringing.signal]))
         if (clock.now() - heardAt > STREAM_IDLE_MS) over.abort()
       }
@@ -178,7 +180,7 @@ async function within<T>(
     const first = await Promise.race([work, timeout])
     return first === 'late' && signal.aborted ? 'aborted' : first
   } finally {
-    timer.abort()
+    timer.abort(DONE)
   }
 }
 

@@ -9,6 +9,7 @@ import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeCacheMounts } from './cache-mounts.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
+import { describeExec, describeExecSurvival } from './exec.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 
@@ -24,6 +25,8 @@ afterAll(async () => {
 describeApi(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
+describeExec(() => slipway)
+describeExecSurvival(() => slipway)
 describeBuildQueue(() => slipway)
 describeBuildCache(() => slipway)
 describeBuildLimits(() => slipway)

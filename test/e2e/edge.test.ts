@@ -20,6 +20,7 @@ import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeCacheMounts } from './cache-mounts.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
+import { describeExec } from './exec.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
@@ -88,6 +89,7 @@ describe('on workerd', () => {
   describeApi(() => slipway)
   describeExpiry(() => slipway)
   describeFiles(() => slipway)
+  describeExec(() => slipway)
   describeBuildQueue(() => slipway)
   describeBuildCache(() => slipway)
   describeBuildLimits(() => slipway)

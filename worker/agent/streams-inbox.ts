@@ -27,6 +27,13 @@ export interface StreamsInboxOptions {
   signal: AbortSignal
 }
 
+function refuse(): never {
+  throw new SlipwayError(
+    'exec.too-many',
+    `This host sends ${MAX_STREAMS} streams already: end one, or try again later.`,
+  )
+}
+
 /** Of all kinds; somebody who is attached is one. */
 const MAX_STREAMS = 256
 
@@ -38,9 +45,11 @@ export async function answerStreams(options: StreamsInboxOptions): Promise<void>
   let streams = 0
   for await (const { body } of requests) {
     const request = streamRequestSchema.safeParse(parse(body))
-    if (!request.success || streams >= MAX_STREAMS) continue
+    // Whoever is too many is told so, as long as that is not too much itself.
+    if (!request.success || streams >= 2 * MAX_STREAMS) continue
     streams++
-    stream(options, request.data)
+    const answered = streams > MAX_STREAMS ? { ...options, open: refuse } : options
+    stream(answered, request.data)
       .catch(error => log.warn({ err: error, order: request.data.order.kind }, 'a stream broke off'))
       .finally(() => streams--)
   }

@@ -3,7 +3,7 @@ import type { TerminalSize } from '#shared/domain/exec.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { AttachOrder } from '#shared/protocol/bus.ts'
-import { CHANNEL, channelMessage, exitStatus, readResize, textMessage } from '#shared/protocol/channels.ts'
+import { CHANNEL, exitStatus, readResize, textMessage } from '#shared/protocol/channels.ts'
 import type { Attachment } from '../runtime/exec-runtime.ts'
 import { type ExecKey, execFolderOf, readExec } from './exec-record.ts'
 import { type ExecSessionPorts, type ExecSessions, type Live, requireRunning } from './exec-sessions.ts'
@@ -125,8 +125,9 @@ async function* converse(attachment: Attachment, conversation: Conversation): Pi
   const over = AbortSignal.any([signal, client.signal])
   const reading = hear(attachment, conversation).finally(() => client.abort())
   reading.catch(() => {}) // A client that was cut off has gone like any other.
-  for await (const { channel, bytes } of attachment.output(over)) {
-    yield channelMessage(CHANNEL[channel], bytes)
+  for await (const { channel, message } of attachment.output(over)) {
+    message[0] = CHANNEL[channel]
+    yield message
   }
   if (client.signal.reason instanceof SlipwayError) throw client.signal.reason
 }

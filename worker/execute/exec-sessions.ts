@@ -23,8 +23,9 @@ export type ExecSessionPorts = Pick<
 type Wanted = (id: ContainerId) => DesiredContainer | undefined
 type Order<K extends ExecOrder['kind']> = Extract<ExecOrder, { kind: K }>
 
-/** Of one container at the same time. */
+/** Of one container, and of all of a host, at the same time. */
 const MOST_RUNNING = 64
+const MOST_ON_HOST = 512
 /** Ended ones are remembered for so long, and so many of a container. */
 const KEEP_MS = 10 * 60_000
 const MOST_ENDED = 64
@@ -119,9 +120,17 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
 
   async function requireRoom(containerId: ContainerId): Promise<void> {
     await forgetEnded(ports, containerId)
-    const running = (await listExecs(ports, containerId)).filter(({ state }) => state === 'running')
-    if (running.length < MOST_RUNNING) return
-    throw new SlipwayError('exec.too-many', `${MOST_RUNNING} processes run in this container already: end one first.`)
+    if ((await running([containerId])) >= MOST_RUNNING) {
+      throw new SlipwayError('exec.too-many', `${MOST_RUNNING} processes run in this container already: end one first.`)
+    }
+    if ((await running(await listExecContainers(ports))) >= MOST_ON_HOST) {
+      throw new SlipwayError('exec.too-many', `${MOST_ON_HOST} processes run so on this host already: end one first.`)
+    }
+  }
+
+  async function running(containers: readonly ContainerId[]): Promise<number> {
+    const sessions = await Promise.all(containers.map(id => listExecs(ports, id)))
+    return sessions.flat().filter(({ state }) => state === 'running').length
   }
 
   async function ended(order: Order<'exec-state'>, signal: AbortSignal): Promise<ExecSession> {

@@ -2,15 +2,12 @@ import { Worker } from 'node:worker_threads'
 import { connectPackets, openBell, ring } from './packet-calls.ts'
 import type { PacketOrder, PacketReport } from './packet-thread.ts'
 
-/** Bytes that came with the same first byte, which is not in them. */
-export interface MarkedBytes {
-  mark: number
-  bytes: Uint8Array
-}
-
 export interface PacketSocket {
-  /** Until the other side closes or the signal says so. What nobody takes stays with the other side, which waits. Read once at a time. */
-  read(signal: AbortSignal): AsyncGenerator<MarkedBytes, void>
+  /**
+   * Packets with the same first byte, joined and with that byte once; they are the reader's own. Until the other side closes or the signal says so. What nobody takes stays with the other side, which waits. One
+   * reader at a time.
+   */
+  read(signal: AbortSignal): AsyncGenerator<Uint8Array, void>
   /** Done when the kernel has taken all of it; false: the other side will take nothing any more. */
   write(bytes: Uint8Array): Promise<boolean>
   /** The other side reads an end after what was written. */
@@ -28,7 +25,7 @@ export interface PacketSockets {
 const BATCHES_AHEAD = 4
 
 interface Open {
-  batches: MarkedBytes[]
+  batches: Uint8Array[]
   asked: number
   isEnded: boolean
   /** Wakes who reads. */
@@ -67,7 +64,7 @@ export function packetSockets(): PacketSockets {
     if (!connection) return
     if (report.kind === 'packets') {
       connection.asked--
-      connection.batches.push({ mark: report.mark, bytes: report.bytes })
+      connection.batches.push(report.bytes)
     }
     if (report.kind === 'ended') connection.isEnded = true
     if (report.kind === 'sent') connection.sending.shift()?.(report.isTaken)
@@ -122,7 +119,7 @@ async function* read(
   connection: Open,
   more: (batches: number) => void,
   signal: AbortSignal,
-): AsyncGenerator<MarkedBytes, void> {
+): AsyncGenerator<Uint8Array, void> {
   const onAbort = () => connection.wake()
   signal.addEventListener('abort', onAbort)
   try {

@@ -17,7 +17,7 @@ export type PacketOrder =
   | { kind: 'stop' }
 /** From the thread. `sent`: one order to send is done with. */
 export type PacketReport =
-  | { kind: 'packets'; fd: number; mark: number; bytes: Uint8Array }
+  | { kind: 'packets'; fd: number; bytes: Uint8Array }
   | { kind: 'ended'; fd: number }
   | { kind: 'sent'; fd: number; isTaken: boolean }
   | { kind: 'closed'; fd: number }
@@ -110,16 +110,17 @@ function sendSome(fd: number, connection: Connection): void {
   if (connection.isEnding) endPackets(fd)
 }
 
-/** As many packets with the same first byte as there are, without it, as one batch. */
+/** As many packets with the same first byte as there are, as one batch with that byte once. */
 function readSome(fd: number, connection: Connection): void {
   if (connection.isOver || connection.wanted === 0) return
   let mark = -1
-  let filled = 0
+  let filled = 1
   const flush = () => {
-    if (filled === 0) return
+    if (filled === 1) return
     const bytes = batch.slice(0, filled)
-    report({ kind: 'packets', fd, mark, bytes }, [bytes.buffer])
-    filled = 0
+    bytes[0] = mark
+    report({ kind: 'packets', fd, bytes }, [bytes.buffer])
+    filled = 1
     connection.wanted--
   }
   for (;;) {

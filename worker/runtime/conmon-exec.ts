@@ -116,8 +116,8 @@ async function monitorOf(folder: string): Promise<number | undefined> {
 function attachment(socket: PacketSocket): Attachment {
   return {
     output: async function* (signal) {
-      for await (const { mark, bytes } of socket.read(signal)) {
-        yield { channel: mark === STDERR_MARK ? 'stderr' : 'stdout', bytes }
+      for await (const message of socket.read(signal)) {
+        yield { channel: message[0] === STDERR_MARK ? 'stderr' : 'stdout', bytes: message.subarray(1), message }
       }
     },
     write: socket.write,

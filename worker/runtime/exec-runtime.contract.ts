@@ -11,8 +11,8 @@ import { maxOpenFiles } from '#worker/host/process.ts'
 import type { Attachment, ExecRuntime, ExecStart } from './exec-runtime.ts'
 import { DEFAULT_CAPABILITIES } from './isolation.ts'
 import type { OciRuntimeConfig } from './oci-config.ts'
-import type { OciRuntime } from './oci-runtime.ts'
 import type { RuntimeFolders } from './oci-runtime.contract.ts'
+import type { OciRuntime } from './oci-runtime.ts'
 import { runtimeConfig } from './runtime-config.ts'
 import { DEFAULT_PROFILE, readSeccompProfile, seccompFor } from './seccomp.ts'
 
@@ -44,7 +44,12 @@ export function describeExecRuntime(
       opened = await open(folders)
       const profile = await readSeccompProfile(DEFAULT_PROFILE)
       config = runtimeConfig({
-        spec: { command: ['sh', '-c', 'while read x; do echo got $x; done; sleep 1000'], env: [], resources: {}, isReadOnly: false },
+        spec: {
+          command: ['sh', '-c', 'while read x; do echo got $x; done; sleep 1000'],
+          env: [],
+          resources: {},
+          isReadOnly: false,
+        },
         ...{ image: {}, user: { uid: 0, gid: 0, additionalGids: [], home: '/' }, rootfs, netns: undefined, files: {} },
         ...{ cgroupPath: `${cgroupRoot(instance)}/${id}`, hostname: 'test', maxOpenFiles: maxOpenFiles() },
         seccomp: seccompFor(profile, process.arch === 'arm64' ? 'arm64' : 'amd64', DEFAULT_CAPABILITIES),
@@ -198,5 +203,8 @@ export function describeExecRuntime(
 
 function monitorsBelow(folder: string): string {
   const found = execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
-  return found.split('\n').filter(line => line.startsWith('conmon') && line.includes(folder)).join('\n')
+  return found
+    .split('\n')
+    .filter(line => line.startsWith('conmon') && line.includes(folder))
+    .join('\n')
 }

@@ -40,7 +40,7 @@ export type ExecState =
 /** What comes and goes between a process and whoever is attached to it. */
 export interface Attachment {
   /** Until it has closed them or the signal says so. What nobody takes makes the process wait. One reader at a time. */
-  output(signal: AbortSignal): AsyncGenerator<{ channel: 'stdout' | 'stderr'; bytes: Uint8Array }, void>
+  output(signal: AbortSignal): AsyncGenerator<Output, void>
   /** Done when it is on its way; false: nobody will read it. */
   write(bytes: Uint8Array): Promise<boolean>
   /** Its stdin ends, if its monitor was told that it may. */
@@ -48,4 +48,11 @@ export interface Attachment {
   /** What it writes from now on is dropped, and its stdin ends unless it stays open. */
   close(): void
   readonly isEnded: boolean
+}
+
+export interface Output {
+  channel: 'stdout' | 'stderr'
+  bytes: Uint8Array
+  /** The same behind one byte more, which is the reader's to set: what is much is not copied for its sake. */
+  message: Uint8Array
 }
