@@ -77,3 +77,8 @@ export async function forgetExec(ports: ExecPorts, key: ExecKey): Promise<void> 
   await ports.execs.end(folder)
   await rm(folder, { recursive: true, force: true })
 }
+
+/** Of a container that has none any more: also what no record tells of. */
+export async function forgetExecs({ execFolder }: Pick<ExecPorts, 'execFolder'>, id: ContainerId): Promise<void> {
+  await rm(join(execFolder, id), { recursive: true, force: true })
+}

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { DesiredContainer } from '#shared/domain/container.ts'
@@ -120,5 +120,9 @@ describe('exec sessions', () => {
     // They end with their container, and the monitors with them.
     for (const begun of many) expect(await stateOf(begun)).toMatchObject({ state: 'exited', exitCode: 137 })
     await expect(begin('true')).rejects.toMatchObject({ code: 'container.not-running' })
+    const folder = join(host.ports.execFolder, want.id)
+    expect(existsSync(folder)).toBe(true)
+    await createExecSessions({ ...host.ports, clock }, () => undefined).sweep()
+    expect(existsSync(folder)).toBe(false)
   })
 })

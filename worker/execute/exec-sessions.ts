@@ -6,9 +6,9 @@ import type { ExecOrder } from '#shared/protocol/bus.ts'
 import type { Attachment } from '../runtime/exec-runtime.ts'
 import { execProcess } from './exec-process.ts'
 import {
-  type ExecKey,
   execFolderOf,
   forgetExec,
+  forgetExecs,
   listExecContainers,
   listExecs,
   readExec,
@@ -69,7 +69,7 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
         live.delete(id)
         attachment.close()
       }
-      for (const containerId of await listExecContainers(ports)) await forgetEnded(ports, containerId)
+      for (const id of await listExecContainers(ports)) await forgetEnded(ports, id, wanted(id) === undefined)
     },
   }
 
@@ -119,7 +119,7 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
   }
 
   async function requireRoom(containerId: ContainerId): Promise<void> {
-    await forgetEnded(ports, containerId)
+    await forgetEnded(ports, containerId, false)
     if ((await running([containerId])) >= MOST_RUNNING) {
       throw new SlipwayError('exec.too-many', `${MOST_RUNNING} processes run in this container already: end one first.`)
     }
@@ -168,11 +168,14 @@ export async function requireRunning(
   throw new SlipwayError('container.not-running', `Container ${id} does not run: start it first.`)
 }
 
-async function forgetEnded(ports: ExecSessionPorts, containerId: ContainerId): Promise<void> {
+/** Of a container that nobody wants any more nothing is remembered. */
+async function forgetEnded(ports: ExecSessionPorts, containerId: ContainerId, isGone: boolean): Promise<void> {
   const now = ports.clock.now()
-  const ended = (await listExecs(ports, containerId)).filter(({ state }) => state === 'exited')
-  const old = ended.filter(
-    ({ finishedAt, startedAt }, at) => now - (finishedAt ?? startedAt) > KEEP_MS || at < ended.length - MOST_ENDED,
-  )
-  for (const { id } of old) await forgetExec(ports, { containerId, execId: id } satisfies ExecKey)
+  const sessions = await listExecs(ports, containerId)
+  const ended = sessions.filter(({ state }) => state === 'exited')
+  const isOld = ({ finishedAt, startedAt }: ExecSession, at: number) =>
+    isGone || now - (finishedAt ?? startedAt) > KEEP_MS || at < ended.length - MOST_ENDED
+  const old = ended.filter(isOld)
+  for (const { id } of old) await forgetExec(ports, { containerId, execId: id })
+  if (isGone && old.length === sessions.length) await forgetExecs(ports, containerId)
 }
