@@ -22,6 +22,7 @@ export async function readDockerfile(context: string, path: string): Promise<str
 /** What leaves files out of a context. */
 export interface IgnoreFile {
   file: string
+  text: string
   rules: IgnoreRule[]
 }
 
@@ -38,11 +39,12 @@ export async function applyIgnoreFile(
   signal: AbortSignal,
 ): Promise<IgnoreFile | undefined> {
   for (const file of [`${dockerfile}.dockerignore`, '.dockerignore']) {
-    const text = await readFileInRoot(context, file, DOCKERFILE_LIMIT)
-    if (!text) continue
-    const rules = parseIgnoreFile(text.toString(), file)
+    const bytes = await readFileInRoot(context, file, DOCKERFILE_LIMIT)
+    if (!bytes) continue
+    const text = bytes.toString()
+    const rules = parseIgnoreFile(text, file)
     await removeMatching(context, rules, signal)
-    return { file, rules }
+    return { file, text, rules }
   }
   return undefined
 }

@@ -42,6 +42,8 @@ export interface SharedWork {
   arriving: ArrivingLayers
   /** This build's own folder. */
   folder: string
+  /** What is mounted in that folder: disposed of before it is removed. */
+  opened: Pick<AsyncDisposableStack, 'use'>
   signal: AbortSignal
   /** Of each RUN. */
   limits: BuildLimits
@@ -96,5 +98,5 @@ export async function takeSnapshot(work: SharedWork, stack: LayerStack, undo: As
   work.owned.add(id)
   undo.defer(() => void work.owned.delete(id))
   undo.defer(() => work.ports.snapshots.remove(id))
-  return work.ports.snapshots.prepare(id, stack.diffIds)
+  return work.ports.snapshots.prepare(id, stack.diffIds, { isVolatile: true })
 }

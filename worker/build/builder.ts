@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
+import type { Digest } from '#shared/digest.ts'
 import {
   type BuildSecrets,
   type BuildSpecOf,
@@ -88,10 +89,11 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     ...{ api: options.api, cacheMounts, clock: ports.clock, requireRoom: ports.requireRoom },
     folder: join(folder, 'mount-transfers'),
   })
-  const contexts = await openKeptContexts(join(folder, 'contexts'))
+  const contexts = await openKeptContexts(join(folder, 'contexts'), ports.clock.now)
   const ownedBy = new Map<BuildId, Set<string>>()
   const held = new Set<string>()
   const pushes = openTurns()
+  const stored = new Set<Digest>()
   const steps = openTurns()
   const { share } = openStepSharing({ ...options, cache, pushes, now: ports.clock.now })
   void shareTheRest(cache, share)
@@ -107,8 +109,12 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   ): Promise<Published | undefined> => {
     const own = join(workFolder, wanted.id)
     await using undo = new AsyncDisposableStack()
-    let removal: Promise<void> | undefined
-    undo.defer(() => removal ?? removeTree(own))
+    const opened = new AsyncDisposableStack()
+    const clear = once(async (folder: string) => {
+      await opened.disposeAsync()
+      await removeTree(folder)
+    })
+    undo.defer(() => clear(own))
     await mkdir(own, { recursive: true, mode: 0o700 })
     const { random, api, identity } = options
     const { id, spec } = wanted
@@ -126,7 +132,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       limits: wanted.limits,
     }
     const ofHost = { ports, cache, share, cacheMounts, endpoints, steps, held, random }
-    const shared = { ...ofHost, ...ofBuild, ...disk, signal, folder: own }
+    const shared = { ...ofHost, ...ofBuild, ...disk, signal, folder: own, opened }
     const draft = await draftOf(
       wanted,
       { ...shared, secretsOf: () => secrets(id) },
@@ -135,8 +141,8 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     if (isCheck(spec)) return undefined
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
     if (spec.kind !== 'dockerfile' || !hasAttestations(spec)) {
-      removal = removeTree(own) // Nobody reads it any more: it goes while the API hears of the image.
-      removal.catch(() => {}) // Told when it is waited for.
+      // Nobody reads it any more: it goes while the API hears of the image. A failure is told when it is waited for.
+      clear(own).catch(() => {})
     }
     // Awaited here: attestations are uploaded out of the build's folder, which goes when this ends.
     return await buildLog.step('exporting the image', signal, log => {
@@ -144,7 +150,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
         spec.kind === 'dockerfile'
           ? (image, signal) => attest(image, { spec, draft, work: { ...shared, signal }, log, api, pushes, facts })
           : undefined
-      return publishDraft(draft, wanted, { ...options, cache, log, pushes, attest: attested, signal })
+      return publishDraft(draft, wanted, { ...options, cache, log, pushes, stored, attest: attested, signal })
     })
   }
 

@@ -11,9 +11,36 @@ const READ_BYTES = 256 * 1024
 /** Between two pauses, in which everything else of this process goes on. A file costs as much as so many of its bytes. */
 const BYTES_AT_A_TIME = 4 * 1024 * 1024
 const BYTES_A_FILE = 16 * 1024
+/** Of one tree: more than that are not asked by one project. */
+const REMEMBERED = 1000
 
-/** Of files' bytes by inode, of trees whose files nobody writes into: asked, and filled with what was read. */
-export type KnownDigests = Map<number, KnownDigest>
+/** What is known of a tree whose files nobody writes into: asked, and filled with what was read. */
+export interface KnownDigests {
+  /** Of files' bytes, by inode. */
+  files: Map<number, KnownDigest>
+  /** Of sources, by what was asked (`rememberedDigest`); only for as long as the tree is the same. */
+  sources: Map<string, string>
+}
+
+/** `before`: of a tree of which some files are others now. */
+export function newDigests(before?: KnownDigests): KnownDigests {
+  return { files: before?.files ?? new Map(), sources: new Map() }
+}
+
+/** The digest of sources that `asked` tells, in a tree of which this is known: read once. */
+export async function rememberedDigest(
+  known: KnownDigests | undefined,
+  asked: unknown,
+  digest: () => Promise<string>,
+): Promise<string> {
+  const key = JSON.stringify(asked)
+  const before = known?.sources.get(key)
+  if (before !== undefined) return before
+  const found = await digest()
+  if (known && known.sources.size >= REMEMBERED) known.sources.clear()
+  known?.sources.set(key, found)
+  return found
+}
 
 /** An inode's number may be another file's after a while, which was made later. */
 interface KnownDigest {
@@ -26,7 +53,7 @@ interface KnownDigest {
 export interface DigestTerms {
   /** What they leave out is not copied, and so does not count. */
   excludes?: readonly IgnoreRule[]
-  known?: KnownDigests | undefined
+  known?: KnownDigests['files'] | undefined
   /** Whose files they are counts: a copy keeps that of another image's. */
   withOwners?: boolean
 }

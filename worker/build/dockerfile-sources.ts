@@ -29,7 +29,12 @@ export interface Uploads {
 export async function unpackContext(
   ids: readonly ContextId[],
   folder: string,
-  { signal, log, materials }: Pick<SharedWork, 'signal' | 'materials'> & { log: Pick<StepLog, 'progress'> },
+  {
+    signal,
+    log,
+    materials,
+    opened,
+  }: Pick<SharedWork, 'signal' | 'materials' | 'opened'> & { log: Pick<StepLog, 'progress'> },
   { api, kept }: Uploads,
   /** As provenance has it. */
   name: string,
@@ -43,7 +48,7 @@ export async function unpackContext(
     await extractContext(bytes, into, CONTEXT_LIMITS, { onWritten, isOver: !isFirst })
     if (hash) materials.add({ name: isFirst ? name : `${name}, over it ${id}`, digest: { sha256: hash.digest('hex') } })
   }
-  if (!materials.isAsked) return kept.bring(ids, folder, lay, signal)
+  if (!materials.isAsked) return opened.use(await kept.bring(ids, folder, lay)).digests
   // Digests of uploads are those of their bytes, which are read for that.
   for (const [at, id] of ids.entries()) await lay(id, folder, at === 0)
   return undefined
@@ -65,6 +70,7 @@ export function mainContext(path: string, ignore: IgnoreFile | undefined, digest
   return {
     path,
     digests,
+    leftOut: ignore?.text,
     name: 'the build context',
     ignoredBy: wanted => (ignore && isLeftOut(wanted, ignore.rules) ? ignore.file : undefined),
   }

@@ -14,7 +14,7 @@ import { basesAhead } from './bases-ahead.ts'
 import { applyIgnoreFile } from './build-context.ts'
 import type { BuildWork, SharedWork } from './build-work.ts'
 import { mainContext, namedContexts, type Uploads } from './dockerfile-sources.ts'
-import { epochOf } from './epoch.ts'
+import { epochOf, packingOf } from './epoch.ts'
 import { type Draft, withEpoch } from './image-draft.ts'
 import { readStages } from './read-stages.ts'
 import { openStageDrafts } from './stage-drafts.ts'
@@ -65,7 +65,13 @@ async function buildTarget(
   advice.refuse()
   const named = namedContexts(spec.contexts, shared, uploads)
   const work = {
-    ...{ ...shared, isCacheUsed: !spec.noCache, packing: spec, epoch, madeHere: new Map<string, StepResult>() },
+    ...{
+      ...shared,
+      isCacheUsed: !spec.noCache,
+      packing: packingOf(spec, epoch),
+      epoch,
+      madeHere: new Map<string, StepResult>(),
+    },
     slots: new PQueue({ concurrency: stepsAtOnce }),
     looks: new PQueue({ concurrency: LOOKS_AT_ONCE }),
     allowed: new Set<string>(spec.allow.filter(name => entitlements.has(name))),

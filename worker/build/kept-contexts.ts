@@ -1,115 +1,180 @@
-import { lstatSync } from 'node:fs'
-import { mkdir, utimes } from 'node:fs/promises'
+import { chmodSync, chownSync, statSync } from 'node:fs'
+import { mkdir, rename, rmdir, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ContextId } from '#shared/domain/ids.ts'
 import { diskUsage } from '../host/disk-usage.ts'
+import { mountOverlay, unmount } from '../host/mount.ts'
 import { removeTree } from '../host/remove-tree.ts'
-import { run } from '../host/run.ts'
-import type { KnownDigests } from './digest-sources.ts'
+import { type KnownDigests, newDigests } from './digest-sources.ts'
 import type { CachedStep } from './step-cache.ts'
 
 /** Unpacks one upload into a folder, over what is there unless it is the first. */
 export type LayUpload = (id: ContextId, folder: string, isFirst: boolean) => Promise<void>
 
+/** Files for a build to read, until it is disposed of. */
+export interface BroughtContext extends AsyncDisposable {
+  /** What is known of them. */
+  digests: KnownDigests
+}
+
 /**
  * The last uploaded contexts of this host, unpacked, and what is known of their files. The next build of the same uploads, or
- * of more over them, gets hard links: neither bytes nor inodes are made anew. Nobody writes into these files: what is laid over
- * them, or taken away by an ignore file, replaces names.
+ * of more over them, sees them through an overlay of its own: however many files there are, that is one mount, and what it takes
+ * away (by an ignore file) is gone for itself alone. What several builds read stands still.
  */
 export interface KeptContexts {
-  /** Fills an empty folder with uploads, each over the one before. What it does not find kept it lays, and keeps that. Errors: those of `lay`. */
-  bring(ids: readonly ContextId[], folder: string, lay: LayUpload, signal: AbortSignal): Promise<KnownDigests>
+  /**
+   * Fills an empty folder with uploads, each over the one before. What it does not find kept it lays, and keeps that. Before the
+   * folder is removed, what this gave is disposed of. Errors: those of `lay`.
+   */
+  bring(ids: readonly ContextId[], folder: string, lay: LayUpload): Promise<BroughtContext>
   /** Each with its bytes; walks them. `key` is a name for `remove`. */
   list(): Promise<CachedStep[]>
-  /** False: no name of a context. One that a build reads just now is its own, and stays. */
+  /** False: no name of a context. One that a build reads just now goes when that is over. */
   remove(key: string): Promise<boolean>
 }
 
 const KEPT = 4
-const LINK_MS = 10 * 60_000
 const NAME = /^context-\d+$/
 
 interface Kept {
   ids: readonly ContextId[]
   name: string
   digests: KnownDigests
+  /** Unix milliseconds. */
+  usedAt: number
+  /** Builds that see it now: nobody lays anything over it, and it is removed when the last one ends. */
+  readers: number
+  isDropped: boolean
 }
 
 /** `folder` is emptied: contexts are kept for as long as the agent runs. */
-export async function openKeptContexts(folder: string): Promise<KeptContexts> {
+export async function openKeptContexts(folder: string, now: () => number): Promise<KeptContexts> {
   await removeTree(folder)
   await mkdir(folder, { recursive: true, mode: 0o700 })
-  const pathOf = (name: string) => join(folder, name)
-  /** The one that was used last is the last. Whoever uses one takes it out: of two builds at once the second lays its own. */
+  const pathOf = ({ name }: Pick<Kept, 'name'>) => join(folder, name)
+  /** The one that was used last is the last. Whoever changes one takes it out meanwhile. */
   const all: Kept[] = []
   let made = 0
-  const drop = (kept: Kept) => removeTree(pathOf(kept.name)).catch(() => {}) // The next start empties the folder.
+  const drop = async (kept: Kept) => {
+    kept.isDropped = true
+    if (kept.readers === 0) await removeTree(pathOf(kept)).catch(() => {}) // The next start empties the folder.
+  }
+  const takeOut = (kept: Kept) => all.includes(kept) && all.splice(all.indexOf(kept), 1)
   const keep = async (kept: Kept) => {
-    all.push(kept)
-    const now = new Date()
-    await utimes(pathOf(kept.name), now, now).catch(() => {})
+    all.push(Object.assign(kept, { usedAt: now() }))
     for (const old of all.splice(0, Math.max(0, all.length - KEPT))) await drop(old)
   }
-  const takeBest = (ids: readonly ContextId[]) => {
-    const fitting = all.filter(kept => isBelow(kept.ids, ids)).sort((a, b) => b.ids.length - a.ids.length)
-    const [best] = fitting
-    if (best) all.splice(all.indexOf(best), 1)
-    return best
+  const stopReading = async (kept: Kept) => {
+    kept.readers--
+    if (kept.isDropped) await drop(kept)
   }
-  /** A file system that cannot link, or a tree that is too deep for it, costs the next build its time and this one nothing. */
-  const keepCopy = async (ids: readonly ContextId[], from: string, digests: KnownDigests, signal: AbortSignal) => {
-    const kept = { ids, name: `context-${made++}`, digests }
-    const isLinked = await linkTree(from, pathOf(kept.name), signal)
-    await (isLinked ? keep(kept) : drop(kept))
+  const show = async (kept: Kept, at: string, digests = kept.digests): Promise<BroughtContext> => {
+    await mountOver(pathOf(kept), at).catch(async error => {
+      await stopReading(kept)
+      throw error
+    })
+    const close = async () => {
+      await unmount(at)
+      await stopReading(kept)
+    }
+    return { digests, [Symbol.asyncDispose]: close }
   }
-  const layAll = async (ids: readonly ContextId[], to: string, lay: LayUpload, signal: AbortSignal) => {
+  const layAll = async (ids: readonly ContextId[], to: string, lay: LayUpload): Promise<BroughtContext> => {
     for (const [at, id] of ids.entries()) await lay(id, to, at === 0)
-    const digests: KnownDigests = new Map()
-    await keepCopy(ids, to, digests, signal)
-    return digests
+    const kept: Kept = {
+      ids,
+      name: `context-${made++}`,
+      digests: newDigests(),
+      usedAt: 0,
+      readers: 1,
+      isDropped: false,
+    }
+    return (await keepFrom(kept, to)) ?? { digests: kept.digests, async [Symbol.asyncDispose]() {} }
   }
-  return {
-    bring: async (ids, to, lay, signal) => {
-      const base = takeBest(ids)
-      if (!base) return layAll(ids, to, lay, signal)
-      try {
-        for (const id of ids.slice(base.ids.length)) await lay(id, pathOf(base.name), false)
-      } catch (error) {
+  /** Where it cannot be moved or shown, it costs the next build its time and this one nothing. */
+  const keepFrom = async (kept: Kept, from: string): Promise<BroughtContext | undefined> => {
+    try {
+      await rename(from, pathOf(kept))
+    } catch {
+      return undefined
+    }
+    try {
+      await mkdir(from, { mode: 0o755 })
+      const shown = await show(kept, from)
+      await keep(kept)
+      return shown
+    } catch {
+      await rmdir(from)
+      await rename(pathOf(kept), from)
+      return undefined
+    }
+  }
+  /** Lays over a context that nobody reads; over one that somebody reads it is laid for this build alone. */
+  const layOver = async (
+    base: Kept,
+    ids: readonly ContextId[],
+    to: string,
+    lay: LayUpload,
+  ): Promise<BroughtContext> => {
+    const rest = ids.slice(base.ids.length)
+    const digests = rest.length === 0 ? base.digests : newDigests(base.digests)
+    if (rest.length > 0 && base.readers === 0) {
+      takeOut(base)
+      await layRest(rest, pathOf(base), lay).catch(async error => {
         await drop(base)
         throw error
-      }
-      const isLinked = await linkTree(pathOf(base.name), to, signal)
-      if (isLinked) await keep({ ...base, ids })
-      else await drop(base)
-      if (isLinked) return base.digests
-      signal.throwIfAborted()
-      await removeTree(to)
-      await mkdir(to, { mode: 0o755 })
-      return layAll(ids, to, lay, signal)
+      })
+      Object.assign(base, { ids, digests, readers: 1 })
+      await keep(base)
+      return show(base, to)
+    }
+    base.readers++
+    takeOut(base)
+    await keep(base)
+    await using undo = new AsyncDisposableStack()
+    const shown = undo.use(await show(base, to, digests))
+    await layRest(rest, to, lay)
+    undo.move()
+    return shown
+  }
+  return {
+    bring: async (ids, to, lay) => {
+      const [base] = all.filter(kept => isBelow(kept.ids, ids)).sort((a, b) => b.ids.length - a.ids.length)
+      return base ? layOver(base, ids, to, lay) : layAll(ids, to, lay)
     },
-    list: () => Promise.all(all.map(({ name }) => cachedContext(name, pathOf(name)))),
+    list: () => Promise.all(all.map(kept => cachedContext(kept, pathOf(kept)))),
     remove: async key => {
       if (!NAME.test(key)) return false
-      const at = all.findIndex(({ name }) => name === key)
-      for (const kept of at === -1 ? [] : all.splice(at, 1)) await drop(kept)
+      for (const kept of all.filter(({ name }) => name === key)) {
+        takeOut(kept)
+        await drop(kept)
+      }
       return true
     },
   }
+}
+
+async function layRest(ids: readonly ContextId[], to: string, lay: LayUpload): Promise<void> {
+  for (const id of ids) await lay(id, to, false)
 }
 
 function isBelow(one: readonly ContextId[], other: readonly ContextId[]): boolean {
   return one.length <= other.length && one.every((id, at) => id === other[at])
 }
 
-/** Folders are made, everything else in them gets one more name. */
-async function linkTree(from: string, to: string, signal: AbortSignal): Promise<boolean> {
-  return run('cp', ['-al', '-T', '--', from, to], { timeoutMs: LINK_MS, signal }).then(
-    () => true,
-    () => false,
-  )
+/** Shows a folder at another, empty one, where it can be written without being changed. */
+async function mountOver(lower: string, target: string): Promise<void> {
+  const [upper, work] = [`${target}.upper`, `${target}.work`]
+  for (const path of [upper, work]) await mkdir(path, { mode: 0o700 })
+  // The merged root is the upper folder's own.
+  const { uid, gid, mode, atime, mtime } = statSync(lower)
+  chownSync(upper, uid, gid)
+  chmodSync(upper, mode & 0o7777)
+  await utimes(upper, atime, mtime)
+  mountOverlay({ lower: [lower], upper, work, target, isVolatile: true })
 }
 
-async function cachedContext(key: string, path: string): Promise<CachedStep> {
-  const usedAt = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
-  return { key, bytes: await diskUsage(path).catch(() => 0), layer: undefined, usedAt }
+async function cachedContext({ name, usedAt }: Kept, path: string): Promise<CachedStep> {
+  return { key: name, bytes: await diskUsage(path).catch(() => 0), layer: undefined, usedAt }
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { digestFromHex } from '#shared/digest.ts'
 import type { DesiredBuild } from '#shared/domain/build.ts'
+import { SlipwayError } from '#shared/errors.ts'
 import type { Progress } from './build-log.ts'
 import { EMPTY_DRAFT, withStep } from './image-draft.ts'
 import { type PublishOptions, publishDraft } from './publish.ts'
@@ -22,6 +23,7 @@ function optionsWith(signal: AbortSignal, upload: () => Promise<void>, did: stri
     cache: { blobPath: () => import.meta.filename },
     log: { write: () => {}, progress: (soFar: Progress) => void progress.push(soFar) },
     pushes: openTurns(),
+    stored: new Set(),
     signal,
   }
   return fake as unknown as PublishOptions
@@ -34,6 +36,21 @@ test('an image appears after its layers', async () => {
   await publishDraft(draft, build, optionsWith(new AbortController().signal, upload, did, progress))
   expect(progress).toEqual([{ bytes: 4, total: 4 }])
   expect(did).toEqual(['uploaded', 'added', 'published'])
+})
+
+test('what the store had is not asked for again, until a publication tells that it is lost', async () => {
+  const did: string[] = []
+  const upload = async () => void did.push('uploaded')
+  const options = optionsWith(new AbortController().signal, upload, did)
+  for (let round = 0; round < 2; round++) await publishDraft(draft, build, options)
+  expect(did.toSorted()).toEqual(['added', 'added', 'published', 'published', 'uploaded'])
+  const publishImage = async () => {
+    did.push('asked')
+    if (did.filter(word => word === 'uploaded').length < 2) throw new SlipwayError('blob.not-found', 'It is lost.')
+    return digest
+  }
+  await publishDraft(draft, build, { ...options, api: { ...options.api, publishImage } })
+  expect(did.slice(5).filter(word => word !== 'added')).toEqual(['asked', 'uploaded', 'asked'])
 })
 
 test('a cancel during an upload that hangs ends it, and no tag appears', async () => {

@@ -3,7 +3,7 @@ import PQueue from 'p-queue'
 import type { Digest } from '#shared/digest.ts'
 import type { Attestation } from '#shared/domain/attestation.ts'
 import type { DesiredBuild } from '#shared/domain/build.ts'
-import { SlipwayError } from '#shared/errors.ts'
+import { SlipwayError, toFault } from '#shared/errors.ts'
 import type { MissingBlob } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
@@ -22,6 +22,8 @@ export interface PublishOptions {
   log: Pick<StepLog, 'write' | 'progress'>
   /** By digest, of all builds of this host. */
   pushes: Turns
+  /** What the store had when this host last heard of it: nobody asks again, and a publication that fails tells when that was wrong. */
+  stored: Set<Digest>
   /** What is published beside the image, once its bytes are in the store. */
   attest?: ((image: Subject, signal: AbortSignal) => Promise<MadeAttestation[]>) | undefined
   signal: AbortSignal
@@ -33,6 +35,8 @@ export interface Published {
 }
 
 const UPLOADS_AT_ONCE = 3
+/** Digests that are remembered. */
+const STORED_LIMIT = 20_000
 /** An upload that expired, was brought by another host or could not be joined: asking again tells what lacks now. */
 const BEGUN_ANEW = new Set<string>(['upload.not-found', 'blob.not-found'])
 
@@ -40,17 +44,32 @@ const BEGUN_ANEW = new Set<string>(['upload.not-found', 'blob.not-found'])
  * Layers that the store lacks are uploaded, then the image appears under its tags, whole. This host has it from then
  * on without fetching anything. A cancel before the last moment leaves no tag.
  */
-export async function publishDraft(
+export async function publishDraft(draft: Draft, build: DesiredBuild, options: PublishOptions): Promise<Published> {
+  const { stored } = options
+  const digests = draft.layers.map(({ digest }) => digest)
+  const isStored = digests.every(digest => stored.has(digest))
+  try {
+    return await publish(draft, build, isStored, options)
+  } catch (error) {
+    if (!isStored || !(error instanceof SlipwayError) || error.code !== 'blob.not-found') throw error
+    return await publish(draft, build, false, options)
+  } finally {
+    if (stored.size > STORED_LIMIT) stored.clear()
+  }
+}
+
+async function publish(
   draft: Draft,
   { id, spec }: DesiredBuild,
+  isStored: boolean,
   options: PublishOptions,
 ): Promise<Published> {
-  const { api, cache, log, ports, pushes } = options
+  const { api, cache, log, ports, pushes, stored } = options
   const over = new AbortController()
   const signal = AbortSignal.any([options.signal, over.signal])
   const annotations = spec.kind === 'dockerfile' ? spec.annotations : {}
   const { texts, ...image } = await imageOf(draft, ports.architecture, annotations)
-  const missing = draft.layers.length > 0 ? await api.missingBlobs(draft.layers) : []
+  const missing = isStored ? [] : await api.missingBlobs(draft.layers)
   const push = async (blob: MissingBlob) => {
     signal.throwIfAborted()
     if (!existsSync(cache.blobPath(blob.digest))) return bringFromUpstream(api, blob.digest)
@@ -95,10 +114,15 @@ export async function publishDraft(
     over.abort() // What still goes up after a failure would do so for nothing.
     await Promise.allSettled([attested]) // It works in the build's folder.
   }
-  await ports.images.add(image)
   options.signal.throwIfAborted()
   const attestations = made.map(({ manifest }) => manifest)
-  await api.publishImage({ buildId: id, tags: spec.tags, layerSizes: draft.layerSizes, attestations, ...texts })
+  const publication = { buildId: id, tags: spec.tags, layerSizes: draft.layerSizes, attestations, ...texts }
+  const added = ports.images.add(image).catch(error => {
+    // It is no part of the result: who runs the image here fetches what it is made of.
+    log.write('stderr', `This host could not keep the image: ${toFault(error).message}`)
+  })
+  await Promise.all([added, api.publishImage(publication)])
+  for (const { digest } of draft.layers) stored.add(digest)
   return {
     imageDigest: image.digest,
     attestations: made.map(({ predicateType, digest }) => ({ predicateType, digest })),

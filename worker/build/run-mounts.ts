@@ -28,10 +28,10 @@ export async function contentOfMounts(work: BuildWork, step: RunStep): Promise<u
     if (mount.type !== 'bind' && !(mount.type === 'cache' && mount.from !== undefined)) continue
     const context = await work.contextOf(mount.from)
     if (!context) contents.push((await work.layersOf(mount.from ?? '')).diffIds)
-    else
-      contents.push(
-        await digestSources(findSources(context, [literal(mount.source)]), work.signal, { known: context.digests }),
-      )
+    else {
+      const known = context.digests?.files
+      contents.push(await digestSources(findSources(context, [literal(mount.source)]), work.signal, { known }))
+    }
   }
   return contents
 }

@@ -3,7 +3,7 @@ import type { RunStep } from '../dockerfile/step.ts'
 import type { BuildWork } from './build-work.ts'
 import { excludesOf } from './copy-files.ts'
 import { type CopySource, findSources } from './copy-sources.ts'
-import { digestSources } from './digest-sources.ts'
+import { digestSources, rememberedDigest } from './digest-sources.ts'
 import { contentOfMounts } from './run-mounts.ts'
 import { fetchedSources } from './source-folders.ts'
 import type { FileStep } from './step-inputs.ts'
@@ -28,15 +28,16 @@ export async function lookAtStep(work: BuildWork, step: FileStep): Promise<Look>
   const { digest, fetched } = await work.looks.add(async () => {
     work.signal.throwIfAborted()
     const brought = await fetchedSources(work, step)
-    const found = context ? findSources(context, step.sources, step.keepsParents) : []
-    const all = [...found, ...brought]
-    return {
-      digest:
-        all.length > 0
-          ? await digestSources(all, work.signal, { excludes: excludesOf(step), known: context?.digests })
-          : undefined,
-      fetched: brought,
+    const read = async () => {
+      const found = context ? findSources(context, step.sources, step.keepsParents) : []
+      const terms = { excludes: excludesOf(step), known: context?.digests?.files }
+      return digestSources([...found, ...brought], work.signal, terms)
     }
+    const { sources, keepsParents, excludes } = step
+    const known = brought.length > 0 ? undefined : context?.digests
+    const hasAny = brought.length > 0 || (context !== undefined && sources.length > 0)
+    const asked = [context?.leftOut, sources, keepsParents, excludes]
+    return { digest: hasAny ? await rememberedDigest(known, asked, read) : undefined, fetched: brought }
   })
   // A stage's layers say what is in it, without reading it.
   return { content: { digest, layers: context ? undefined : (await work.layersOf(step.from ?? '')).diffIds }, fetched }

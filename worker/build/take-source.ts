@@ -16,7 +16,9 @@ import { CONTEXT, commitDigest } from './provenance.ts'
 export async function takeSource(
   source: BuildSource,
   into: string,
-  work: Pick<SharedWork, 'ports' | 'signal' | 'folder' | 'secret' | 'commitIs' | 'materials'> & { log: StepLog },
+  work: Pick<SharedWork, 'ports' | 'signal' | 'folder' | 'opened' | 'secret' | 'commitIs' | 'materials'> & {
+    log: StepLog
+  },
   uploads: Uploads,
   onWritten: (bytes: number) => void,
 ): Promise<KnownDigests | undefined> {

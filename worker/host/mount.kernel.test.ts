@@ -46,6 +46,16 @@ test.each([1, 3, 500])('an overlay of %i layers shows the topmost and takes writ
   expect((await readMounts()).some(mount => mount.target === target)).toBe(false)
 })
 
+test('of a volatile overlay nothing waits for the disk', async () => {
+  const [lower = '', upper = '', work = '', target = ''] = await make(['lower', 'upper', 'work', 'target'])
+  mountOverlay({ lower: [lower], upper, work, target, isVolatile: true })
+  const found = (await readMounts()).find(mount => mount.target === target)
+  expect(found?.options).toContain('volatile')
+  await writeFile(join(target, 'new'), 'new', { flush: true })
+  await unmount(target)
+  expect(await readFile(join(upper, 'new'), 'utf8')).toBe('new')
+})
+
 test('more layers than the kernel takes are refused before anything is mounted', async () => {
   const lower = Array.from({ length: 501 }, () => folder)
   expect(() => mountOverlay({ lower, upper: folder, work: folder, target: folder })).toThrow('501 layers')

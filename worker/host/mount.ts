@@ -27,6 +27,11 @@ export interface OverlayMount {
   upper: string
   work: string
   target: string
+  /**
+   * Nothing written to it waits for the disk, whoever syncs; a crash of the machine may lose it, and the kernel mounts the upper folder
+   * no second time (overlayfs.rst, "Volatile mount"). Kernels before Linux 6.8 go on syncing.
+   */
+  isVolatile?: boolean
 }
 
 /**
@@ -67,7 +72,7 @@ type Naming = (path: string) => string
 const PLAIN = { index: 'off', metacopy: 'off', redirect_dir: 'nofollow' } as const
 
 /** The mount API of Linux 5.2; overlay takes one layer an option since 6.8. False: this kernel does not. */
-function mountByContext({ lower, upper, work, target }: OverlayMount, name: Naming): boolean {
+function mountByContext({ lower, upper, work, target, isVolatile }: OverlayMount, name: Naming): boolean {
   using files = new DisposableStack()
   const own = (fd: number) => {
     files.defer(() => closeSync(fd))
@@ -84,6 +89,7 @@ function mountByContext({ lower, upper, work, target }: OverlayMount, name: Nami
   fsconfig(context, 'upperdir', name(upper))
   fsconfig(context, 'workdir', name(work))
   for (const [key, value] of Object.entries(PLAIN)) fsconfig(context, key, value)
+  if (isVolatile) fsconfig(context, 'volatile')
   try {
     moveMount(own(fsmount(context, MOUNT_ATTR.NODEV)), target)
   } catch (error) {

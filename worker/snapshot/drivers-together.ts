@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Digest } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import type { Changes, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
+import type { Changes, Preparation, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
 
 export interface ChosenDriver {
   name: string
@@ -59,10 +59,10 @@ export class DriversTogether implements Snapshotter {
     return this.#chosen.snapshots.addLayer(diffId, tar, verify)
   }
 
-  async prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot> {
+  async prepare(id: string, diffIds: readonly Digest[], how?: Preparation): Promise<Snapshot> {
     const home = await this.#homeOf(id)
     const snapshots = isLeft(home) ? await able(home, id, diffIds) : home.snapshots
-    return snapshots.prepare(id, diffIds)
+    return snapshots.prepare(id, diffIds, how)
   }
 
   async openChanges(id: string): Promise<Changes> {

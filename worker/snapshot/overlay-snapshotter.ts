@@ -11,7 +11,7 @@ import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
 import type { LayerStore } from './layer-store.ts'
 import { removePrivateMarks } from './private-marks.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
-import type { Changes, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
+import type { Changes, Preparation, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
 import { UnpackedLayers } from './unpacked-layers.ts'
 
@@ -100,7 +100,7 @@ export class OverlaySnapshotter implements Snapshotter {
     return named ? this.#parts.layers.sweepUnused(new Set([...kept, ...named.flat()]), olderThan) : []
   }
 
-  prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot> {
+  prepare(id: string, diffIds: readonly Digest[], how: Preparation = {}): Promise<Snapshot> {
     const { snapshots, trash } = this.#parts
     return snapshots.inTurn(id, async () => {
       const lower = await this.#lower(diffIds)
@@ -111,7 +111,7 @@ export class OverlaySnapshotter implements Snapshotter {
         undo.defer(() => trash.discard(snapshots.pathOf(id)))
       }
       await snapshots.keepLayers(id, diffIds)
-      await this.#ensureMount(id, lower)
+      await this.#ensureMount(id, lower, how)
       undo.move()
       return { id, rootfs: snapshots.rootfsOf(id) }
     })
@@ -192,13 +192,13 @@ export class OverlaySnapshotter implements Snapshotter {
     return rootfs.dev === folder.dev ? 'none' : 'mounted'
   }
 
-  async #ensureMount(id: string, lower: readonly string[]): Promise<void> {
+  async #ensureMount(id: string, lower: readonly string[], how: Preparation): Promise<void> {
     const state = await this.#mountState(id)
     if (state === 'mounted') return
     const target = this.#parts.snapshots.rootfsOf(id)
     if (state === 'broken') await unmount(target)
     const work = join(this.#parts.snapshots.pathOf(id), 'work')
-    await this.#parts.kind.mount({ lower, upper: this.#upper(id), work, target })
+    await this.#parts.kind.mount({ lower, upper: this.#upper(id), work, target, ...how })
   }
 
   /** The layers' folders, topmost first. A layer that comes twice counts where it is on top; overlay takes none twice. */

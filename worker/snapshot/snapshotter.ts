@@ -16,7 +16,7 @@ export interface Snapshotter {
    */
   addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void>
   /** Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. */
-  prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot>
+  prepare(id: string, diffIds: readonly Digest[], how?: Preparation): Promise<Snapshot>
   /**
    * What the snapshot changed against its layers, for as long as it is not disposed of. Nobody writes to the snapshot
    * meanwhile. Throws `internal` where there is no such snapshot.
@@ -49,6 +49,14 @@ export interface Snapshotter {
   settled(): Promise<void>
   /** Removes what a crash left half made (temporary folders). Call before any other work. */
   sweep(): Promise<void>
+}
+
+export interface Preparation {
+  /**
+   * Made anew after a crash, and mounted once: no sync of what is written to it need wait for the disk, where the driver can have it
+   * so. What becomes a layer is synced by its store.
+   */
+  isVolatile?: boolean
 }
 
 export interface Snapshot {
