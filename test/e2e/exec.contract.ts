@@ -19,11 +19,15 @@ export function describeExecSurvival(get: () => TestSlipway): void {
       name: 'survivor',
       command: ['sleep', '1000'],
     })
-    const screen = await begin('read a; echo got $a; read b; echo got $b; exit 6', { tty: true, stdin: true })
+    const script = 'read a; echo got $a; read b; echo got $b; exit 6'
+    const talks = await Promise.all([true, false].map(tty => begin(script, { tty, stdin: true })))
     const brief = await begin('sleep 1; exit 7', { detach: true })
-    const first = await attachTo(get(), `${EXEC}/${screen.id}/attach`)
-    await first.write('one\n')
-    await expect.poll(first.stdout, { timeout: 10_000 }).toContain('got one')
+    const attach = ({ id }: ExecView) => attachTo(get(), `${EXEC}/${id}/attach`)
+    const clients = await Promise.all(talks.map(attach))
+    for (const client of clients) {
+      await client.write('one\n')
+      await expect.poll(client.stdout, { timeout: 10_000 }).toContain('got one')
+    }
     const before = agent.pid()
     process.kill(before ?? Number.NaN, 'SIGKILL')
     await expect.poll(agent.pid, { timeout: 20_000 }).not.toBe(before)
@@ -33,12 +37,14 @@ export function describeExecSurvival(get: () => TestSlipway): void {
         () => false,
       )
     await expect.poll(isBack, { timeout: 30_000 }).toBe(true)
-    await using second = await attachTo(get(), `${EXEC}/${screen.id}/attach`)
-    await second.write('two\n')
-    expect((await second.ended).status?.details?.causes[0]?.message).toBe('6')
-    expect(second.stdout()).toContain('got two')
+    for (const talk of talks) {
+      await using again = await attach(talk)
+      await again.write('two\n')
+      expect((await again.ended).status?.details?.causes[0]?.message).toBe('6')
+      expect(again.stdout()).toContain('got two')
+    }
     expect(await api.call('GET', `${EXEC}/${brief.id}?wait=exited`)).toMatchObject({ state: 'exited', exitCode: 7 })
-    first.vanish()
+    for (const client of clients) client.vanish()
     await api.call('DELETE', '/v1/containers/survivor?force=true&wait=removed')
   })
 }

@@ -41,7 +41,9 @@ async function* attachExec(
   const session = await readExec(ports, key)
   const folder = execFolderOf(ports, key)
   if (session.error) yield textMessage(CHANNEL.stderr, `${session.error.message}\n`)
-  const live = sessions.live.get(key.execId) ?? (session.state === 'running' ? reattached() : undefined)
+  const live =
+    sessions.live.get(key.execId) ??
+    (session.state === 'running' || ports.execs.isHeld(folder) ? sessions.adopt(key) : undefined)
   if (live) {
     live.client?.abort(new SlipwayError('exec.taken-over', 'Somebody else has attached to this session.'))
     const client = new AbortController()
@@ -55,13 +57,6 @@ async function* attachExec(
     if (!live.attachment.isEnded) return
   }
   yield exitStatus(await exitCodeOf())
-
-  function reattached(): Live {
-    const attachment = ports.execs.attach(folder)
-    const opened = { attachment, client: undefined, lonelySince: ports.clock.now() }
-    sessions.live.set(key.execId, opened)
-    return opened
-  }
 
   function leave(left: Live): void {
     left.client = undefined

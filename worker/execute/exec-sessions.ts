@@ -6,6 +6,7 @@ import type { ExecOrder } from '#shared/protocol/bus.ts'
 import type { Attachment } from '../runtime/exec-runtime.ts'
 import { execProcess } from './exec-process.ts'
 import {
+  type ExecKey,
   execFolderOf,
   forgetExec,
   forgetExecs,
@@ -45,6 +46,8 @@ export interface ExecSessions {
   answer(order: ExecOrder, signal: AbortSignal): AsyncGenerator<Uint8Array, void>
   /** By the session's id. */
   live: Map<string, Live>
+  /** Attaches to one that an earlier agent ran, or that was let go of. */
+  adopt(key: ExecKey): Live
   /** Forgets what ended long ago, and lets go of what nobody is attached to. */
   sweep(): Promise<void>
 }
@@ -55,8 +58,16 @@ export interface ExecSessions {
  */
 export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): ExecSessions {
   const live = new Map<string, Live>()
+  const beginning = new Set<string>()
+  const adopt = (key: ExecKey): Live => {
+    const attachment = ports.execs.attach(execFolderOf(ports, key))
+    const adopted = { attachment, client: undefined, lonelySince: ports.clock.now() }
+    live.set(key.execId, adopted)
+    return adopted
+  }
   return {
     live,
+    adopt,
     answer: async function* (order, signal) {
       for (const session of await sessionsFor(order, signal)) {
         yield new TextEncoder().encode(`${JSON.stringify(session)}\n`)
@@ -69,8 +80,20 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
         live.delete(id)
         attachment.close()
       }
+      for (const id of await listExecContainers(ports)) await adoptHeld(id)
       for (const id of await listExecContainers(ports)) await forgetEnded(ports, id, wanted(id) === undefined)
     },
+  }
+
+  /** What an earlier agent was attached to waits for a client as what this one began. */
+  async function adoptHeld(containerId: ContainerId): Promise<void> {
+    for (const { id: execId } of await listExecs(ports, containerId)) {
+      const key = { containerId, execId }
+      if (live.has(execId) || beginning.has(execId) || !ports.execs.isHeld(execFolderOf(ports, key))) continue
+      try {
+        adopt(key)
+      } catch {} // It has just ended.
+    }
   }
 
   async function sessionsFor(order: ExecOrder, signal: AbortSignal): Promise<ExecSession[]> {
@@ -100,6 +123,7 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
     }
     const folder = execFolderOf(ports, order)
     await writeExecRecord(folder, { ...record, isStarting: true })
+    beginning.add(execId)
     try {
       const { isDetached } = spec
       const attachment = await ports.execs.start({ containerId, folder, process, hasStdin, isDetached })
@@ -114,6 +138,8 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
         ...{ ...record, isStarting: false, exitCode, finishedAt: ports.clock.now() },
         error: { code: fault.code, message: fault.message },
       })
+    } finally {
+      beginning.delete(execId)
     }
     return readExec(ports, order)
   }

@@ -11,11 +11,16 @@ const AF_UNIX = 1
 const SOCK_SEQPACKET = 5
 const SOCK_NONBLOCK = 0o4000
 const MSG_NOSIGNAL = 0x4000
+/** Said each time: whoever else has the open socket may have made it one that waits. */
+const MSG_DONTWAIT = 0x40
 const EFD_NONBLOCK = 0o4000
 const PATH_LIMIT = 108
 
 export const POLL = { IN: 1, OUT: 4, ERR: 8, HUP: 16 } as const
 const POLLFD_BYTES = 8
+
+/** The same numbers on all architectures (pidfd_open(2), pidfd_getfd(2)). */
+const SYSCALL = { pidfdOpen: 434, pidfdGetfd: 438 } as const
 
 const libc = koffi.load('libc.so.6')
 const call = {
@@ -25,6 +30,8 @@ const call = {
   shutdown: libc.func('shutdown', 'int', ['int', 'int']),
   poll: libc.func('poll', 'int', ['uint8_t *', 'ulong', 'int']),
   eventfd: libc.func('eventfd', 'int', ['uint', 'int']),
+  pidfdOpen: libc.func('syscall', 'long', ['long', 'int', 'uint']),
+  pidfdGetfd: libc.func('syscall', 'long', ['long', 'int', 'int', 'uint']),
 } as const
 
 /** Connects to the socket `name` in a folder, whose path may be of any length. The caller closes what it returns. */
@@ -49,14 +56,14 @@ export function connectPackets(folder: string, name: string): number {
 
 /** Bytes of the next packet; 0: the other side has closed; undefined: there is none yet. A broken connection reads as closed. */
 export function receivePacket(fd: number, into: Uint8Array): number | undefined {
-  const length: number = call.recv(fd, into, into.length, 0)
+  const length: number = call.recv(fd, into, into.length, MSG_DONTWAIT)
   if (length >= 0) return length
   return isBusy() ? undefined : 0
 }
 
 /** Whether the packet was taken; undefined: the other side will take none any more. */
 export function sendPacket(fd: number, packet: Uint8Array): boolean | undefined {
-  if (call.send(fd, packet, packet.length, MSG_NOSIGNAL) >= 0) return true
+  if (call.send(fd, packet, packet.length, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return true
   return isBusy() ? false : undefined
 }
 
@@ -89,4 +96,17 @@ const ONE = Buffer.from(BigUint64Array.of(1n).buffer)
 
 export function ring(bell: number): void {
   writeSync(bell, ONE)
+}
+
+/** Another process's descriptor as one of ours, of the same open file, closed on exec. The caller closes it. */
+export function takeDescriptor(pid: number, fd: number): number {
+  const process: number = call.pidfdOpen(SYSCALL.pidfdOpen, pid, 0)
+  if (process < 0) throw kernelError(errnoName(koffi.errno()), `open process ${pid}`)
+  try {
+    const taken: number = call.pidfdGetfd(SYSCALL.pidfdGetfd, process, fd, 0)
+    if (taken < 0) throw kernelError(errnoName(koffi.errno()), `take descriptor ${fd} of process ${pid}`)
+    return taken
+  } finally {
+    closeSync(process)
+  }
 }

@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { connectPackets, openBell, ring } from './packet-calls.ts'
 import type { PacketOrder, PacketReport } from './packet-thread.ts'
@@ -14,9 +15,12 @@ export interface PacketSocket {
   end(): void
   close(): void
   readonly isEnded: boolean
+  readonly fd: number
 }
 
 export interface PacketSockets {
+  /** One that is connected already; it is closed with what this returns. */
+  adopt(fd: number): PacketSocket
   /** Connects to the socket `name` in a folder. Errors: `host.kernel-refused` with `facts.errno`. */
   connect(folder: string, name: string): PacketSocket
 }
@@ -54,6 +58,7 @@ export function packetSockets(): PacketSockets {
     // Who holds a connection reads its end, whatever the thread died of.
     worker.on('error', () => {
       thread = undefined
+      closeSync(bell)
       for (const fd of [...open.keys()]) forget(fd)
     })
     return { worker, bell }
@@ -74,6 +79,7 @@ export function packetSockets(): PacketSockets {
     const connection = open.get(fd)
     open.delete(fd)
     if (connection) {
+      closeSync(fd)
       connection.isEnded = true
       for (const tell of connection.sending.splice(0)) tell(false)
       connection.wake()
@@ -83,36 +89,35 @@ export function packetSockets(): PacketSockets {
     thread = undefined
   }
 
-  return {
-    connect: (folder, name) => {
-      const fd = connectPackets(folder, name)
-      thread ??= begin()
-      const connection: Open = { batches: [], asked: 0, isEnded: false, wake: () => {}, sending: [] }
-      open.set(fd, connection)
-      order({ kind: 'open', fd })
-      let isClosed = false
-      return {
-        read: signal => read(connection, batches => order({ kind: 'more', fd, batches }), signal),
-        write: bytes => {
-          if (isClosed || bytes.length === 0) return Promise.resolve(!isClosed)
-          const { promise, resolve } = Promise.withResolvers<boolean>()
-          connection.sending.push(resolve)
-          const own = new Uint8Array(bytes) // What it is a part of may be another's.
-          order({ kind: 'send', fd, bytes: own }, [own.buffer])
-          return promise
-        },
-        end: () => order({ kind: 'end', fd }),
-        close: () => {
-          if (isClosed) return
-          isClosed = true
-          order({ kind: 'close', fd })
-        },
-        get isEnded() {
-          return connection.isEnded && connection.batches.length === 0
-        },
-      }
-    },
+  const adopt = (fd: number): PacketSocket => {
+    thread ??= begin()
+    const connection: Open = { batches: [], asked: 0, isEnded: false, wake: () => {}, sending: [] }
+    open.set(fd, connection)
+    order({ kind: 'open', fd })
+    let isClosed = false
+    return {
+      fd,
+      read: signal => read(connection, batches => order({ kind: 'more', fd, batches }), signal),
+      write: bytes => {
+        if (isClosed || bytes.length === 0) return Promise.resolve(!isClosed)
+        const { promise, resolve } = Promise.withResolvers<boolean>()
+        connection.sending.push(resolve)
+        const own = new Uint8Array(bytes) // What it is a part of may be another's.
+        order({ kind: 'send', fd, bytes: own }, [own.buffer])
+        return promise
+      },
+      end: () => order({ kind: 'end', fd }),
+      close: () => {
+        if (isClosed) return
+        isClosed = true
+        order({ kind: 'close', fd })
+      },
+      get isEnded() {
+        return connection.isEnded && connection.batches.length === 0
+      },
+    }
   }
+  return { adopt, connect: (folder, name) => adopt(connectPackets(folder, name)) }
 }
 
 async function* read(

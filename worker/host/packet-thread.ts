@@ -20,7 +20,7 @@ export type PacketReport =
   | { kind: 'packets'; fd: number; bytes: Uint8Array }
   | { kind: 'ended'; fd: number }
   | { kind: 'sent'; fd: number; isTaken: boolean }
-  | { kind: 'closed'; fd: number }
+  | { kind: 'closed'; fd: number } // Who hears it closes the descriptor: until then its number is nobody else's.
 
 interface Connection {
   wanted: number
@@ -90,7 +90,6 @@ function obey(order: PacketOrder): void {
   if (order.kind === 'send' || order.kind === 'end') sendSome(fd, connection)
   if (order.kind === 'close') {
     connections.delete(fd)
-    closeSync(fd)
     report({ kind: 'closed', fd })
   }
 }

@@ -1,7 +1,8 @@
-import { constants } from 'node:fs'
+import { constants, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { mkdir, open, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '#shared/ports/clock.ts'
+import { holdSocket, holds, letGo, takeHeld } from '#worker/host/held-socket.ts'
 import { launchMonitor } from '#worker/host/monitor.ts'
 import { type PacketSocket, packetSockets } from '#worker/host/packet-socket.ts'
 import { commandLine, processFacts, signalProcess } from '#worker/host/process.ts'
@@ -25,19 +26,24 @@ export async function openConmonExec({ program, runFolder }: ConmonExecOptions):
   const root = join(runFolder, program)
   const programFile = await programPath(program)
   const sockets = packetSockets()
-  const attach = (folder: string) => attachment(sockets.connect(folder, 'attach'))
+  const attach = (folder: string) => {
+    const held = heldBy(folder)
+    const socket = held ? sockets.adopt(takeHeld(held.holder)) : sockets.connect(folder, 'attach')
+    return attachment(socket, () => release(folder))
+  }
+  const connected = (folder: string) => attachment(sockets.connect(folder, 'attach'), () => release(folder))
 
   return {
     start: async order => {
       await mkdir(join(order.folder, EXITS), { recursive: true, mode: 0o700 })
       const spec = join(order.folder, 'process.json')
       await writeFile(spec, JSON.stringify(order.process), { mode: 0o600 })
-      let attached: Attachment | undefined
+      let attached: HoldableAttachment | undefined
       const args = monitorArgs(order, spec)
       try {
         const connect = async () => {
           try {
-            attached = attach(order.folder)
+            attached = connected(order.folder)
           } catch (error) {
             await end(order.folder) // Left alone it would go on without us.
             throw error
@@ -49,9 +55,12 @@ export async function openConmonExec({ program, runFolder }: ConmonExecOptions):
         attached?.close()
         throw error
       }
+      const monitor = await monitorOf(order.folder)
+      if (attached && monitor !== undefined) hold(order.folder, attached.fd, monitor)
       return attached
     },
     attach,
+    isHeld: folder => heldBy(folder) !== undefined,
     inspect: async folder => {
       const ended = () => exitFile(folder).then(readExit)
       const exit = await ended()
@@ -95,7 +104,25 @@ async function exitFile(folder: string): Promise<string> {
   return join(folder, EXITS, name)
 }
 
+/** Who holds the connection of a session, for an agent to come. */
+function hold(folder: string, fd: number, monitor: number): void {
+  const holder = holdSocket(fd, monitor)
+  if (holder !== undefined) writeFileSync(join(folder, 'holder'), `${holder} ${monitor}`, { mode: 0o600 })
+}
+
+function heldBy(folder: string): { holder: number; monitor: number } | undefined {
+  const path = join(folder, 'holder')
+  const [holder, monitor] = existsSync(path) ? readFileSync(path, 'utf8').split(' ').map(Number) : []
+  return holder && monitor && holds(holder, monitor) ? { holder, monitor } : undefined
+}
+
+function release(folder: string): void {
+  const held = heldBy(folder)
+  if (held) letGo(held.holder, held.monitor)
+}
+
 async function end(folder: string): Promise<void> {
+  release(folder) // Or its monitor would wait for who reads what is left.
   const monitor = await monitorOf(folder)
   if (monitor === undefined) return
   const pid = await readPid(join(folder, 'pid'))
@@ -113,7 +140,9 @@ async function monitorOf(folder: string): Promise<number | undefined> {
   return pid !== undefined && commandLine(pid).includes(folder) ? pid : undefined
 }
 
-function attachment(socket: PacketSocket): Attachment {
+type HoldableAttachment = Attachment & { fd: number }
+
+function attachment(socket: PacketSocket, release: () => void): HoldableAttachment {
   return {
     output: async function* (signal) {
       for await (const message of socket.read(signal)) {
@@ -122,7 +151,11 @@ function attachment(socket: PacketSocket): Attachment {
     },
     write: socket.write,
     endInput: socket.end,
-    close: socket.close,
+    close: () => {
+      release()
+      socket.close()
+    },
+    fd: socket.fd,
     get isEnded() {
       return socket.isEnded
     },

@@ -151,6 +151,28 @@ export function describeExecRuntime(
       expect(await endOf(session)).toMatchObject({ exitCode: 9 })
     })
 
+    test('an agent that died: what was not read waits for the next one, and stdin stays open', async () => {
+      const { session, attachment } = await begin('head -c 2000000 /dev/zero; cat; exit 2', { hasStdin: true })
+      const leaving = new AbortController()
+      let seen = 0
+      for await (const { bytes } of attachment.output(leaving.signal)) {
+        seen += bytes.length
+        break
+      }
+      // Its connection goes with a process that dies; here that of another agent is another descriptor.
+      const other = await open(folders)
+      expect(other.execs.isHeld(session)).toBe(true)
+      const again = other.execs.attach(session)
+      await again.write(Buffer.from('still open'))
+      again.endInput()
+      const rest = (await written(again)).stdout
+      expect(rest).toMatch(/still open$/)
+      expect(await endOf(session)).toMatchObject({ exitCode: 2 })
+      expect(other.execs.isHeld(session)).toBe(false)
+      expect(seen + rest.length).toBeGreaterThan(1_000_000) // What the first agent had read ahead is its own.
+      attachment.close()
+    })
+
     test('a detached one ends by itself; one that is ended is gone with its monitor', async () => {
       const { session } = await begin('exit 4', { isDetached: true })
       expect(await endOf(session)).toMatchObject({ exitCode: 4 })

@@ -14,8 +14,13 @@ export interface ExecRuntime {
   start(order: ExecStart): Promise<Attachment | undefined>
   /** A few small reads, no process. */
   inspect(folder: string): Promise<ExecState>
-  /** Attaches to a process, be it a container's own, by the folder of its monitor. Errors: `host.kernel-refused`. */
+  /**
+   * Attaches to a process, be it a container's own, by the folder of its monitor: where an earlier agent's connection is
+   * held, by that one, with what it did not read. Errors: `host.kernel-refused`.
+   */
   attach(folder: string): Attachment
+  /** Whether a connection of an earlier agent's, or of this one, is held: the process waits for who reads it. */
+  isHeld(folder: string): boolean
   /** For a process with a terminal. One that has ended is no error. */
   resize(folder: string, size: TerminalSize): Promise<void>
   /** Kills what is left of a session and its monitor. */
@@ -45,7 +50,7 @@ export interface Attachment {
   write(bytes: Uint8Array): Promise<boolean>
   /** Its stdin ends, if its monitor was told that it may. */
   endInput(): void
-  /** What it writes from now on is dropped, and its stdin ends unless it stays open. */
+  /** Nothing is held any more: what it writes from now on is dropped, and its stdin ends unless it stays open. */
   close(): void
   readonly isEnded: boolean
 }
