@@ -1,4 +1,4 @@
-import { constants, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { constants, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir, open, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '#shared/ports/clock.ts'
@@ -118,6 +118,7 @@ function heldBy(folder: string): { holder: number; monitor: number } | undefined
 
 function release(folder: string): void {
   const held = heldBy(folder)
+  rmSync(join(folder, 'holder'), { force: true }) // It is told to end, which takes a moment.
   if (held) letGo(held.holder, held.monitor)
 }
 
