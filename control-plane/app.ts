@@ -11,6 +11,7 @@ import { buildCacheRoutes } from './routes/build-cache.ts'
 import { buildRoutes } from './routes/builds.ts'
 import { cacheMountRoutes } from './routes/cache-mounts.ts'
 import { containerFileRoutes } from './routes/container-files.ts'
+import { containerHealthRoutes } from './routes/container-health.ts'
 import { containerRoutes } from './routes/containers.ts'
 import { contextRoutes } from './routes/contexts.ts'
 import { docsRoutes } from './routes/docs.ts'
@@ -82,7 +83,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     buildRoutes,
     imageRoutes,
   ]
-  const containers = [containerRoutes, containerFileRoutes, logRoutes, execRoutes]
+  const containers = [containerRoutes, containerFileRoutes, containerHealthRoutes, logRoutes, execRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [
     ...modules,
@@ -136,8 +137,6 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     }
     if (problem.status === 405) headers.allow = String(problem.facts?.allowed)
     if (problem.status === 401) headers['www-authenticate'] ??= 'Bearer'
-    // The rest of the body is not read, so the connection cannot carry another request.
-    if (problem.status === 413 || problem.code === 'hook.busy') headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
     if (typeof problem.facts?.retryAfterS === 'number') headers['retry-after'] = String(problem.facts.retryAfterS)
     return c.body(JSON.stringify(isRegistry ? registryErrors(problem) : problem), problem.status as 400, headers)

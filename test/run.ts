@@ -103,7 +103,9 @@ const total = { passed: 0, failed: 0, skipped: 0, failures: [] as string[] }
 for (const [name, stage] of Object.entries(stages)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue
   console.log(`\n── ${name}`)
+  const begunAt = performance.now()
   const outcome = stage()
+  console.log(`   ${name} took ${Math.round((performance.now() - begunAt) / 1000)} s`)
   total.passed += outcome.passed
   total.failed += outcome.failed
   total.skipped += outcome.skipped

@@ -10,14 +10,17 @@ import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
 import { snapshotHolds } from './execute/snapshot-holds.ts'
+import { readBootId } from './host/boot-id.ts'
 import { prepareCgroups } from './host/cgroup.ts'
 import { maxOpenFiles } from './host/process.ts'
+import { programPath } from './host/run.ts'
 import { openImageStore } from './image/oci-image-store.ts'
 import { bridgeDriver } from './network/bridge-driver.ts'
 import type { BuildReach } from './network/network-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
 import { openConmonExec } from './runtime/conmon-exec.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
+import { INIT_PROGRAM } from './runtime/init-program.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
 import { openDrivers } from './snapshot/open-drivers.ts'
 import { probeDrivers } from './snapshot/probe.ts'
@@ -77,6 +80,8 @@ export async function openHost(
     architecture: ociArchitecture(arch()),
     seccomp: await readSeccompProfile(DEFAULT_PROFILE),
     maxOpenFiles: maxOpenFiles(),
+    bootId: await readBootId(),
+    initProgram: await programPath(INIT_PROGRAM).catch(() => undefined),
     hasSnapshot: id => snapshots.has(id),
     readResolvConf: async () => {
       const read = (path: string) => readFile(path, 'utf8').catch(() => '')

@@ -16,10 +16,11 @@ import { takeBuilds } from './agent/build-taker.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
 import { createDiskKeeper } from './agent/disk-keeper.ts'
+import { createHealthKeeper } from './agent/health-keeper.ts'
 import { createHostNetwork } from './agent/host-network.ts'
 import { httpControlPlane } from './agent/http-control-plane.ts'
 import { runInbox } from './agent/inbox.ts'
-import { createReconciler } from './agent/reconciler.ts'
+import { createReconciler, type Reconciler } from './agent/reconciler.ts'
 import { createReporter } from './agent/reporter.ts'
 import { answerStreams } from './agent/streams-inbox.ts'
 import { openBuilder } from './build/builder.ts'
@@ -142,8 +143,9 @@ const builder = await openBuilder({
   signal,
   entitlements: new Set(environment.SLIPWAY_BUILDS_MAY.split(',').map(name => name.trim())),
 })
-const reconciler = createReconciler({
-  ...{ ports: host, desired, reporter, log, builds: builder, random: Math.random },
+const health = createHealthKeeper({ ports: host, log, onChange: id => reconciler.look(id), signal })
+const reconciler: Reconciler = createReconciler({
+  ...{ ports: host, desired, reporter, health, log, builds: builder, random: Math.random },
 })
 const ensureNetwork = createHostNetwork({ driver: host.network, network: () => desired.state()?.network, log })
 const builds = createBuildRunner({

@@ -6,6 +6,7 @@ import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { SlipwayError } from '#shared/errors.ts'
 import type { BlobStore, UploadTerms } from '#shared/ports/blob-store.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { FileStream } from './file-stream.ts'
 import { folderFailure, missing, openFolderParts, syncPath } from './folder-parts.ts'
 import { folderSignedParts } from './folder-signed-parts.ts'
@@ -109,7 +110,7 @@ function checking(terms: UploadTerms): Transform {
       size += chunk.length
       hash?.update(chunk)
       if (size <= limit) return done(null, chunk)
-      done(new SlipwayError('request.too-large', `More than ${limit} bytes came: this URL takes no more.`))
+      done(new SlipwayError('request.too-large', `More than ${sizeInWords(limit)} came: this URL takes no more.`))
     },
     flush(done) {
       done(mismatch(terms, size, hash?.digest('hex')))

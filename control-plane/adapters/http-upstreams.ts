@@ -5,6 +5,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { UpstreamManifest, Upstreams } from '#shared/ports/upstreams.ts'
 import { readBounded } from '#shared/read-bounded.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { type Call, callEndpoint, type Memory } from './upstream-endpoint.ts'
 
 /** For one answer, small body and token included; a blob's bytes may take longer, who reads them watches over that. */
@@ -118,7 +119,7 @@ async function readManifest(response: Response, endpoint: Endpoint, reference: s
   const mediaType = response.headers.get('content-type')?.split(';')[0]?.trim() ?? ''
   if (!ACCEPTED.includes(mediaType)) throw invalid(endpoint, 'answered with something that is no manifest')
   const bytes = await readBounded(response.body, MANIFEST_LIMIT)
-  if (!bytes) throw invalid(endpoint, `has a manifest of more than ${MANIFEST_LIMIT} bytes there`)
+  if (!bytes) throw invalid(endpoint, `has a manifest of more than ${sizeInWords(MANIFEST_LIMIT)} there`)
   const digest = await digestOf(bytes)
   const promised = isDigest(reference) ? reference : (digestHeader(response) ?? digest)
   if (promised === digest) return { digest, mediaType, bytes }

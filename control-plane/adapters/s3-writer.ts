@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { SlipwayError } from '#shared/errors.ts'
 import type { BlobWriter, WriterState } from '#shared/ports/blob-store.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { gatherBlocks } from './blocks.ts'
 
 /** What a writer asks of an object store. Errors as the port has them, and what is named here. */
@@ -159,5 +160,8 @@ function once(work: () => Promise<void>): () => Promise<void> {
 
 function tooLarge(partBytes: number): SlipwayError {
   const limit = MAX_PARTS * partBytes
-  return new SlipwayError('request.too-large', `The store takes objects of up to ${limit} bytes: split this one.`)
+  return new SlipwayError(
+    'request.too-large',
+    `The store takes objects of up to ${sizeInWords(limit)}: split this one.`,
+  )
 }

@@ -28,3 +28,19 @@ export function isOvertaken({ before, after }: Move, taken: readonly TakenMove[]
   }
   return isOld
 }
+
+/**
+ * What is to be built again once a push is known that joins others: of pushes that came in as newest, oldest, middle, the oldest could
+ * not be told from a new one and was built last; the middle one shows which is the newest. Undefined where the last one built is not
+ * known to be old. `taken` is in the order of arrival. Pure.
+ */
+export function toBuildAgain(taken: readonly TakenMove[]): TakenMove | undefined {
+  const last = taken.findLast(({ isBuilt }) => isBuilt)
+  if (!last || !isOvertaken(last, taken)) return undefined
+  return taken.findLast(
+    move => move.isBuilt && !isOvertaken(move, taken) && isOvertaken(last, [...passedOver(taken), move]),
+  )
+}
+
+const passedOver = (taken: readonly TakenMove[]) =>
+  taken.filter(({ after }) => !isNothing(after)).map(move => ({ ...move, isBuilt: false }))

@@ -4,6 +4,7 @@ import type { Report } from '#shared/protocol/agent.ts'
 import { ringChanged, ringEvents, ringHost } from '../notify/doorbell.ts'
 import type { Ports } from '../ports.ts'
 import { retellStatuses } from '../store/commit-statuses.ts'
+import { removeEnded } from '../store/container-life.ts'
 import { insertEvents, type NewEvent } from '../store/events.ts'
 import { findHost } from '../store/hosts.ts'
 import {
@@ -63,18 +64,21 @@ export async function ingestReport(ports: Ports, hostId: HostId, said: Report): 
   const updates = await builtUpdates(ports, host, knownBuilds, freshBuilds, now)
   events.push(...updates.events)
   const freshIds = freshBuilds.map(({ id }) => id)
+  const ended = fresh.filter(({ status, id }) => status.state === 'exited' && rows.get(id)?.spec.isAutoRemoved)
+  const endedIds = ended.map(({ id }) => id)
   const gone = fresh.filter(({ status }) => status.state === 'absent').map(({ id }) => id)
   await db.batch([
     recordHost(db, hostId, report, now),
     ...(report.usage ? [recordSizes(db, hostId, report.usage.containers)] : []),
     ...(fresh.length > 0 ? [recordContainers(db, hostId, fresh)] : []),
+    ...(ended.length > 0 ? removeEnded(db, hostId, endedIds) : []),
     ...(gone.length > 0 ? forgetContainers(db, hostId, gone) : []),
     ...updates.statements,
     ...(freshBuilds.length > 0 ? [recordBuilds(db, hostId, freshBuilds), retellStatuses(db, freshIds, now)] : []),
     ...(events.length > 0 ? [insertEvents(db, events)] : []),
   ])
   await Promise.all([
-    ...[...updates.hosts].map(id => ringHost(ports, id)),
+    ...[...updates.hosts, ...(ended.length > 0 ? [hostId] : [])].map(id => ringHost(ports, id)),
     ringChanged(ports, 'container', [...changed, ...updates.containers]),
     ringChanged(ports, 'build', freshIds),
     events.length > 0 ? ringEvents(ports) : undefined,

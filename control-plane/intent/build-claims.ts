@@ -18,7 +18,7 @@ import { type BuildRow, lastStepOf } from '../store/builds.ts'
 import { retellStatuses } from '../store/commit-statuses.ts'
 import { insertEvents } from '../store/events.ts'
 import { findHost, type HostRow } from '../store/hosts.ts'
-import { requireBuild } from './build-view.ts'
+import { howItEnded, isFinished, requireBuild } from './build-view.ts'
 import { desiredBuild } from './desired.ts'
 import { requireHost } from './hosts.ts'
 import { isReady } from './place.ts'
@@ -77,7 +77,10 @@ export async function releaseFor(ports: Ports, hostId: HostId, id: string): Prom
 async function refuseTaken(ports: Ports, id: BuildId): Promise<void> {
   const { build } = await requireBuild(ports, id)
   if (build.state === 'queued' && build.hostId === null && build.goal === 'built') return
-  throw new SlipwayError('build.taken', `Build ${id} waits for no host: it is ${build.state}.`)
+  throw new SlipwayError(
+    'build.taken',
+    `Build ${id} waits for no host: it ${isFinished(build.state) ? howItEnded(build.state) : 'has one'}.`,
+  )
 }
 
 function claimantOf({ id, observedFacts, observedAt, observedSince }: HostRow, now: number): Claimant {

@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { type AskedLimits, askedLimitsSchema, type BuildLimits, buildLimitsSchema } from '#shared/domain/build-needs.ts'
-import { durationMs, durationSchema } from '#shared/domain/duration.ts'
+import { durationMs, durationSchema, formatDuration } from '#shared/domain/duration.ts'
 import { bytesOf, sizeSchema } from '#shared/domain/size.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 
 /** What whoever runs Slipway says about all builds. */
 export interface BuildPolicy {
@@ -92,5 +93,5 @@ function smaller(one: number | undefined, other: number | undefined): number | u
 
 function shown(key: keyof BuildLimits, value: number): string {
   if (key === 'cpus') return String(value)
-  return key === 'timeoutMs' ? `${value / 1000}s` : `${value} bytes`
+  return key === 'timeoutMs' ? formatDuration(value) : sizeInWords(value)
 }

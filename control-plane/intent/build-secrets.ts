@@ -5,7 +5,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { AgentSecrets } from '#shared/protocol/agent.ts'
 import type { CreateBuild } from '#shared/protocol/builds.ts'
 import type { Ports } from '../ports.ts'
-import { isFinished, requireBuild } from './build-view.ts'
+import { howItEnded, isFinished, requireBuild } from './build-view.ts'
 import { openSecrets, requireSecrets } from './secrets.ts'
 
 /** What they are sealed for. */
@@ -45,7 +45,7 @@ export async function secretsForBuild(ports: Ports, hostId: HostId, id: string):
   const { build } = await requireBuild(ports, id)
   if (build.hostId !== hostId) throw new SlipwayError('build.not-found', `This host has no build ${id}.`)
   if (isFinished(build.state))
-    throw new SlipwayError('build.finished', `Build ${id} has ${build.state}: it needs no secret.`)
+    throw new SlipwayError('build.finished', `Build ${id} ${howItEnded(build.state)}: it needs no secret.`)
   const text = build.sealedSecrets && (await ports.secrets.open(sealedFor(build.id), build.sealedSecrets))
   const given = text ? sealedSchema.parse(JSON.parse(text)) : { secrets: {}, ssh: {} }
   const ofSource = secretsOfBuild(build.spec)

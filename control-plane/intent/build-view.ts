@@ -2,7 +2,7 @@ import type { BuildSpec } from '#shared/domain/build.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { BuildView } from '#shared/protocol/builds.ts'
 import type { Ports } from '../ports.ts'
-import { type BuildOnHost, findBuild } from '../store/builds.ts'
+import { type BuildOnHost, type BuildRow, findBuild } from '../store/builds.ts'
 import { hostsWithBuilds } from '../store/hosts.ts'
 import { whyWaiting } from './build-waiting.ts'
 import { iso } from './container-view.ts'
@@ -16,6 +16,11 @@ export async function requireBuild(ports: Ports, id: string): Promise<BuildOnHos
 
 export function isFinished(state: string): boolean {
   return state !== 'queued' && state !== 'running'
+}
+
+/** Behind a build's name, for one that is over. */
+export function howItEnded(state: BuildRow['state']): string {
+  return state === 'canceled' ? 'was canceled' : `has ${state}`
 }
 
 /** Builds as people see them; `hosts` are asked for where one waits. Costs a row a host then. */

@@ -17,7 +17,7 @@ import { bumpGeneration } from '../store/hosts.ts'
 import { endStrandedBuilds } from './build-claims.ts'
 import { limitsFor } from './build-limits.ts'
 import { sealSecrets } from './build-secrets.ts'
-import { isFinished, requireBuild } from './build-view.ts'
+import { howItEnded, isFinished, requireBuild } from './build-view.ts'
 import { requireContainer } from './containers.ts'
 import { contextKey, requireContext } from './contexts.ts'
 import { requireHost } from './hosts.ts'
@@ -205,7 +205,10 @@ async function refuseEnded(ports: Ports, id: string): Promise<void> {
 }
 
 function alreadyEnded({ id, state }: Pick<BuildRow, 'id' | 'state'>): SlipwayError {
-  return new SlipwayError('build.finished', `Build ${id} has ${state} already.`)
+  return new SlipwayError(
+    'build.finished',
+    `Build ${id} ${howItEnded(state)} already: there is nothing left to cancel.`,
+  )
 }
 
 /** A host tells of what it ended; this is for what none had. */

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
 import type { HostId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { CacheMountView, FoundMount, SaveMount } from '#shared/protocol/cache-mounts.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import type { Ports } from '../ports.ts'
 import { findBlob, touchBlobs } from '../store/blobs.ts'
 import {
@@ -14,7 +14,7 @@ import {
   useCacheMount,
 } from '../store/cache-mounts.ts'
 import { iso } from './container-view.ts'
-import { decodeCursor, page } from './page-position.ts'
+import { pageByName } from './page-position.ts'
 
 /** Whatever their size: each is a row that lists show. */
 const MAX_COUNT = 10_000
@@ -55,7 +55,7 @@ export async function saveMount(ports: Ports, hostId: HostId, { id, architecture
   }
   const { maxBytes } = config.builds.cacheMounts
   if (blob.size > maxBytes) {
-    throw new SlipwayError('request.too-large', `A cache mount that is saved may have ${maxBytes} bytes.`)
+    throw new SlipwayError('request.too-large', `A cache mount that is saved may have ${sizeInWords(maxBytes)}.`)
   }
   const { digest, diffId, unpackedBytes } = saved
   const plain = { key, mountId: id, architecture, digest, diffId, unpackedBytes, size: blob.size }
@@ -63,10 +63,9 @@ export async function saveMount(ports: Ports, hostId: HostId, { id, architecture
 }
 
 export function listCacheMountPage(ports: Ports, limit: number, cursor: string | undefined) {
-  const after = decodeCursor(cursor, '', z.string())
-  return page(
-    limit,
-    count => listCacheMounts(ports.db, after, count),
+  return pageByName(
+    { limit, cursor },
+    (after, count) => listCacheMounts(ports.db, after, count),
     viewCacheMount,
     ({ key }) => key,
   )

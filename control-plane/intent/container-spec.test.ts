@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Digest } from '#shared/digest.ts'
+import type { ContainerId } from '#shared/domain/ids.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
-import { type CreateContainer, createContainerSchema } from '#shared/protocol/containers.ts'
+import { type CreateContainer, createContainerSchema, type UpdateContainer } from '#shared/protocol/containers.ts'
 import { containerSpec, updatedSpec } from './container-spec.ts'
 
 const image = (letter: string, Cmd?: string[]) => ({
@@ -46,18 +47,54 @@ test('an update to what is there already is none', () => {
 })
 
 test('an update keeps every setting that it does not name', () => {
-  const { name, host, start, ...settings } = createContainerSchema.shape
-  const all: Required<Omit<CreateContainer, 'name' | 'host' | 'start'>> = {
+  const { name, host, start, dependsOn: _dependsOn, ...settings } = createContainerSchema.shape
+  const all: Required<Omit<CreateContainer, 'name' | 'host' | 'start' | 'dependsOn'>> = {
     ...asked,
     ...{ command: ['x'], entrypoint: ['e'], workdir: '/w', user: 'nobody', hostname: 'h', labels: { a: 'b' } },
     ...{ cpus: 0.5, pidsLimit: 10, keepFor: '36h' },
     ...{ tty: true, stdin: true, stdinOnce: true },
+    ...{ stopSignal: 'SIGINT', stopTimeout: 2.5, init: true, autoRemove: false },
+    healthCheck: {
+      test: ['CMD', 'true'],
+      interval: '90s',
+      timeout: '250ms',
+      startPeriod: '1m',
+      startInterval: '2s',
+      retries: 2,
+    },
   }
   expect(Object.keys(all).sort()).toEqual(Object.keys(settings).sort())
-  const spec = containerSpec(all, image('a'))
+  const dependsOn = [{ container: 'a'.repeat(16) as ContainerId, condition: 'healthy' as const }]
+  const spec = containerSpec(all, image('a'), dependsOn)
   expect(updatedSpec(spec, {}, image('a'))).toBeUndefined()
   expect(updatedSpec(spec, { env: ['B=2'] }, image('a'))).toEqual({ ...spec, env: ['B=2'], revision: 1 })
-  expect(updatedSpec(spec, { keepFor: '2d' }, image('a'))).toEqual({ ...spec, keepForMs: 48 * 3_600_000, revision: 1 })
+  expect(updatedSpec(spec, { keepFor: '2d' }, image('a'))).toEqual({ ...spec, keepForMs: 48 * 3_600_000, revision: 0 })
+})
+
+test('limits, the restart policy and how it ends change in the run that goes on; anything else begins it anew', () => {
+  const revisionAfter = (asked: UpdateContainer) => updatedSpec(first, asked, image('a', ['run']))?.revision
+  const live: UpdateContainer[] = [
+    ...[{ memory: '32m' }, { cpus: 2 }, { pidsLimit: 7 }, { restart: 'no' }, { restart: 'on-failure:4' }],
+    ...[{ stopTimeout: 3 }, { stopSignal: 'SIGINT' }, { keepFor: '1h' }, { restart: 'no', autoRemove: true }],
+  ]
+  expect(live.map(revisionAfter)).toEqual(live.map(() => 0))
+  const anew: UpdateContainer[] = [
+    { memory: '32m', user: 'nobody' },
+    { init: true },
+    { healthCheck: 'none' },
+    { env: [] },
+  ]
+  expect(anew.map(revisionAfter)).toEqual(anew.map(() => 1))
+})
+
+test('one that removes itself is not to be restarted or kept', () => {
+  for (const clash of [{ restart: 'always' }, { keepFor: '1h' }]) {
+    const wrong = expect.objectContaining({ code: 'request.invalid' })
+    expect(() => containerSpec({ image: 'a', command: ['x'], autoRemove: true, ...clash }, image('a'))).toThrow(wrong)
+  }
+  const self = containerSpec({ image: 'a', command: ['x'], autoRemove: true, restart: 'no' }, image('a'))
+  expect(self.isAutoRemoved).toBe(true)
+  expect(() => updatedSpec(self, { restart: 'always' }, image('a'))).toThrow('exclude each other')
 })
 
 test('an update to an image that names no command needs one', () => {

@@ -1,6 +1,7 @@
 import type { Digest } from '#shared/digest.ts'
 import { commandOf } from '#shared/domain/command.ts'
 import { type ContainerSpec, containerSpecSchema, type RestartPolicy } from '#shared/domain/container.ts'
+import type { Dependency } from '#shared/domain/container-life.ts'
 import { durationMs, formatDuration } from '#shared/domain/duration.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
 import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
@@ -8,12 +9,17 @@ import { formatImageReference, parseImageReference } from '#shared/domain/refere
 import { bytesOf } from '#shared/domain/size.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { CreateContainer, UpdateContainer } from '#shared/protocol/containers.ts'
+import { lifeOptionsOf, lifeSpec } from './life-spec.ts'
 
 const MEMORY_MINIMUM = 6 * 1024 ** 2
 const MEMORY_MAXIMUM = 1024 ** 5
 
 /** What was asked for, against the image it names, as a spec. Pure. */
-export function containerSpec(asked: CreateContainer, image: { digest: Digest; config: ImageConfig }): ContainerSpec {
+export function containerSpec(
+  asked: CreateContainer,
+  image: { digest: Digest; config: ImageConfig },
+  dependsOn?: Dependency[],
+): ContainerSpec {
   if (commandOf(asked, image.config.config).length === 0) {
     throw new SlipwayError('container.command-missing', `Image ${asked.image} names no command: give one as "command".`)
   }
@@ -34,6 +40,8 @@ export function containerSpec(asked: CreateContainer, image: { digest: Digest; c
     isReadOnly: asked.readOnly ?? false,
     ...{ tty: asked.tty, stdin: asked.stdin, stdinOnce: asked.stdinOnce },
     keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
+    ...lifeSpec(asked),
+    dependsOn,
   } satisfies ContainerSpec)
 }
 
@@ -42,23 +50,39 @@ export function envList(env: CreateContainer['env']): string[] {
   return Array.isArray(env) ? env : Object.entries(env ?? {}).map(([key, value]) => `${key}=${value}`)
 }
 
-/** The spec after an update: what was asked for in place of what was there, the next revision. Ports stay. Undefined: it is that already. Pure. */
+/** What an update of it changes at once, in the present run: all else begins the container anew, as the next revision. */
+const LIVE_RESOURCES = ['memoryBytes', 'cpus', 'pids'] as const
+
+/**
+ * The spec after an update: what was asked for in place of what was there. The next revision where the container has to
+ * begin anew for it, the same one where its limits, its restart policy or the way it ends are all that changes. Ports and
+ * dependencies stay. Undefined: it is that already. Pure.
+ */
 export function updatedSpec(
   current: ContainerSpec,
   asked: UpdateContainer,
   image: { digest: Digest; config: ImageConfig },
 ): ContainerSpec | undefined {
   const { restart, resources, isReadOnly, keepForMs, ports, imageDigest: _digest, revision = 0, ...same } = current
+  const { dependsOn, stopSignal: _signal, healthCheck: _check, ...plain } = same
   const before: CreateContainer = {
-    ...{ ...same, restart: formatRestartPolicy(restart), readOnly: isReadOnly },
+    ...{ ...plain, restart: formatRestartPolicy(restart), readOnly: isReadOnly },
     ...{ memory: resources.memoryBytes, cpus: resources.cpus, pidsLimit: resources.pids },
     keepFor: keepForMs === undefined ? undefined : formatDuration(keepForMs),
+    ...lifeOptionsOf(current),
   }
   const merged = { ...before, ...asked, image: asked.image ?? current.image }
-  const next = containerSpecSchema.parse({ ...containerSpec(merged, image), ports, revision })
+  const next = containerSpecSchema.parse({ ...containerSpec(merged, image, dependsOn), ports, revision })
+  const old = containerSpecSchema.parse({ ...current, revision })
   // Whoever is not sure that an update was heard asks again.
-  const isSame = JSON.stringify(next) === JSON.stringify(containerSpecSchema.parse({ ...current, revision }))
-  return isSame ? undefined : { ...next, revision: revision + 1 }
+  if (JSON.stringify(next) === JSON.stringify(old)) return undefined
+  const isLive = JSON.stringify(withoutLive(next)) === JSON.stringify(withoutLive(old))
+  return isLive ? next : { ...next, revision: revision + 1 }
+}
+
+function withoutLive({ restart, keepForMs, stopSignal, stopTimeoutMs, isAutoRemoved, ...spec }: ContainerSpec) {
+  const resources = Object.entries(spec.resources).filter(([name]) => !LIVE_RESOURCES.some(live => live === name))
+  return { ...spec, resources }
 }
 
 function publishedPorts(texts: readonly string[]): PublishedPort[] {

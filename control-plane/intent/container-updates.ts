@@ -1,4 +1,4 @@
-import { type ContainerSpec, DEFAULT_STOP } from '#shared/domain/container.ts'
+import type { ContainerSpec } from '#shared/domain/container.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { UpdateContainer } from '#shared/protocol/containers.ts'
@@ -16,15 +16,16 @@ const RACES = 5
 
 /**
  * Replaces what a container is, in place: id, name, host, address and published ports stay, files begin anew. What is asked to
- * run is stopped once the new image is there, and begins again. Errors: `container.not-found`, `container.removing`, those of
+ * run is stopped once the new image is there, and begins again. Limits, the restart policy and the way it ends alone change
+ * in the run that goes on. Errors: `container.not-found`, `container.removing`, those of
  * the image and the spec.
  */
 export async function updateContainer(
   ports: Ports,
   idOrName: string,
-  { signal, timeout = DEFAULT_STOP.timeoutMs / 1000, ...asked }: UpdateContainer,
+  { signal, timeout, ...asked }: UpdateContainer,
 ): Promise<ContainerOnHost> {
-  const end = { signal, timeoutMs: Math.round(timeout * 1000) }
+  const end = { signal, timeoutMs: timeout === undefined ? undefined : Math.round(timeout * 1000) }
   for (let attempt = 1; attempt <= RACES; attempt++) {
     const found = await requireContainer(ports, idOrName)
     const { container } = found
@@ -32,10 +33,12 @@ export async function updateContainer(
     const image = await imageFor(ports, found, asked.image)
     const spec = updatedSpec(container.spec, asked, image)
     if (!spec) return found
+    const isLive = (spec.revision ?? 0) === (container.spec.revision ?? 0)
+    const goal = isLive ? container.goal : (wanted?.goal ?? container.goal)
     const data = { name: container.name, image: spec.image, revision: spec.revision }
     const [, changed] = await ports.db.batch([
       bumpGeneration(ports.db, container.hostId),
-      updateSpec(ports.db, container, { spec, goal: wanted?.goal ?? container.goal }),
+      updateSpec(ports.db, container, { spec, goal }),
       insertUpdateEvent(ports.db, container, ports.clock.now(), data),
     ])
     await Promise.all([

@@ -6,6 +6,7 @@ import type { Ports } from '../ports.ts'
 import type { ContainerOnHost, ContainerRow } from '../store/containers.ts'
 import { endpointOf } from './addresses.ts'
 import { formatRestartPolicy } from './container-spec.ts'
+import { lifeOptionsOf } from './life-spec.ts'
 import { isReady } from './place.ts'
 
 /** A container as the API shows it. */
@@ -44,6 +45,8 @@ export function viewContainer(
     tty: spec.tty ?? false,
     stdin: spec.stdin ?? false,
     keepFor: spec.keepForMs === undefined ? undefined : formatDuration(spec.keepForMs),
+    ...lifeOptionsOf(spec),
+    dependsOn: spec.dependsOn,
     size: sizeOf(container),
   }
 }
@@ -69,7 +72,9 @@ function timesAndEnd(observed: ObservedState | null) {
   if (!observed) return {}
   return {
     exitCode: 'exitCode' in observed ? observed.exitCode : undefined,
+    oomKilled: 'isOutOfMemory' in observed ? observed.isOutOfMemory : undefined,
     error: 'error' in observed ? observed.error : undefined,
+    health: 'health' in observed ? observed.health : undefined,
     startedAt: 'startedAt' in observed && observed.startedAt ? iso(observed.startedAt) : undefined,
     finishedAt: 'finishedAt' in observed ? iso(observed.finishedAt) : undefined,
   }

@@ -20,7 +20,8 @@ export function awaitContainer(
     const found = await findContainerById(ports.db, id)
     if (!found) return { done: undefined }
     const view = viewContainer(ports, found)
-    if (state === 'running') refuseIfHopeless(found.container)
+    if (state === 'running' || state === 'healthy') refuseIfHopeless(found.container)
+    if (state === 'healthy') refuseIfUnchecked(found.container)
     return isReached(found.container, state) ? { done: view } : { now: view.state, why: view.error?.message }
   }
   return waitFor<ContainerView | undefined>(ports, { kind: 'container', id, timeoutMs, look })
@@ -34,9 +35,17 @@ function refuseIfHopeless({ id, observed, generation, observedGeneration }: Cont
   throw new SlipwayError(code, message, { facts: { ...facts, container: id } })
 }
 
+function refuseIfUnchecked({ name, observed, generation, observedGeneration }: ContainerRow): void {
+  if (observed?.state !== 'running' || observed.health || observedGeneration < generation) return
+  const message = `Container ${name} has no health check, so nobody knows: give it one, or wait for running.`
+  throw new SlipwayError('container.health-check-missing', message)
+}
+
 /** Only what was observed for the present goal counts: before that, the agent has not seen the order. Pure. */
 export function isReached({ observed, goal, generation, observedGeneration }: ContainerRow, state: WaitState): boolean {
   if (state === 'removed') return false // Gone is when there is no row.
+  // What is removed after its end has come to it, whatever its host is told next.
+  if (goal.kind === 'removed' && observed?.state === 'exited') return state !== 'created'
   if (!observed || observedGeneration < generation) return false
   if (state === 'created') return true
   // The run before may still be ending, or its end be the last that was seen.
@@ -46,5 +55,7 @@ export function isReached({ observed, goal, generation, observedGeneration }: Co
   if (state === 'exited' || state === 'stopped') {
     return hasEnded || (observed.state === 'created' && goal.kind !== 'running' && !observed.error)
   }
+  // Unhealthy is an answer, too: nobody knows whether it will ever be anything else.
+  if (state === 'healthy') return hasEnded || (observed.state === 'running' && observed.health?.status !== 'starting')
   return observed.state === state || hasEnded
 }

@@ -28,6 +28,7 @@ import { uniqueViolation } from '../store/violations.ts'
 import { freeAddress } from './addresses.ts'
 import { containerSpec } from './container-spec.ts'
 import { viewContainer } from './container-view.ts'
+import { hostsFor, resolveDependencies } from './dependencies.ts'
 import { nextGoal, type Order } from './goals.ts'
 import { requireHost } from './hosts.ts'
 import { type Created, type Creation, createOnce } from './idempotency.ts'
@@ -45,7 +46,7 @@ export async function requireContainer(ports: Ports, idOrName: string): Promise<
 
 /**
  * Makes a container's desired state: host, addresses and spec in one atomic batch, then rings its host. Errors: those
- * of the image, placement and spec; `container.name-taken`, `port.taken`, `host.addresses-exhausted`.
+ * of the image, placement, dependencies and spec; `container.name-taken`, `port.taken`, `host.addresses-exhausted`.
  */
 export async function createContainer(
   ports: Ports,
@@ -54,9 +55,10 @@ export async function createContainer(
 ): Promise<Created<ContainerId>> {
   const id = newId<ContainerId>(ports.random)
   return createOnce(ports, creation, id, async record => {
-    const hosts = await candidates(ports)
+    const dependencies = await resolveDependencies(ports, asked.dependsOn)
+    const hosts = hostsFor(await candidates(ports), dependencies, asked.host)
     const image = await resolveImage(ports, asked.image, architecturesOf(hosts, asked.host))
-    const spec = containerSpec(asked, image)
+    const spec = containerSpec(asked, image, dependencies?.list)
     const host = chooseHost(await withFreePorts(ports, hosts, asked.host, spec.ports), {
       host: asked.host,
       architecture: image.config.architecture,
@@ -96,6 +98,8 @@ export async function listContainerPage(ports: Ports, limit: number, cursor: str
   )
 }
 
+type HostLoad = Awaited<ReturnType<typeof candidates>>[number]
+
 /** Hosts as placement sees them. Costs a row a host. */
 export async function candidates(ports: Ports) {
   return (await hostsWithLoad(ports.db)).map(({ host, load }) => ({
@@ -116,7 +120,7 @@ function hasRoom(facts: HostFacts | null): boolean {
 /** Any host will do for whom names none: then those whose ports are held are left out, unless all are. */
 async function withFreePorts(
   ports: Ports,
-  hosts: Awaited<ReturnType<typeof candidates>>,
+  hosts: readonly HostLoad[],
   asked: string | undefined,
   wanted: readonly PublishedPort[],
 ) {
@@ -127,7 +131,7 @@ async function withFreePorts(
 }
 
 /** What an index may be resolved for: the architectures of the hosts in question, those of the emptiest first. */
-function architecturesOf(hosts: Awaited<ReturnType<typeof candidates>>, asked: string | undefined): string[] {
+function architecturesOf(hosts: readonly HostLoad[], asked: string | undefined): string[] {
   const fitting = hosts.filter(({ id, name }) => !asked || asked === id || asked === name)
   const known = fitting.sort((a, b) => a.load - b.load).flatMap(({ architecture }) => architecture ?? [])
   return [...new Set(known)]

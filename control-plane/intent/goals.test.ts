@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { digestFromHex } from '#shared/digest.ts'
-import type { ContainerGoal, ContainerSpec, ObservedState } from '#shared/domain/container.ts'
+import type { ContainerGoal, ContainerSpec, ObservedState, StopOrder } from '#shared/domain/container.ts'
 import { nextGoal, type Order } from './goals.ts'
 
 const spec: ContainerSpec = {
@@ -27,6 +27,43 @@ describe('orders', () => {
     expect(order(stopping, live, { kind: 'start' })?.goal).toEqual({
       ...{ kind: 'running', run: 2, endPrevious: { signal: 'SIGINT', timeoutMs: 9000 } },
     })
+  })
+
+  test('a restart is another run behind the end of the one before, and a start of what does not run', () => {
+    const restart = (goal: ContainerGoal, observed: ObservedState | null, end: StopOrder = { timeoutMs: 500 }) =>
+      order(goal, observed, { kind: 'restart', end })?.goal
+    expect(restart(running, live)).toEqual({ kind: 'running', run: 2, endPrevious: { timeoutMs: 500 } })
+    expect(restart({ kind: 'paused', run: 3 }, live)).toMatchObject({ kind: 'running', run: 4 })
+    expect(restart({ kind: 'created' }, null)).toEqual({ kind: 'running', run: 1 })
+    expect(restart({ kind: 'stopped', run: 1, timeoutMs: 200 }, live)).toMatchObject({
+      endPrevious: { timeoutMs: 200 },
+    })
+    expect(restart(running, ended, { signal: 'SIGINT', timeoutMs: 0 })).toMatchObject({
+      endPrevious: { signal: 'SIGINT' },
+    })
+  })
+
+  test('what a host began again after a reboot is ordered about as what was asked for', () => {
+    const down: ContainerGoal = { kind: 'stopped', run: 1, timeoutMs: 0 }
+    const revived: ObservedState = { ...live, run: 2 }
+    expect(order(down, revived, stop)?.goal).toMatchObject({ kind: 'stopped', run: 2 })
+    expect(order(down, revived, { kind: 'start' })?.goal).toEqual({ kind: 'running', run: 2 })
+    expect(order(down, revived, { kind: 'pause' })?.goal).toEqual({ kind: 'paused', run: 2 })
+    expect(order(down, revived, { kind: 'restart', end: { timeoutMs: 9 } })?.goal).toMatchObject({
+      run: 3,
+      endPrevious: { timeoutMs: 9 },
+    })
+    expect(order(down, revived, { kind: 'update', end: {} })?.goal).toMatchObject({ kind: 'running', run: 3 })
+    expect(order(down, revived, { kind: 'kill', signal: 'SIGKILL' })?.goal).toMatchObject({ kind: 'stopped', run: 2 })
+    expect(order(down, { ...ended, run: 2 }, { kind: 'start' })?.goal).toMatchObject({ kind: 'running', run: 3 })
+  })
+
+  test('the time of a stop that names none is the container’s own', () => {
+    const own = (what: Order) =>
+      nextGoal({ name: 'c', goal: running, observed: live, signal: null, spec: { ...spec, stopTimeoutMs: 7 } }, what)
+    expect(own({ kind: 'stop', signal: undefined, timeoutMs: undefined })?.goal).toMatchObject({ timeoutMs: 7 })
+    expect(own({ kind: 'restart', end: {} })?.goal).toMatchObject({ endPrevious: { timeoutMs: 7 } })
+    expect(own({ kind: 'update', end: { timeoutMs: 9 } })?.goal).toMatchObject({ endPrevious: { timeoutMs: 9 } })
   })
 
   test('a stop keeps its run; a second one changes nothing', () => {

@@ -1,6 +1,7 @@
 import {
   type ContainerGoal,
   type ContainerSpec,
+  DEFAULT_STOP,
   expiresAt,
   type ObservedState,
   type SignalOrder,
@@ -11,7 +12,10 @@ import { SlipwayError, unreachable } from '#shared/errors.ts'
 /** What is asked of a container that exists. */
 export type Order =
   | { kind: 'start' }
-  | { kind: 'stop'; signal: string | undefined; timeoutMs: number }
+  /** Left out: the container's own timeout. */
+  | { kind: 'stop'; signal: string | undefined; timeoutMs: number | undefined }
+  /** A start of what does not run; `end` is how the run before ends, if there is one. */
+  | { kind: 'restart'; end: AskedEnd }
   | { kind: 'kill'; signal: string }
   | { kind: 'pause' }
   | { kind: 'unpause' }
@@ -19,7 +23,13 @@ export type Order =
   /** Of its host, for room: only what has ended and been kept for its time. */
   | { kind: 'expire'; now: number }
   /** To another spec; `end` is how the run before ends. */
-  | { kind: 'update'; end: StopOrder }
+  | { kind: 'update'; end: AskedEnd }
+
+/** What is left out is the container's own. */
+export interface AskedEnd {
+  signal?: string | undefined
+  timeoutMs?: number | undefined
+}
 
 export interface Wanted {
   goal: ContainerGoal
@@ -42,7 +52,9 @@ export function nextGoal(current: Current, order: Order): Wanted | undefined {
     case 'start':
       return start(current)
     case 'stop':
-      return stop(current, order.signal, order.timeoutMs)
+      return stop(current, order.signal, endOf(current, order).timeoutMs)
+    case 'restart':
+      return restart(current, endOf(current, order.end))
     case 'kill':
       return kill(current, order.signal)
     case 'pause':
@@ -54,14 +66,26 @@ export function nextGoal(current: Current, order: Order): Wanted | undefined {
     case 'expire':
       return expire(current, order.now)
     case 'update':
-      return update(current, order.end)
+      return update(current, endOf(current, order.end))
     default:
       return unreachable(order)
   }
 }
 
-function runOf(goal: ContainerGoal): number {
-  return 'run' in goal ? goal.run : 0
+/** With the container's own time where none was asked for. */
+function endOf({ spec }: Current, { signal, timeoutMs }: AskedEnd): StopOrder {
+  return { signal, timeoutMs: timeoutMs ?? spec.stopTimeoutMs ?? DEFAULT_STOP.timeoutMs }
+}
+
+/** The last run that was asked for, or that a host began by itself after a reboot. */
+function runOf({ goal, observed }: Current): number {
+  const asked = 'run' in goal ? goal.run : 0
+  return observed && 'run' in observed ? Math.max(asked, observed.run) : asked
+}
+
+/** After a reboot a host begins what was stopped again where its policy is `always`: in a run that no stop was for. */
+function isRevived({ goal, observed }: Current): boolean {
+  return goal.kind === 'stopped' && observed !== null && 'run' in observed && observed.run > goal.run
 }
 
 /** Live as far as anyone knows: asked to be, and not seen to have ended at this run; or still seen to run. */
@@ -81,19 +105,30 @@ function start(current: Current): Wanted | undefined {
     throw new SlipwayError('container.not-running', `Container ${current.name} is paused: unpause it instead.`)
   }
   if (goal.kind === 'running' && isLive(current)) return undefined
+  if (isRevived(current) && isSeenAlive(current.observed))
+    return { goal: { kind: 'running', run: runOf(current) }, signal }
   const endPrevious = goal.kind === 'stopped' ? { endPrevious: stopOrderOf(goal) } : {}
-  return { goal: { kind: 'running', run: runOf(goal) + 1, ...endPrevious }, signal }
+  return { goal: { kind: 'running', run: runOf(current) + 1, ...endPrevious }, signal }
 }
 
 function stopOrderOf({ signal, timeoutMs }: StopOrder): StopOrder {
   return { ...(signal === undefined ? {} : { signal }), timeoutMs }
 }
 
+/** Another run, after the end of the one before. One that is being stopped already gets no more time than that gave it. */
+function restart(current: Current, end: StopOrder): Wanted {
+  const { goal, signal } = current
+  const timeoutMs =
+    goal.kind === 'stopped' && !isRevived(current) ? Math.min(goal.timeoutMs, end.timeoutMs) : end.timeoutMs
+  const endPrevious = goal.kind === 'created' ? {} : { endPrevious: stopOrderOf({ ...end, timeoutMs }) }
+  return { goal: { kind: 'running', run: runOf(current) + 1, ...endPrevious }, signal }
+}
+
 function stop(current: Current, signal: string | undefined, timeoutMs: number): Wanted | undefined {
   const { goal } = current
   if (goal.kind === 'created') return undefined
-  if (goal.kind === 'stopped') return hurry(current, goal, signal, timeoutMs)
-  return { goal: { kind: 'stopped', run: runOf(goal), signal, timeoutMs }, signal: current.signal }
+  if (goal.kind === 'stopped' && !isRevived(current)) return hurry(current, goal, signal, timeoutMs)
+  return { goal: { kind: 'stopped', run: runOf(current), signal, timeoutMs }, signal: current.signal }
 }
 
 /** A second stop sends its own signal too, and shortens the time, which counts from the first one; it never lengthens it. */
@@ -113,7 +148,7 @@ function hurry(
 function kill(current: Current, signal: string): Wanted {
   refuseUnlessLive(current)
   if (signal === 'SIGKILL')
-    return { goal: { kind: 'stopped', run: runOf(current.goal), signal, timeoutMs: 0 }, signal: current.signal }
+    return { goal: { kind: 'stopped', run: runOf(current), signal, timeoutMs: 0 }, signal: current.signal }
   return { goal: current.goal, signal: nextSignal(current, signal) }
 }
 
@@ -125,13 +160,13 @@ function nextSignal({ signal: last }: Current, signal: string): SignalOrder {
 function pause(current: Current): Wanted | undefined {
   if (current.goal.kind === 'paused') return undefined
   refuseUnlessAsked(current)
-  return { goal: { kind: 'paused', run: runOf(current.goal) }, signal: current.signal }
+  return { goal: { kind: 'paused', run: runOf(current) }, signal: current.signal }
 }
 
 function unpause(current: Current): Wanted | undefined {
   if (current.goal.kind === 'running') return undefined
   if (current.goal.kind !== 'paused') refuseUnlessAsked(current)
-  return { goal: { kind: 'running', run: runOf(current.goal) }, signal: current.signal }
+  return { goal: { kind: 'running', run: runOf(current) }, signal: current.signal }
 }
 
 function remove(current: Current, isForced: boolean): Wanted {
@@ -153,9 +188,10 @@ function expire(current: Current, now: number): Wanted {
 }
 
 /** What is asked to run begins another run, even where the one before has ended by itself; what stays down stays so. */
-function update({ goal, signal }: Current, end: StopOrder): Wanted {
-  if (goal.kind === 'running')
-    return { goal: { kind: 'running', run: goal.run + 1, endPrevious: stopOrderOf(end) }, signal }
+function update(current: Current, end: StopOrder): Wanted {
+  const { goal, signal } = current
+  if (goal.kind === 'running' || isRevived(current))
+    return { goal: { kind: 'running', run: runOf(current) + 1, endPrevious: stopOrderOf(end) }, signal }
   return { goal: goal.kind === 'paused' ? { ...goal, run: goal.run + 1 } : goal, signal }
 }
 
@@ -167,6 +203,6 @@ function refuseUnlessLive(current: Current): void {
 /** What is on its way to its end cannot be kept from it. */
 function refuseUnlessAsked(current: Current): void {
   refuseUnlessLive(current)
-  if (current.goal.kind !== 'stopped') return
+  if (current.goal.kind !== 'stopped' || isRevived(current)) return
   throw new SlipwayError('container.not-running', `Container ${current.name} is being stopped: start it afterwards.`)
 }

@@ -245,6 +245,36 @@ describe('the newest push', () => {
     expect(await world.rows('select position from hook_pushes')).toHaveLength(1)
   })
 
+  test.each([
+    [1, 2, 3],
+    [1, 3, 2],
+    [2, 1, 3],
+    [2, 3, 1],
+    [3, 1, 2],
+    [3, 2, 1],
+  ])('of three wins, if they come as %d, %d, %d', async (...order) => {
+    const hook = await makeHook()
+    for (const at of order) await deliver(hook, move(commit(String(at - 1)), commit(String(at))))
+    const all = await commits()
+    expect(all.at(-1)).toEqual({ commit: commit('3'), goal: 'built' })
+    expect(all.filter(({ goal }) => goal === 'built')).toHaveLength(1)
+    // What a forge sends again changes nothing.
+    for (const at of order) await deliver(hook, move(commit(String(at - 1)), commit(String(at))))
+    expect((await commits()).at(-1)).toEqual({ commit: commit('3'), goal: 'built' })
+  })
+
+  test('is built again when what no filter lets in shows that it is the newest, and the answer says so', async () => {
+    const hook = await makeHook({ on: { paths: ['src/**'] } })
+    const source = { commits: [{ modified: ['src/a'] }] }
+    await deliver(hook, move(commit('c'), commit('d'), source))
+    await deliver(hook, move(commit('a'), commit('b'), source))
+    const { body } = await deliver(hook, move(commit('b'), commit('c')))
+    const newest = (await buildsNow()).find(({ state }) => state === 'queued')
+    expect(body.result).toBe('ignored')
+    expect(body.reason).toContain(`${commit('d')} is the newest, which is built again as ${newest?.id}`)
+    expect((await commits()).map(({ goal }) => goal)).toEqual(['canceled', 'canceled', 'built'])
+  })
+
   test('is a forced one, too, back to where the branch was', async () => {
     const hook = await makeHook()
     await deliver(hook, move(commit('a'), commit('b')))

@@ -17,7 +17,7 @@ import { uniqueViolation } from '../store/violations.ts'
 import { sealSecrets } from './build-secrets.ts'
 import { insertQueued } from './builds.ts'
 import { sealedFor } from './hooks.ts'
-import { notePassedOver, placed, placeOf } from './push-places.ts'
+import { placed, placeOf } from './push-places.ts'
 
 /** A push of which the commit is known. */
 type BuiltPush = Push & { commit: string }
@@ -36,15 +36,13 @@ export async function takeDelivery(ports: Ports, hook: HookRow, delivery: Delive
   if (!isOf(git.url, event.repository)) return ignored(`the hook is for ${git.url}, not for ${event.repository}`)
   const why = whyIgnored(event, on)
   if (why !== undefined || event.commit === undefined) {
-    await notePassedOver(ports, hook.id, event)
-    return ignored(why ?? 'there is no commit')
+    return passOver(ports, hook, event, why ?? 'there is no commit')
   }
   const push = { ...event, commit: event.commit }
   if (!isCommitId(push.commit)) throw new SlipwayError('hook.payload-invalid', `${push.commit} is no whole commit id.`)
   const tags = imageTags(build.tags, push)
   if (tags.length === 0) {
-    await notePassedOver(ports, hook.id, push)
-    return ignored(`none of the hook's tags is for ${push.ref}`)
+    return passOver(ports, hook, push, `none of the hook's tags is for ${push.ref}`)
   }
   return buildOnce(ports, hook, push, tags, await deliveryKeys(hook, delivery))
 }
@@ -74,10 +72,7 @@ async function buildOnce(
     const earlier = await findDelivered(ports.db, hook.id, keys)
     if (earlier) return { result: 'building', build: earlier, isRepeat: true }
     const { isOvertaken, position } = await placeOf(ports, hook.id, push)
-    if (isOvertaken) {
-      await notePassedOver(ports, hook.id, push)
-      return ignored(`a newer push of ${push.ref} came before it`)
-    }
+    if (isOvertaken) return passOver(ports, hook, push, `a newer push of ${push.ref} came before it`)
     const id = newId<BuildId>(ports.random)
     try {
       const known = insertDeliveries(ports.db, hook.id, keys, id, ports.clock.now())
@@ -87,6 +82,32 @@ async function buildOnce(
       if (!uniqueViolation(error) || race >= RACES) throw error
     }
   }
+}
+
+/**
+ * Notes a push that is not built: later judgements go through it. It may show that what was built last is old: then the newest is
+ * built again.
+ */
+async function passOver(ports: Ports, hook: HookRow, push: Push, reason: string): Promise<DeliveryAnswer> {
+  for (let race = 1; push.move; race++) {
+    const { position, toBuildAgain } = await placeOf(ports, hook.id, push)
+    const noted = placed(ports, hook.id, push, position, false)
+    try {
+      if (!toBuildAgain) {
+        for (const statement of noted) await ports.db.batch([statement])
+        break
+      }
+      const { before, after } = toBuildAgain
+      const newest = { ...push, commit: after, move: { before, after }, paths: undefined }
+      const id = newId<BuildId>(ports.random)
+      const records = [...noted, ...placed(ports, hook.id, newest, position + 1, true)]
+      await insertBuildOf(ports, hook, newest, imageTags(hook.spec.build.tags, newest), id, records)
+      return ignored(`${reason}; it shows that ${after} is the newest, which is built again as ${id}`)
+    } catch (error) {
+      if (!uniqueViolation(error) || race >= RACES) throw error
+    }
+  }
+  return ignored(reason)
 }
 
 async function insertBuildOf(

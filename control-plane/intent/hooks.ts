@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import type { HookSpec, StatusTarget } from '#shared/domain/hook.ts'
 import { type HookId, newId } from '#shared/domain/ids.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
@@ -13,7 +12,7 @@ import { uniqueViolation } from '../store/violations.ts'
 import { wholeTag } from './builds.ts'
 import { iso } from './container-view.ts'
 import { type Creation, createOnce } from './idempotency.ts'
-import { decodeCursor, page } from './page-position.ts'
+import { pageByName } from './page-position.ts'
 import { newToken } from './principal.ts'
 import { requireSecrets } from './secrets.ts'
 
@@ -80,10 +79,9 @@ export async function requireHook(ports: Ports, id: string): Promise<HookRow> {
 }
 
 export function listHookPage(ports: Ports, limit: number, cursor: string | undefined) {
-  const after = decodeCursor(cursor, '', z.string())
-  return page(
-    limit,
-    count => listHooks(ports.db, after, count),
+  return pageByName(
+    { limit, cursor },
+    (after, count) => listHooks(ports.db, after, count),
     row => viewHook(ports, row),
     ({ name }) => name,
   )

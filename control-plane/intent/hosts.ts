@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { type HostId, newId, type TokenId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { HostView } from '#shared/protocol/hosts.ts'
@@ -10,7 +9,7 @@ import { uniqueViolation } from '../store/violations.ts'
 import { hostSubnet, poolSize } from './addresses.ts'
 import { iso } from './container-view.ts'
 import { type Creation, createOnce } from './idempotency.ts'
-import { decodeCursor, page } from './page-position.ts'
+import { pageByName } from './page-position.ts'
 import { isReady } from './place.ts'
 import { hashToken, newToken } from './principal.ts'
 
@@ -113,10 +112,9 @@ export function viewHost(ports: Ports, host: HostRow): HostView {
 }
 
 export function listHostPage(ports: Ports, limit: number, cursor: string | undefined) {
-  const after = decodeCursor(cursor, '', z.string())
-  return page(
-    limit,
-    count => listHosts(ports.db, after, count),
+  return pageByName(
+    { limit, cursor },
+    (after, count) => listHosts(ports.db, after, count),
     host => viewHost(ports, host),
     ({ name }) => name,
   )

@@ -22,6 +22,17 @@ export function decodeCursor<T>(cursor: string | undefined, first: T, schema: z.
   )
 }
 
+/** A page in the order of a name, of which each row has another; `fetch` gets the name that the page before ended with, at first ''. */
+export function pageByName<Row, View>(
+  { limit, cursor }: { limit: number; cursor: string | undefined },
+  fetch: (after: string, limit: number) => Promise<Row[]>,
+  view: (row: Row) => View,
+  nameOf: (row: Row) => string,
+) {
+  const after = decodeCursor(cursor, '', z.string())
+  return page(limit, count => fetch(after, count), view, nameOf)
+}
+
 /** Asks for one more than the page holds, to know whether another page follows. */
 export async function page<Row, View>(
   limit: number,

@@ -1,10 +1,9 @@
-import { z } from 'zod'
 import { SlipwayError } from '#shared/errors.ts'
 import type { SecretView } from '#shared/protocol/secrets.ts'
 import type { Ports } from '../ports.ts'
 import { deleteSecret, findSecrets, listSecrets, type SecretRow, setSecret } from '../store/secrets.ts'
 import { iso } from './container-view.ts'
-import { decodeCursor, page } from './page-position.ts'
+import { pageByName } from './page-position.ts'
 
 /** Keeps a text under a name, sealed. Setting it again replaces it. Errors: `secret.key-missing`. */
 export async function putSecret(ports: Ports, name: string, value: string): Promise<SecretView> {
@@ -33,10 +32,9 @@ export async function requireSecrets(ports: Ports, names: readonly string[]): Pr
 }
 
 export function listSecretPage(ports: Ports, limit: number, cursor: string | undefined) {
-  const after = decodeCursor(cursor, '', z.string())
-  return page(
-    limit,
-    count => listSecrets(ports.db, after, count),
+  return pageByName(
+    { limit, cursor },
+    (after, count) => listSecrets(ports.db, after, count),
     viewSecret,
     ({ name }) => name,
   )

@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { newId, type TokenId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { TokenView } from '#shared/protocol/tokens.ts'
@@ -13,7 +12,7 @@ import {
 } from '../store/tokens.ts'
 import { iso } from './container-view.ts'
 import { type Creation, createOnce } from './idempotency.ts'
-import { decodeCursor, page } from './page-position.ts'
+import { pageByName } from './page-position.ts'
 import { hashToken, newToken } from './principal.ts'
 
 /** A token; it is in the answer alone, the store keeps its hash. Errors: `idempotency.secret-shown-once`. */
@@ -49,10 +48,9 @@ export async function removeToken(ports: Ports, id: string): Promise<void> {
 }
 
 export function listTokenPage(ports: Ports, limit: number, cursor: string | undefined) {
-  const after = decodeCursor(cursor, '', z.string())
-  return page(
-    limit,
-    count => listTokens(ports.db, after, count),
+  return pageByName(
+    { limit, cursor },
+    (after, count) => listTokens(ports.db, after, count),
     viewToken,
     ({ id }) => id,
   )

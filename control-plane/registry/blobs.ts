@@ -63,9 +63,22 @@ export async function awaitBlob(ports: Ports, repository: Repository, digest: Di
 export async function openBlob(ports: Ports, blob: BlobRow, range?: ByteRange): Promise<ReadableStream<Uint8Array>> {
   const object = await ports.blobs.get(blob.objectKey, range)
   if (object) return object.body
-  await forgetBlob(ports.db, blob)
-  ports.note('the blob store has lost a blob', { digest: blob.digest, objectKey: blob.objectKey })
+  await noteLost(ports, blob)
   throw new SlipwayError('blob.store-failed', `The store has lost blob ${blob.digest}: push it again.`)
+}
+
+/**
+ * For a host to whom a signed URL brought nothing: the store is asked, and what it has lost is forgotten with the steps of builds that
+ * name it, which are told of anew once somebody has made them. One that is here, or is not known, is no error.
+ */
+export async function forgetIfLost(ports: Ports, digest: Digest): Promise<void> {
+  const blob = await findBlob(ports.db, digest)
+  if (blob && !(await ports.blobs.head(blob.objectKey))) await noteLost(ports, blob)
+}
+
+async function noteLost(ports: Ports, { digest, objectKey }: BlobRow): Promise<void> {
+  await forgetBlob(ports.db, { digest, objectKey })
+  ports.note('the blob store has lost a blob', { digest, objectKey })
 }
 
 /** The size of a blob that a repository holds, or would fetch. Errors: `blob.not-found`. */

@@ -26,7 +26,10 @@ export async function publishImage(ports: Ports, hostId: HostId, image: PublishI
   const digest = await digestOf(image.manifest)
   if (build.state === 'succeeded') {
     if (build.imageDigest === digest) return digest
-    throw new SlipwayError('build.finished', `Build ${build.id} has made ${build.imageDigest ?? 'its image'} already.`)
+    throw new SlipwayError(
+      'build.finished',
+      `Build ${build.id} has made ${build.imageDigest ?? 'an image'} already, and not this one.`,
+    )
   }
   const { manifest, config } = readDocuments(image)
   const configDigest = await digestOf(image.config)
@@ -100,7 +103,8 @@ export async function requireOwnBuild(ports: Ports, hostId: HostId, id: string):
   if (!found || found.build.hostId !== hostId)
     throw new SlipwayError('build.not-found', `This host has no build ${id}.`)
   if (found.build.goal === 'canceled') throw new SlipwayError('build.canceled', `Build ${id} was canceled.`)
-  if (found.build.state === 'failed') throw new SlipwayError('build.finished', `Build ${id} has ended.`)
+  if (found.build.state === 'failed')
+    throw new SlipwayError('build.finished', `Build ${id} has failed: its image comes too late.`)
   return found.build
 }
 

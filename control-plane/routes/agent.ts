@@ -27,7 +27,7 @@ import { expireContainer } from '../intent/containers.ts'
 import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
 import { SIGNED_URL_MS } from '../registry/blob-keys.ts'
-import { requireAnyBlob } from '../registry/blobs.ts'
+import { forgetIfLost, requireAnyBlob } from '../registry/blobs.ts'
 import { missingBlobs, partCame, signPart, takeUpload } from '../registry/host-uploads.ts'
 import { takeLayerSizes } from '../registry/layer-sizes.ts'
 import { publishImage } from '../registry/publish.ts'
@@ -88,6 +88,12 @@ const blob = createRoute({
   ...{ method: 'get', path: '/v1/agent/blobs/{digest}', tags, summary: 'A blob' },
   request: { params: z.object({ digest: digestSchema }) },
   responses: redirect,
+})
+const lost = createRoute({
+  ...{ method: 'delete', path: '/v1/agent/blobs/{digest}', tags, summary: 'Forget a blob if the store has lost it' },
+  description: 'For a host to whom the URL of a blob brought nothing. The store is asked first.',
+  request: { params: z.object({ digest: digestSchema }) },
+  responses: done,
 })
 const context = createRoute({
   ...{ method: 'get', path: '/v1/agent/contexts/{context}', tags, summary: 'The tar of a build context' },
@@ -178,6 +184,11 @@ export function agentRoutes() {
     const ports = c.get('ports')
     const { objectKey } = await requireAnyBlob(ports, c.req.valid('param').digest)
     return c.redirect(await ports.blobs.signDownload(objectKey, SIGNED_URL_MS), 307)
+  })
+  routes.openapi(lost, async c => {
+    hostOf(c)
+    await forgetIfLost(c.get('ports'), c.req.valid('param').digest)
+    return c.body(null, 204)
   })
   routes.openapi(context, async c => {
     const ports = c.get('ports')

@@ -1,12 +1,12 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import { DEFAULT_STOP } from '#shared/domain/container.ts'
 import {
   type ContainerView,
   containerSchema,
   createContainerSchema,
   killSchema,
   removeQuerySchema,
+  renameSchema,
   stopSchema,
   updateContainerSchema,
   type WaitState,
@@ -15,6 +15,8 @@ import {
   waitQuerySchema,
 } from '#shared/protocol/containers.ts'
 import { pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
+import { awaitEnd, endOfRemoved } from '../intent/container-end.ts'
+import { renameContainer } from '../intent/container-names.ts'
 import { updateContainer } from '../intent/container-updates.ts'
 import { viewContainer } from '../intent/container-view.ts'
 import { awaitContainer } from '../intent/container-wait.ts'
@@ -63,6 +65,16 @@ const stop = createRoute({
   request: { params, query: waitQuerySchema, body: optionalBody(stopSchema) },
   responses: one,
 })
+const restart = createRoute({
+  ...{ method: 'post', path: path('restart'), tags, summary: 'Stop, then start; what does not run is started' },
+  request: { params, query: waitQuerySchema, body: optionalBody(stopSchema) },
+  responses: one,
+})
+const rename = createRoute({
+  ...{ method: 'post', path: path('rename'), tags, summary: 'Give it another name' },
+  request: { params, body: body(renameSchema) },
+  responses: { 200: json(containerSchema, 'The container'), ...problems },
+})
 const kill = createRoute({
   ...{ method: 'post', path: path('kill'), tags, summary: 'Send a signal to the first process' },
   request: { params, query: waitQuerySchema, body: optionalBody(killSchema) },
@@ -81,7 +93,7 @@ const unpause = createRoute({
 const update = createRoute({
   ...{ method: 'post', path: path('update'), tags, summary: 'Replace the image or other settings, in place' },
   description:
-    'Id, name, host, address and published ports stay; what is left out stays as it is. The container begins with the files of its image and nothing that it wrote. What is asked to run is stopped once the new image is on its host, and started again; what is down stays down.',
+    'Id, name, host, address and published ports stay; what is left out stays as it is. The container begins with the files of its image and nothing that it wrote. What is asked to run is stopped once the new image is on its host, and started again; what is down stays down. Where memory, cpus, pidsLimit, restart, keepFor, stopSignal, stopTimeout and autoRemove are all that changes, the run goes on, with them.',
   request: { params, query: waitQuerySchema, body: body(updateContainerSchema) },
   responses: one,
 })
@@ -111,8 +123,11 @@ export function containerRoutes() {
     markReplay(c, isReplayed)
     c.header('Location', `/v1/containers/${id}`)
     const ports = c.get('ports')
-    const waited = state ? await awaitContainer(ports, id, state, timeout * 1000) : undefined
-    return c.json(waited ?? viewContainer(ports, await requireContainer(ports, id)), 201)
+    const made = viewContainer(ports, await requireContainer(ports, id))
+    if (!state) return c.json(made, 201)
+    const waited = await awaitContainer(ports, id, state, timeout * 1000)
+    // One that removes itself may be gone before anyone saw how it ended.
+    return c.json(waited ?? { ...made, ...(await endOfRemoved(ports, id, 0)), state: 'removing' as const }, 201)
   })
   routes.openapi(inspect, async c => {
     const found = await requireContainer(c.get('ports'), c.req.valid('param').container)
@@ -122,13 +137,16 @@ export function containerRoutes() {
   routes.openapi(pause, c => changed(c, c.req.valid('param').container, { kind: 'pause' }, c.req.valid('query')))
   routes.openapi(unpause, c => changed(c, c.req.valid('param').container, { kind: 'unpause' }, c.req.valid('query')))
   routes.openapi(stop, c => {
-    const { signal, timeout = DEFAULT_STOP.timeoutMs / 1000 } = c.req.valid('json') ?? {}
-    return changed(
-      c,
-      c.req.valid('param').container,
-      { kind: 'stop', signal, timeoutMs: Math.round(timeout * 1000) },
-      c.req.valid('query'),
-    )
+    const { signal, timeoutMs } = endOf(c.req.valid('json'))
+    return changed(c, c.req.valid('param').container, { kind: 'stop', signal, timeoutMs }, c.req.valid('query'))
+  })
+  routes.openapi(restart, c => {
+    const end = endOf(c.req.valid('json'))
+    return changed(c, c.req.valid('param').container, { kind: 'restart', end }, c.req.valid('query'))
+  })
+  routes.openapi(rename, async c => {
+    const found = await renameContainer(c.get('ports'), c.req.valid('param').container, c.req.valid('json').name)
+    return c.json(viewContainer(c.get('ports'), found), 200)
   })
   routes.openapi(kill, c => {
     const { signal = 'SIGKILL' } = c.req.valid('json') ?? {}
@@ -150,15 +168,14 @@ export function containerRoutes() {
     const { condition, timeout } = c.req.valid('query')
     const ports = c.get('ports')
     const { container } = await requireContainer(ports, c.req.valid('param').container)
-    const ended = await awaitContainer(
-      ports,
-      container.id,
-      condition === 'removed' ? 'removed' : 'exited',
-      timeout * 1000,
-    )
-    return c.json({ state: ended?.state ?? 'removed', exitCode: ended?.exitCode }, 200)
+    return c.json(await awaitEnd(ports, container.id, condition, timeout * 1000), 200)
   })
   return routes
+}
+
+/** Seconds as people give them; what is left out is the container's own. */
+function endOf({ signal, timeout }: { signal?: string | undefined; timeout?: number | undefined } = {}) {
+  return { signal, timeoutMs: timeout === undefined ? undefined : Math.round(timeout * 1000) }
 }
 
 /** The container after an order or an update, once it is in the state that the client waits for. */

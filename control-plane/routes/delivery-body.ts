@@ -1,8 +1,11 @@
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import type { DeliveryRoom } from '../intent/delivery-room.ts'
 
 /** GitHub sends no more. */
 export const MAX_DELIVERY_BYTES = 25 * 1024 * 1024
+/** What is refused is read on up to here: more than Cloudflare lets through to most. */
+const MOST_READ_BYTES = 4 * MAX_DELIVERY_BYTES
 /** Nearly every push is smaller, and is taken whatever room large ones leave. */
 const SMALL_BYTES = 256 * 1024
 /** Forges give up sooner. */
@@ -16,7 +19,8 @@ export interface DeliveryBody extends Disposable {
 
 /**
  * Reads a delivery, of which nothing is known to be true yet. What it announces is taken from the room at once, what it does not
- * announce as it comes. Errors: `request.too-large`, `hook.busy`, `request.timeout`.
+ * announce as it comes. What is refused is read on and thrown away, for as long as another would be read: a client that writes
+ * before it reads would see a broken pipe, and not our answer. Errors: `request.too-large`, `hook.busy`, `request.timeout`.
  */
 export async function readDelivery(
   body: ReadableStream<Uint8Array> | null,
@@ -24,21 +28,50 @@ export async function readDelivery(
   room: DeliveryRoom,
   readMs = READ_MS,
 ): Promise<DeliveryBody> {
-  let held = 0
-  const makeRoom = (bytes: number) => {
-    if (bytes > MAX_DELIVERY_BYTES) throw tooLarge()
-    const more = bytes - SMALL_BYTES - held
-    if (more <= 0) return
-    if (!room.take(more)) throw busy()
-    held += more
-  }
+  const place = new Place(room)
+  const chunks: Uint8Array[] = []
+  let size = 0
   try {
-    makeRoom(/^\d{1,15}$/.test(announced ?? '') ? Number(announced) : 0)
-    const bytes = joined(await chunksOf(body, makeRoom, readMs))
-    return { bytes, [Symbol.dispose]: () => room.leave(held) }
+    place.growTo(/^\d{1,15}$/.test(announced ?? '') ? Number(announced) : 0)
+    const isWhole = await readWhile(body, readMs, chunk => {
+      size += chunk.length
+      place.growTo(size)
+      if (!place.refusal) chunks.push(chunk)
+      else chunks.length = 0
+      return size <= MOST_READ_BYTES
+    })
+    if (place.refusal) throw place.refusal
+    if (!isWhole) throw tooSlow()
+    return { bytes: joined(chunks), [Symbol.dispose]: () => place.leave() }
   } catch (error) {
-    room.leave(held)
+    place.leave()
     throw error
+  }
+}
+
+/** What one delivery has of the room. */
+class Place {
+  /** Why it gets none. */
+  refusal: SlipwayError | undefined
+  readonly #room: DeliveryRoom
+  #held = 0
+
+  constructor(room: DeliveryRoom) {
+    this.#room = room
+  }
+
+  growTo(bytes: number): void {
+    const more = bytes - SMALL_BYTES - this.#held
+    if (this.refusal || more <= 0) return
+    if (bytes > MAX_DELIVERY_BYTES) this.refusal = tooLarge()
+    else if (this.#room.take(more)) this.#held += more
+    else this.refusal = busy()
+    if (this.refusal) this.leave()
+  }
+
+  leave(): void {
+    this.#room.leave(this.#held)
+    this.#held = 0
   }
 }
 
@@ -52,35 +85,34 @@ function joined(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return bytes
 }
 
-async function chunksOf(
+/** False: it did not come to its end in time, or `take` wants no more. */
+async function readWhile(
   body: ReadableStream<Uint8Array> | null,
-  makeRoom: (bytes: number) => void,
   readMs: number,
-): Promise<Uint8Array[]> {
-  if (!body) return []
+  take: (chunk: Uint8Array) => boolean,
+): Promise<boolean> {
+  if (!body) return true
   const reader = body.getReader()
-  const late = Promise.withResolvers<never>()
-  const timer = setTimeout(() => late.reject(tooSlow()), readMs)
-  const chunks: Uint8Array[] = []
-  let size = 0
+  const late = Promise.withResolvers<undefined>()
+  const timer = setTimeout(() => late.resolve(undefined), readMs)
   try {
     for (;;) {
-      const { done, value } = await Promise.race([reader.read(), late.promise])
-      if (done) return chunks
-      size += value.length
-      makeRoom(size)
-      chunks.push(value)
+      const next = await Promise.race([reader.read(), late.promise])
+      if (next?.done) return true
+      if (next && take(next.value)) continue
+      reader.cancel().catch(() => {}) // Not waited for: on Node it comes after the chunk that is asked for.
+      return false
     }
-  } catch (error) {
-    await reader.cancel(error).catch(() => {})
-    throw error
   } finally {
     clearTimeout(timer)
   }
 }
 
 function tooLarge(): SlipwayError {
-  return new SlipwayError('request.too-large', `A delivery has ${MAX_DELIVERY_BYTES} bytes at most: push less at once.`)
+  return new SlipwayError(
+    'request.too-large',
+    `A delivery has ${sizeInWords(MAX_DELIVERY_BYTES)} at most: push less at once.`,
+  )
 }
 
 function busy(): SlipwayError {

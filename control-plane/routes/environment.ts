@@ -8,6 +8,7 @@ import { problemSchema } from '#shared/protocol/problem.ts'
 import type { Creation } from '../intent/idempotency.ts'
 import type { Principal } from '../intent/principal.ts'
 import type { Ports } from '../ports.ts'
+import { unknownField } from './unknown-field.ts'
 
 /** What every route finds in its context. */
 export interface AppEnv {
@@ -22,16 +23,21 @@ export interface AppEnv {
   }
 }
 
+const PARTS: Record<string, string> = { json: 'the body', query: 'the query', param: 'the path', header: 'the headers' }
+
 /** A router whose failed validation is one of our problems, naming the field. */
 export function router(): OpenAPIHono<AppEnv> {
+  // zod has one place for words about all schemas, and no other that still knows the schema: each router says the same.
+  z.config({ customError: unknownField })
   return new OpenAPIHono<AppEnv>({
     defaultHook: result => {
       if (result.success) return
       const [issue] = result.error.issues
-      const field = issue?.path.join('.') || result.target
+      const field = issue?.path.join('.') || (PARTS[result.target] ?? result.target)
+      const why = issue?.message ?? 'is not right'
       throw new SlipwayError(
         'request.invalid',
-        `${field}: ${issue?.message ?? 'is not right'}. See /docs for what it takes.`,
+        `${field}: ${why}${why.endsWith('?') ? '' : '.'} See /docs for what it takes.`,
         {
           facts: {
             in: result.target,

@@ -3,6 +3,7 @@ import { isDigest } from '#shared/digest.ts'
 import { isTag, type Repository } from '#shared/domain/repository.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { readBounded } from '#shared/read-bounded.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { MANIFEST_LIMIT, manifestBody, pushManifest, removeManifest, requireManifest } from '../registry/manifests.ts'
 import { pullManifest } from '../registry/pull-manifest.ts'
 import { sourceOf } from '../registry/upstream-names.ts'
@@ -49,5 +50,5 @@ export async function deleteManifest(c: Context<AppEnv>, repository: Repository,
 async function manifestOf(body: ReadableStream<Uint8Array> | null): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await readBounded(body, MANIFEST_LIMIT)
   if (bytes) return bytes
-  throw new SlipwayError('manifest.too-large', `A manifest has at most ${MANIFEST_LIMIT} bytes here.`)
+  throw new SlipwayError('manifest.too-large', `A manifest has at most ${sizeInWords(MANIFEST_LIMIT)} here.`)
 }

@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { parseRepository } from '#shared/domain/repository.ts'
 import { pageQuerySchema, pageSchema } from '#shared/protocol/paging.ts'
 import { repositorySchema, repositorySummarySchema } from '#shared/protocol/repositories.ts'
-import { decodeCursor, page } from '../intent/page-position.ts'
+import { pageByName } from '../intent/page-position.ts'
 import {
   inspectRepository,
   removeRepository,
@@ -36,10 +36,9 @@ export function repositoryRoutes() {
   const routes = router()
   routes.openapi(list, async c => {
     const { limit, cursor } = c.req.valid('query')
-    const after = decodeCursor(cursor, '', z.string())
-    const answer = await page(
-      limit,
-      count => repositoryPage(c.get('ports'), after, count),
+    const answer = await pageByName(
+      { limit, cursor },
+      (after, count) => repositoryPage(c.get('ports'), after, count),
       viewRepository,
       ({ name }) => name,
     )
@@ -48,11 +47,10 @@ export function repositoryRoutes() {
   routes.openapi(inspect, async c => {
     const repository = parseRepository(c.req.valid('param').repository)
     const { limit, cursor } = c.req.valid('query')
-    const after = decodeCursor(cursor, '', z.string())
     const whole = await inspectRepository(c.get('ports'), repository)
-    const { items, nextCursor } = await page(
-      limit,
-      count => tagPage(c.get('ports'), repository, after, count),
+    const { items, nextCursor } = await pageByName(
+      { limit, cursor },
+      (after, count) => tagPage(c.get('ports'), repository, after, count),
       ({ updatedAt, ...tag }) => ({ ...tag, updatedAt: new Date(updatedAt).toISOString() }),
       ({ tag }) => tag,
     )

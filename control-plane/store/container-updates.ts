@@ -32,7 +32,7 @@ export interface BuiltUpdate {
 }
 
 /** How the run before ends. */
-const STOP = JSON.stringify(DEFAULT_STOP)
+const STOP = sql`json_object('timeoutMs', coalesce(${containers.spec} ->> 'stopTimeoutMs', ${DEFAULT_STOP.timeoutMs}))`
 
 /**
  * Orders updates to what one build made, in the batch that records its success and before that: only of one that had not
@@ -61,7 +61,7 @@ export function orderBuiltUpdates(db: Database, list: readonly BuiltUpdate[]) {
         spec: sql`json_set(${containers.spec}, '$.image', ${said('image')}, '$.imageDigest', ${said('imageDigest')},
           '$.revision', coalesce(${containers.spec} ->> 'revision', 0) + 1)`,
         goal: sql`case ${containers.goal} ->> 'kind'
-          when 'running' then json_set(${containers.goal}, '$.run', ${run}, '$.endPrevious', json(${STOP}))
+          when 'running' then json_set(${containers.goal}, '$.run', ${run}, '$.endPrevious', ${STOP})
           when 'paused' then json_set(${containers.goal}, '$.run', ${run})
           else ${containers.goal} end`,
         generation: sql`(select generation from hosts where hosts.id = ${containers.hostId})`,

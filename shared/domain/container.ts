@@ -1,8 +1,11 @@
 import { z } from 'zod'
 import { digestSchema } from '../digest.ts'
 import { ERROR_CODES } from '../errors.ts'
+import { lifeSpecSchema } from './container-life.ts'
+import { containerHealthSchema } from './health.ts'
 import { type ContainerId, idSchema } from './ids.ts'
 import { publishedPortSchema } from './port.ts'
+import { signalNameSchema } from './signal.ts'
 
 export const faultSchema = z.object({
   code: z.enum(ERROR_CODES),
@@ -18,8 +21,6 @@ export const restartPolicySchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('unless-stopped') }),
 ])
 export type RestartPolicy = z.infer<typeof restartPolicySchema>
-
-export const signalNameSchema = z.string().regex(/^SIG[A-Z0-9+-]{1,12}$/, 'a signal such as SIGTERM')
 
 /** Limits of one container; what is left out is unlimited, but for `pids`, which has a default. */
 export const resourcesSchema = z.object({
@@ -57,6 +58,7 @@ export const containerSpecSchema = z.object({
   stdinOnce: z.boolean().optional(),
   /** How long it is kept after its end; later its host may give it up for room. Left out: until it is removed. */
   keepForMs: z.int().min(0).optional(),
+  ...lifeSpecSchema.shape,
 })
 export type ContainerSpec = z.infer<typeof containerSpecSchema>
 
@@ -106,29 +108,27 @@ export const desiredContainerSchema = z.object({
 export type DesiredContainer = z.infer<typeof desiredContainerSchema>
 
 const timestampMs = z.int().min(0)
+/** `isOutOfMemory`: the kernel killed processes of the run for its memory. */
+const endFields = { exitCode: z.int(), finishedAt: timestampMs, isOutOfMemory: z.boolean().optional() }
+
+export const runEndSchema = z.object({ run: z.int(), ...endFields })
 
 /** What the agent saw. `absent` is said once nothing of a removed container is left on the host. */
 export const observedStateSchema = z.discriminatedUnion('state', [
   z.object({ state: z.literal('created'), error: faultSchema.optional() }),
-  /** `error`: why an update of it cannot begin yet. */
+  /** `error`: why an update of it cannot begin yet, or its new limits cannot be had. `health`: where it is checked. */
   z.object({
     ...{ state: z.literal('running'), run: z.int(), pid: z.int(), startedAt: timestampMs },
     error: faultSchema.optional(),
-  }),
-  z.object({ state: z.literal('paused'), run: z.int(), pid: z.int(), startedAt: timestampMs }),
-  z.object({
-    state: z.literal('restarting'),
-    run: z.int(),
-    exitCode: z.int(),
-    finishedAt: timestampMs,
-    retryAt: timestampMs,
+    health: containerHealthSchema.optional(),
   }),
   z.object({
-    state: z.literal('exited'),
-    run: z.int(),
-    exitCode: z.int(),
-    startedAt: timestampMs.optional(),
-    finishedAt: timestampMs,
+    ...{ state: z.literal('paused'), run: z.int(), pid: z.int(), startedAt: timestampMs },
+    health: containerHealthSchema.optional(),
+  }),
+  z.object({ state: z.literal('restarting'), run: z.int(), ...endFields, retryAt: timestampMs }),
+  z.object({
+    ...{ state: z.literal('exited'), run: z.int(), ...endFields, startedAt: timestampMs.optional() },
     error: faultSchema.optional(),
   }),
   z.object({ state: z.literal('removing') }),
@@ -144,6 +144,8 @@ export const observedContainerSchema = z.object({
   observedAt: timestampMs,
   restarts: z.int().min(0),
   status: observedStateSchema,
+  /** How the run before the present one ended: that may never have been seen, since only the newest state is told. */
+  lastEnd: runEndSchema.optional(),
 })
 export type ObservedContainer = z.infer<typeof observedContainerSchema>
 

@@ -1,5 +1,7 @@
 import { z } from 'zod'
 
+export const signalNameSchema = z.string().regex(/^SIG[A-Z0-9+-]{1,12}$/, 'a signal such as SIGTERM')
+
 /** signal(7) on x86 and arm: number by name, real-time signals apart. */
 const SIGNALS: Record<string, number> = {
   ...{ HUP: 1, INT: 2, QUIT: 3, ILL: 4, TRAP: 5, ABRT: 6, BUS: 7, FPE: 8, KILL: 9, USR1: 10, SEGV: 11, USR2: 12 },

@@ -67,6 +67,8 @@ export const streamOrderSchema = z.discriminatedUnion('kind', [
   }),
   /** What a container changed in its image's files: a `FileChange` in JSON on each line. */
   z.object({ kind: z.literal('changes'), containerId: idSchema<ContainerId>() }),
+  /** Its last health checks, a `HealthLog` in JSON on a line. */
+  z.object({ kind: z.literal('health'), containerId: idSchema<ContainerId>() }),
   /** A container's filesystem as a tar. */
   z.object({ kind: z.literal('export'), containerId: idSchema<ContainerId>() }),
   /** Runs a process in a container: its `ExecSession` in JSON on a line, once it runs or could not. Repeated, it runs once. */

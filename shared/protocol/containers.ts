@@ -3,6 +3,7 @@ import { containerSizeSchema, faultSchema } from '../domain/container.ts'
 import { durationSchema } from '../domain/duration.ts'
 import { signalSchema } from '../domain/signal.ts'
 import { sizeSchema } from '../domain/size.ts'
+import { lifeOptions, lifeView } from './container-life.ts'
 import { flagSchema, waitSecondsSchema } from './paging.ts'
 
 export const containerNameSchema = z
@@ -70,18 +71,19 @@ export const createContainerSchema = z.strictObject({
     'How long it is kept after its end, such as 24h: later its host may remove it when its disk fills. Left out: until it is removed.',
   ),
   start: said(z.boolean(), 'false: make it, do not start it.'),
+  ...lifeOptions,
 })
 export type CreateContainer = z.infer<typeof createContainerSchema>
 
 export const updateContainerSchema = createContainerSchema
-  .omit({ name: true, ports: true, host: true, start: true })
+  .omit({ name: true, ports: true, host: true, start: true, dependsOn: true })
   .partial()
   .extend({
     image: said(createContainerSchema.shape.image, 'Left out: the image of now, by its digest.'),
     signal: signalSchema
       .optional()
       .meta({ description: "What ends the run before. Left out: its image's stop signal." }),
-    timeout: said(z.number().min(0).max(3600), 'Seconds until SIGKILL; 10, if left out.'),
+    timeout: said(z.number().min(0).max(3600), "Seconds until SIGKILL. Left out: the container's, or 10."),
   })
   .strict()
 export type UpdateContainer = z.infer<typeof updateContainerSchema>
@@ -125,6 +127,7 @@ export const containerSchema = z.object({
   tty: z.boolean(),
   stdin: z.boolean(),
   keepFor: z.string().optional(),
+  ...lifeView,
   size: containerSizeSchema
     .omit({ id: true })
     .optional()
@@ -132,24 +135,33 @@ export const containerSchema = z.object({
 })
 export type ContainerView = z.infer<typeof containerSchema>
 
-/** States that a call can wait for; `stopped` is another word for `exited`. */
-export const WAIT_STATES = ['created', 'running', 'paused', 'exited', 'stopped', 'removed'] as const
+/** States that a call can wait for; `stopped` is another word for `exited`, `healthy` is a running one whose check says so. */
+export const WAIT_STATES = ['created', 'running', 'healthy', 'paused', 'exited', 'stopped', 'removed'] as const
 export type WaitState = (typeof WAIT_STATES)[number]
 export const waitQuerySchema = z.strictObject({ wait: z.enum(WAIT_STATES).optional(), timeout: waitSecondsSchema })
 
 export const stopSchema = z.strictObject({
   signal: signalSchema.optional(),
-  /** Seconds until SIGKILL. */
+  /** Seconds until SIGKILL; left out, the container's own. */
   timeout: z.number().min(0).max(3600).optional(),
 })
+export const renameSchema = z.strictObject({ name: containerNameSchema })
 export const killSchema = z.strictObject({ signal: signalSchema.optional() })
 export const removeQuerySchema = waitQuerySchema.extend({ force: flagSchema.optional() })
 
 export const waitForContainerQuerySchema = z.strictObject({
-  condition: z.enum(['not-running', 'removed']).default('not-running'),
+  condition: z
+    .enum(['not-running', 'next-exit', 'removed'])
+    .default('not-running')
+    .meta({ description: "Docker's: `next-exit` is the next end after the call, whatever it is now" }),
   timeout: waitSecondsSchema,
 })
-export const waitForContainerSchema = z.object({ state: z.string(), exitCode: z.int().optional() })
+export const waitForContainerSchema = z.object({
+  state: z.string(),
+  exitCode: z.int().optional().meta({ description: 'Of its last end; known for a while after it is gone, too' }),
+  oomKilled: z.boolean().optional(),
+  error: faultSchema.optional(),
+})
 
 export const logsQuerySchema = z.strictObject({
   follow: flagSchema.optional(),

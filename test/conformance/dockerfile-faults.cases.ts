@@ -23,7 +23,7 @@ export const FAULT_CASES: Case[] = [
     name: 'a source that is not there, with what is near',
     dockerfile: 'FROM scratch\nCOPY sorce/main.c /\n',
     make: 'mkdir source; touch source/main.c',
-    error: { code: 'build.source-not-found', says: 'did you mean source', line: 2 },
+    error: { code: 'build.source-not-found', says: 'did you mean source', line: 2, column: 6 },
     peer: 'docker',
   },
   {
@@ -49,7 +49,41 @@ export const FAULT_CASES: Case[] = [
     name: 'a target that is not there, with those that are',
     dockerfile: 'FROM scratch AS build\nLABEL a=b\n',
     request: { target: 'biuld' },
-    error: { code: 'build.target-not-found', says: 'Did you mean build' },
+    error: {
+      code: 'build.target-not-found',
+      says: 'Dockerfile:1:1: The Dockerfile has no stage biuld',
+      line: 1,
+      column: 1,
+    },
+    peer: 'docker',
+  },
+  {
+    name: 'a source that is no stage, with the nearest one',
+    dockerfile: 'FROM busybox AS build\nFROM busybox\nCOPY \\\n --from=biuld a /\n',
+    error: {
+      code: 'image.not-found',
+      says: 'Dockerfile:4:9: No stage and no context is called biuld: did you mean build?',
+      line: 4,
+      column: 9,
+    },
+    peer: 'docker',
+  },
+  {
+    name: 'a mount from what is no stage',
+    dockerfile: 'FROM busybox AS build\nFROM busybox\nRUN --mount=target=/x,from=biuld true\n',
+    error: { code: 'image.not-found', says: 'did you mean build?', line: 3, column: 28 },
+    peer: 'docker',
+  },
+  {
+    name: 'a base that is no stage, with the nearest one',
+    dockerfile: 'FROM busybox AS build\nFROM --platform=$TARGETPLATFORM biuld AS last\n',
+    error: { code: 'image.not-found', says: 'did you mean build?', line: 2, column: 33 },
+    peer: 'docker',
+  },
+  {
+    name: 'a base that there is not',
+    dockerfile: 'ARG V=9\nFROM \\\n  nowhere:$V\n',
+    error: { code: 'image.not-found', says: 'Dockerfile:3:3: ', line: 3, column: 3 },
     peer: 'docker',
   },
   {

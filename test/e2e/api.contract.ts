@@ -345,32 +345,6 @@ CMD ["greeting"]
       expect(await codeOf(call('GET', '/v1/images/renamed:2'))).toBe('image.not-found')
     })
 
-    test('layers that the store has are not uploaded again, unchanged steps are not done again', async () => {
-      const files = { Dockerfile: 'FROM busybox\nCOPY a /a\nRUN date > /date\nCOPY b /b\n', a: 'a', b: 'b' }
-      const build = async (changed: object) => {
-        let log = ''
-        const context = await uploadFiles(get().api, { ...files, ...changed })
-        const { imageDigest } = await buildContext(get().api, { context, tags: ['cached:1'] }, text => (log += text))
-        return { imageDigest, cached: log.split('CACHED').length - 1, pushed: log.split('pushing').length - 1 }
-      }
-      const first = await build({})
-      expect(first.cached).toBe(0)
-      expect(await build({})).toEqual({ imageDigest: first.imageDigest, cached: 3, pushed: 0 })
-      const other = await build({ b: 'other' })
-      expect(other.cached).toBe(2)
-      expect(other.pushed).toBeLessThanOrEqual(1) // None, where the host shared its new layer with the fleet before.
-    })
-
-    test('a layer of more than 64 MiB is pushed in parts, and whole', async () => {
-      const fill = 'dd if=/dev/urandom of=/big bs=1M count=70 && sha256sum /big > /sum'
-      const context = await uploadFiles(get().api, { Dockerfile: `FROM busybox\nRUN ${fill}\n` })
-      let log = ''
-      await buildContext(get().api, { context, tags: ['large:1'] }, text => (log += text))
-      expect(log).toMatch(/layer sha256:[0-9a-f]{64} (in 2 parts|is on its way already)/)
-      const { layers } = await call<{ layers: { size: number }[] }>('GET', '/v1/images/large:1')
-      expect(layers.at(-1)?.size).toBeGreaterThan(64 * 1024 * 1024)
-    })
-
     test('a build can be canceled', async () => {
       const context = await uploadFiles(get().api, { Dockerfile: 'FROM busybox\nRUN echo begun; sleep 100\n' })
       const { id } = await call<{ id: string }>('POST', '/v1/builds', { context, tags: ['never:1'] })

@@ -12,6 +12,8 @@ import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExec, describeExecSurvival } from './exec.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
+import { describeLife } from './life.contract.ts'
+import { describePushedLayers } from './pushed-layers.contract.ts'
 
 let slipway: TestSlipway
 
@@ -23,10 +25,12 @@ afterAll(async () => {
 })
 
 describeApi(() => slipway)
+describePushedLayers(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
 describeExec(() => slipway)
 describeExecSurvival(() => slipway)
+describeLife(() => slipway)
 describeBuildQueue(() => slipway)
 describeBuildCache(() => slipway)
 describeBuildLimits(() => slipway)

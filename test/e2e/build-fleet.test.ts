@@ -1,26 +1,17 @@
-import { readdirSync, rmSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { buildBusybox } from '#infra/local/base-images.ts'
+import { pathsOf } from '#infra/local/layout.ts'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { BuildStep, BuildView } from '#shared/protocol/builds.ts'
 import { uploadFiles } from '#test/support/contexts.ts'
-import { bootFleet, type Fleet } from '#test/support/fleet.ts'
+import { bootReadyFleet, type Fleet } from '#test/support/fleet.ts'
 
 /** Builds on two hosts, each in namespaces of its own: one that dies in a build, a bus that is away. */
 let fleet: Fleet
 
 beforeAll(async () => {
-  fleet = await bootFleet('e2eflt')
-  const [a, b] = fleet.hosts
-  a.start({ SLIPWAY_LABELS: 'zone=one' })
-  b.start({ SLIPWAY_LABELS: 'zone=two' })
-  const areReady = async () => {
-    const { items } = await fleet.api.call<{ items: { state: string }[] }>('GET', '/v1/hosts')
-    return items.every(({ state }) => state === 'ready')
-  }
-  expect(await waitUntil(areReady, 30_000)).toBe(true)
-  await buildBusybox(fleet.api, () => {})
+  fleet = await bootReadyFleet('e2eflt', {}, [{ SLIPWAY_LABELS: 'zone=one' }, { SLIPWAY_LABELS: 'zone=two' }])
 }, 120_000)
 afterAll(async () => {
   expect(await fleet?.remove()).toEqual([])
@@ -71,7 +62,16 @@ async function builtIn(zone: string, dockerfile: string, more: object = {}) {
   return { ...(await look(id)), log: await logOf(id) }
 }
 const stepsShared = async () => (await fleet.api.call<{ steps: number }>('GET', '/v1/builds/cache')).steps
-const areShared = (count: number) => waitUntil(async () => (await stepsShared()) >= count, 30_000)
+/** Whether the fleet knows of all steps that the first host keeps: it writes down when it told of one. */
+async function areAllTold(): Promise<boolean> {
+  const folder = join(pathsOf(fleet.hosts[0].layout).agent, 'builds/cache')
+  const steps = readdirSync(folder, { withFileTypes: true }).filter(({ name }) => !name.endsWith('.part'))
+  return steps.every(step => !step.isFile() || 'sharedAt' in JSON.parse(readFileSync(join(folder, step.name), 'utf8')))
+}
+/** At least so many in all: steps of earlier tests may come late. */
+async function areShared(count: number): Promise<boolean> {
+  return (await waitUntil(areAllTold, 90_000)) && (await stepsShared()) >= count
+}
 
 const CHAIN =
   'FROM busybox\nRUN head -c 3000000 /dev/urandom > /big\nRUN cat /proc/uptime > /id\nCOPY <<END /text\nfixed\nEND'
@@ -90,6 +90,20 @@ test('what one host did is cached on the other: no layer comes until something n
   const sumIn = (log: string) => /[0-9a-f]{64} {2}\/big/.exec(log)?.[0]
   expect(sumIn(more.log)).toBeDefined()
   expect(sumIn(more.log)).toBe(sumIn(here.log))
+}, 120_000)
+
+test('a linked copy that is cached needs nothing of what is below it, and is known on another base, too', async () => {
+  const linked = 'COPY --link <<END /linked/text\nfixed\nEND'
+  const on = (name: string) => `FROM busybox\nRUN head -c 2000000 /dev/urandom > /${name}\n${linked}`
+  const before = await stepsShared()
+  const first = await builtIn('one', on('below'))
+  expect(await areShared(before + 3)).toBe(true)
+  const again = await builtIn('two', on('below'))
+  expect(again.imageDigest).toBe(first.imageDigest)
+  expect(again.log.match(/CACHED/g)).toHaveLength(2)
+  expect(again.log).not.toContain('fetching')
+  const other = await builtIn('two', on('other'))
+  expect(other.log.match(/CACHED/g)).toHaveLength(1)
 }, 120_000)
 
 test('a layer that the store has lost is made again', async () => {
@@ -116,7 +130,7 @@ test('a host that is killed shares the rest of its steps once it is back', async
   expect(await areShared(before + 2)).toBe(true)
   const again = await builtIn('two', big)
   expect(again.log.match(/CACHED/g)).toHaveLength(2)
-}, 120_000)
+}, 240_000)
 
 test('an agent that is stopped in order gives its build back: another goes on at once, and no attempt is lost', async () => {
   const id = await build('FROM busybox\nRUN echo first > /first\nRUN echo begun; sleep 8; echo after > /after\n')

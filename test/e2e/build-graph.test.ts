@@ -63,6 +63,17 @@ test('a copy out of a stage is cached by its files: the stage was done anew, and
   expect(owned.image.files.get('copy/file')).toBe('f 644 7:0 same\n')
 })
 
+test('how long a step took is its own time, without the stage that it waits for', async () => {
+  const dockerfile = [
+    ...['FROM busybox AS slow', 'RUN sleep 4 && echo slow > /slow', 'FROM busybox'],
+    ...['RUN --mount=from=slow,target=/s cp /s/slow /mounted', 'COPY --from=slow /slow /copied', ''],
+  ].join('\n')
+  const { build } = await succeeded(dockerfile, 'graph/own:1')
+  const step = (await stepsOf(build.id)).find(({ name }) => name.includes('RUN --mount'))
+  const wholeMs = Date.parse(step?.finishedAt ?? '') - Date.parse(step?.startedAt ?? '')
+  expect(wholeMs - (step?.durationMs ?? 0)).toBeGreaterThan(1000) // It begins with the stage that sleeps.
+})
+
 describe('what does not depend on each other runs at once', () => {
   test('two stages that each wait for the other', async () => {
     const dockerfile = [

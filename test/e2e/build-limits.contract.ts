@@ -33,6 +33,20 @@ export function describeBuildLimits(get: () => TestSlipway): void {
       expect(await errorOf(await begin('FROM busybox\nRUN false\n', { memory: '32m' }))).toBe('build.step-failed')
     })
 
+    test('memory: a kill that the command hides is told, and its result serves this build alone', async () => {
+      const big = 'dd if=/dev/zero of=/dev/null bs=200M count=1'
+      const dockerfile = `FROM busybox\nRUN ${big} & wait; true\nRUN echo after > /after\n`
+      const logs = []
+      for (const memory of ['32m', '32m', '512m']) {
+        const id = await begin(dockerfile, { memory, noCache: false })
+        expect(await errorOf(id)).toBeUndefined()
+        logs.push(await logOf(id))
+      }
+      const killed = '1 process of this step was killed by the kernel: it may have 32 MiB of memory. Its exit code is 0'
+      expect(logs.map(log => log.includes(killed))).toEqual([true, true, false])
+      expect(logs.map(log => log.match(/^.*CACHED$/gm)?.length ?? 0)).toEqual([0, 1, 1]) // The step after it, by its files.
+    })
+
     test('disk: of a layer, and of what a RUN has written so far', async () => {
       const layer = 'FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=20\n'
       expect(await errorOf(await begin(layer, { disk: '10m' }))).toBe('build.disk-exceeded')

@@ -24,7 +24,9 @@ import { describeExec } from './exec.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
+import { describeLife } from './life.contract.ts'
 import { describePullThrough } from './pull-through.contract.ts'
+import { describePushedLayers } from './pushed-layers.contract.ts'
 import { describeRegistryClients } from './registry-clients.contract.ts'
 
 /** A name that no other test asks for: all others see a control plane without upstreams. */
@@ -87,9 +89,11 @@ describe('on workerd', () => {
   })
 
   describeApi(() => slipway)
+  describePushedLayers(() => slipway)
   describeExpiry(() => slipway)
   describeFiles(() => slipway)
   describeExec(() => slipway)
+  describeLife(() => slipway)
   describeBuildQueue(() => slipway)
   describeBuildCache(() => slipway)
   describeBuildLimits(() => slipway)

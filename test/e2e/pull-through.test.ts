@@ -18,7 +18,7 @@ beforeAll(async () => {
   const file = join(folder, 'upstreams.json')
   writeFileSync(file, upstream.configuredAs('docker.io'), { mode: 0o600 })
   process.env.SLIPWAY_UPSTREAMS_FILE = file
-  slipway = await bootForTest('e2epull')
+  slipway = await bootForTest('e2eups')
 })
 afterAll(async () => {
   process.env.SLIPWAY_UPSTREAMS_FILE = before

@@ -1,8 +1,10 @@
 import { execFileSync, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ApiClient, apiClient } from '#infra/local/api-client.ts'
+import { buildBusybox } from '#infra/local/base-images.ts'
 import { COMPILE_CACHE, CONTROL_PLANE_LEAN } from '#infra/local/boot.ts'
 import { type Layout, pathsOf } from '#infra/local/layout.ts'
 import { writeNatsConfig } from '#infra/local/nats.ts'
@@ -33,8 +35,6 @@ export interface Fleet extends AsyncDisposable {
 }
 
 const project = join(import.meta.dirname, '../..')
-const BRIDGE = 'slwfleet'
-const NETWORK = '10.98.9'
 /** A machine has cgroups and its own view of the network; namespaces' names are its own, too. */
 const MACHINE = [
   ...[
@@ -52,17 +52,44 @@ const MACHINE = [
   ...['ip link set lo up', 'echo ready', 'exec sleep 1200'],
 ].join('; ')
 
+/** The names of a fleet on this machine: another may be there at the same time. */
+const bridgeOf = (prefix: string) => `slw${prefix}`
+const networkOf = (prefix: string) => `10.98.${createHash('sha256').update(prefix).digest()[0]}`
+
+/** The same with the agents of both started, each with variables of its own, ready to take work, and the `busybox` image built. */
+export async function bootReadyFleet(
+  prefix: string,
+  settings: Record<string, string> = {},
+  agents: readonly [Record<string, string>, Record<string, string>] = [{}, {}],
+): Promise<Fleet> {
+  const fleet = await bootFleet(prefix, settings)
+  try {
+    for (const [at, host] of fleet.hosts.entries()) host.start(agents[at])
+    const areReady = async () => {
+      const { items } = await fleet.api.call<{ items: { state: string }[] }>('GET', '/v1/hosts')
+      return items.every(({ state }) => state === 'ready')
+    }
+    if (!(await waitUntil(areReady, 30_000))) throw new Error('the agents did not become ready')
+    await buildBusybox(fleet.api, () => {})
+    return fleet
+  } catch (error) {
+    await fleet.remove()
+    throw error
+  }
+}
+
 /** A control plane, with `settings` of its own, and two hosts in namespaces that reach it by a bridge. `prefix`: up to 6 of a-z and 0-9. */
-export async function bootFleet(prefix: string, settings: Record<string, string> = {}): Promise<Fleet> {
+async function bootFleet(prefix: string, settings: Record<string, string> = {}): Promise<Fleet> {
   await using undo = new AsyncDisposableStack()
   const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' })
-  ip('link', 'add', BRIDGE, 'type', 'bridge')
-  undo.defer(() => void ip('link', 'delete', BRIDGE))
-  ip('address', 'add', `${NETWORK}.1/24`, 'dev', BRIDGE)
-  ip('link', 'set', BRIDGE, 'up')
+  const bridge = bridgeOf(prefix)
+  ip('link', 'add', bridge, 'type', 'bridge')
+  undo.defer(() => void ip('link', 'delete', bridge))
+  const address = `${networkOf(prefix)}.1`
+  ip('address', 'add', `${address}/24`, 'dev', bridge)
+  ip('link', 'set', bridge, 'up')
   const dataFolder = makeDataFolder(prefix)
   undo.defer(() => rmSync(dataFolder, { recursive: true, force: true }))
-  const address = `${NETWORK}.1`
   const [apiPort, natsPort] = [await freePort(address), await freePort(address)]
   const whole: Layout = {
     ...{ instance: prefix, dataFolder, runFolder: `/run/slipway-${prefix}`, apiPort, natsPort },
@@ -126,12 +153,13 @@ async function openHost(undo: AsyncDisposableStack, { api, url, whole, name, at 
   const enter = ['--target', String(machine.pid), '--net', '--mount']
   const run = (...command: string[]) =>
     execFileSync('nsenter', [...enter, ...command], { encoding: 'utf8', timeout: 60_000 })
-  const link = `slwf${at}`
+  const link = `${bridgeOf(whole.instance)}${at}`
+  const network = networkOf(whole.instance)
   execFileSync('ip', ['link', 'add', link, 'type', 'veth', 'peer', 'name', 'up0', 'netns', String(machine.pid)])
-  execFileSync('ip', ['link', 'set', link, 'master', BRIDGE, 'up'])
-  run('ip', 'address', 'add', `${NETWORK}.${at}/24`, 'dev', 'up0')
+  execFileSync('ip', ['link', 'set', link, 'master', bridgeOf(whole.instance), 'up'])
+  run('ip', 'address', 'add', `${network}.${at}/24`, 'dev', 'up0')
   run('ip', 'link', 'set', 'up0', 'up')
-  run('ip', 'route', 'add', 'default', 'via', `${NETWORK}.1`)
+  run('ip', 'route', 'add', 'default', 'via', `${network}.1`)
   const dataFolder = join(whole.dataFolder, name)
   const layout = { ...whole, instance: name, dataFolder, runFolder: `/run/slipway-${name}` }
   undo.defer(() => rmSync(layout.runFolder, { recursive: true, force: true }))
@@ -141,7 +169,7 @@ async function openHost(undo: AsyncDisposableStack, { api, url, whole, name, at 
   writeFileSync(tokenFile, token, { mode: 0o600 })
   const settings = {
     ...{ NODE_COMPILE_CACHE: COMPILE_CACHE, SLIPWAY_URL: url, SLIPWAY_TOKEN_FILE: tokenFile, SLIPWAY_INSTANCE: name },
-    ...{ SLIPWAY_NATS_URL: `nats://${NETWORK}.1:${whole.natsPort}`, SLIPWAY_DATA: pathsOf(layout).agent },
+    ...{ SLIPWAY_NATS_URL: `nats://${network}.1:${whole.natsPort}`, SLIPWAY_DATA: pathsOf(layout).agent },
     ...{ SLIPWAY_NATS_CREDENTIALS: pathsOf(whole).natsAgentCredentials, SLIPWAY_RUN: layout.runFolder },
   }
   let agent: ReturnType<typeof spawn> | undefined

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -34,6 +34,7 @@ export async function bootForTest(
     natsWebSocketPort: await freePort(),
     addressPool: addressPoolOf(instance),
   }
+  refuseRoutedPool(layout)
   const progress: string[] = []
   try {
     const booted = await boot(layout, line => progress.push(line))
@@ -46,6 +47,14 @@ export async function bootForTest(
     removeInstance(layout)
     throw error
   }
+}
+
+/** Pools are chosen by names, and two files run at once: they would answer to each other's addresses. */
+function refuseRoutedPool({ instance, addressPool }: Layout): void {
+  const routes = execFileSync('ip', ['route', 'show', 'root', addressPool], { encoding: 'utf8' }).trim().split('\n')
+  const others = routes.filter(line => line !== '' && !line.includes(` dev slw-${instance} `))
+  if (others.length > 0)
+    throw new Error(`${addressPool} is in use: call this instance something else.\n${others.join('\n')}`)
 }
 
 export function makeDataFolder(instance: string): string {

@@ -92,7 +92,7 @@ async function fullRunner(signal: AbortSignal) {
   const runner = createBuildRunner({
     ...{ atOnce: 1, signal, now: Date.now, build: () => turn.promise },
     desired: { state: () => undefined, takeBuild: () => {} },
-    reporter: { build: () => {} },
+    reporter: { build: () => {}, lastOf: async () => {} },
     api: { claimBuild: async () => ({ build, logFrom: 0, stepFrom: 0 }), releaseBuild: async () => {} },
   })
   await runner.take()

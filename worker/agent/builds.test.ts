@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { digestFromHex } from '#shared/digest.ts'
 import type { DesiredBuild, ObservedBuild } from '#shared/domain/build.ts'
 import type { BuildId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
@@ -7,6 +8,10 @@ import type { DesiredState } from '#shared/protocol/agent.ts'
 import { createBuildRunner } from './builds.ts'
 
 const wanted = (id: string, goal: DesiredBuild['goal'] = 'built') => ({ id, goal }) as DesiredBuild
+const PUBLISHED: ObservedBuild = {
+  ...{ state: 'succeeded', startedAt: 0, finishedAt: 1, imageDigest: digestFromHex('a'.repeat(64)) },
+  warnings: [],
+}
 const ended: ObservedBuild = { state: 'canceled', startedAt: 0, finishedAt: 1 }
 
 /** `waiting`: what the API has for whoever asks. Builds run until `finish`, or their signal. */
@@ -14,10 +19,15 @@ function runner({
   desired = [],
   waiting = [],
   atOnce = 2,
+  isPublished = false,
+  isAway = false,
 }: {
   desired?: DesiredBuild[]
   waiting?: string[]
   atOnce?: number
+  /** The stop comes when the image is published already. */
+  isPublished?: boolean
+  isAway?: boolean
 }) {
   const begun: string[] = []
   const said: string[] = []
@@ -31,7 +41,13 @@ function runner({
       state: () => ({ builds: desired }) as unknown as DesiredState,
       takeBuild: build => void desired.push(build),
     },
-    reporter: { build: (id, { state }) => void said.push(`${id} ${state}`) },
+    reporter: {
+      build: (id, { state }) => void said.push(`${id} ${state}`),
+      lastOf: async (id, { state }) => {
+        if (isAway) throw new SlipwayError('host.unreachable', 'away')
+        said.push(`${id} ${state} at last`)
+      },
+    },
     api: {
       claimBuild: async id => {
         asked.push(id)
@@ -47,7 +63,7 @@ function runner({
         turns.set(build.id, resolve)
         signal.addEventListener('abort', () => resolve())
       })
-      return ended
+      return signal.aborted && isPublished ? PUBLISHED : ended
     },
     ...{ now: () => now, atOnce, signal: stop.signal },
   })
@@ -183,4 +199,16 @@ test('an agent that is stopped gives back what it builds, once that is over', as
   expect(await run.take('q' as BuildId)).toBe(false)
   expect(said.toSorted()).toEqual(['a given back', 'a running', 'q given back', 'q running'])
   expect(desired.map(({ id }) => id)).toEqual(['a', 'q'])
+})
+
+test.each([
+  [false, ['a running', 'a succeeded at last']],
+  [true, ['a running', 'a given back']],
+])('a build whose image is published when its agent stops is told as it is; API away: %s', async (isAway, expected) => {
+  const { run, said, settle, stop } = runner({ desired: [wanted('a')], isPublished: true, isAway })
+  run.look()
+  await settle()
+  stop()
+  await run.idle()
+  expect(said).toEqual(expected)
 })

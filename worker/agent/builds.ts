@@ -21,7 +21,7 @@ export interface BuildRunner {
 
 export interface BuildRunnerOptions {
   desired: Pick<DesiredCopy, 'state' | 'takeBuild'>
-  reporter: Pick<Reporter, 'build'>
+  reporter: Pick<Reporter, 'build' | 'lastOf'>
   api: Pick<ControlPlane, 'claimBuild' | 'releaseBuild'>
   /** Never throws: how it ended is its result. */
   build(claimed: ClaimedBuild, signal: AbortSignal): Promise<ObservedBuild>
@@ -64,13 +64,24 @@ export function createBuildRunner(options: BuildRunnerOptions): BuildRunner {
     entry.state = 'running'
     reporter.build(id, { state: 'running', startedAt: now() })
     const observed = await build(claimed, AbortSignal.any([signal, entry.stop.signal]))
-    // An agent that stops gives the build back; where the API is away it stays its own, for the next life.
-    if (signal.aborted) return api.releaseBuild(id).catch(() => {})
+    if (signal.aborted) return leave(id, observed)
     if (isLost(entry)) drop(id, entry)
     else {
       entry.state = 'over'
       reporter.build(id, observed)
     }
+  }
+  /**
+   * An agent that stops gives the build back; where the API is away it stays its own, for the next life. One whose image was published
+   * at that moment is whole, and not to be built again.
+   */
+  const leave = async (id: BuildId, observed: ObservedBuild) => {
+    try {
+      if (observed.state === 'succeeded') return await reporter.lastOf(id, observed)
+    } catch {
+      // Then the next attempt tells: its steps are all in the cache.
+    }
+    await api.releaseBuild(id).catch(() => {})
   }
   const claimOwn = async (id: BuildId, entry: Entry) => {
     // The API may be away, or know better: a look asks again after a while, should it still be asked for then.

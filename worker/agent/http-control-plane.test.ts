@@ -9,9 +9,13 @@ import { httpControlPlane } from './http-control-plane.ts'
 /** An API that breaks off the first `broken` connections, then answers with `body`. */
 async function api(broken: number, status: number, body: object) {
   let asked = 0
+  const deleted: string[] = []
   const server = createServer((request, response) => {
     if (++asked <= broken) request.socket.destroy()
-    else if (request.url?.startsWith('/v1/agent/blobs/')) response.writeHead(307, { location: '/store' }).end()
+    else if (request.method === 'DELETE') {
+      deleted.push(request.url ?? '')
+      response.writeHead(204).end()
+    } else if (request.url?.startsWith('/v1/agent/blobs/')) response.writeHead(307, { location: '/store' }).end()
     else if (request.url === '/store') response.writeHead(404).end()
     else response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   })
@@ -21,6 +25,7 @@ async function api(broken: number, status: number, body: object) {
   return {
     plane: httpControlPlane(`http://127.0.0.1:${port}`, 'token'),
     asked: () => asked,
+    deleted,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections()
       server.close()
@@ -49,9 +54,10 @@ test('what the API refuses is asked once', async () => {
   expect(server.asked()).toBe(1)
 })
 
-test('what the store has lost is asked for once', async () => {
+test('what the store has lost is asked for once, and the API is told', async () => {
   await using server = await api(0, 200, {})
-  const lost = server.plane.download(digestFromHex('a'.repeat(64)))
+  const digest = digestFromHex('a'.repeat(64))
+  const lost = server.plane.download(digest)
   await expect(lost).rejects.toMatchObject({ code: 'blob.not-found', retry: false })
-  expect(server.asked()).toBe(2)
+  expect([server.asked(), server.deleted]).toEqual([3, [`/v1/agent/blobs/${digest}`]])
 })

@@ -66,7 +66,8 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
   }
   const call = <T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown, timeoutMs = CALL_MS) =>
     patiently(async () => schema.parse(await (await send(method, path, body, timeoutMs, 'follow')).json()))
-  const download = async (path: string, timeoutMs = CALL_MS): Promise<Readable> => {
+  /** `whenLost`: told of what the API knows and the store has not. */
+  const download = async (path: string, timeoutMs = CALL_MS, whenLost?: () => Promise<unknown>): Promise<Readable> => {
     const deadline = AbortSignal.timeout(TRANSFER_MS)
     const open = async (from: number) => {
       // Each time anew: a signed URL may have expired meanwhile.
@@ -75,7 +76,10 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
       const location = new URL(headers.get('location') ?? '', url)
       const response = await reach(location, { headers: range, signal: deadline })
       // A store that is there and has not what the API knows: asking again brings nothing.
-      if (response.status === 404) throw new SlipwayError('blob.not-found', 'The store has lost what it was asked for.')
+      if (response.status === 404) {
+        await whenLost?.().catch(() => {}) // It only spares others the same way.
+        throw new SlipwayError('blob.not-found', 'The store has lost what it was asked for.')
+      }
       if (!response.ok || !response.body) throw await asError(response)
       if (from > 0 && response.status !== 206) throw new SlipwayError('blob.store-failed', 'The store ignored a range.')
       return response.body as unknown as AsyncIterable<Uint8Array>
@@ -121,7 +125,8 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     publishImage: async image => (await call('POST', '/v1/agent/images', publishedImageSchema, image)).digest,
     missingBlobs: async blobs => (await call('POST', '/v1/agent/blobs', missingBlobsSchema, { blobs })).missing,
     upload: (blob, path, signal) => uploadBlob(uploadCalls, blob, path, signal),
-    download: digest => download(blobPath(digest), BLOB_CALL_MS),
+    download: digest =>
+      download(blobPath(digest), BLOB_CALL_MS, () => send('DELETE', blobPath(digest), undefined, CALL_MS, 'follow')),
     downloadContext: id => download(`/v1/agent/contexts/${id}`),
     claimBuild: async build => {
       const response = await send('POST', '/v1/agent/builds/claims', { build }, CALL_MS, 'follow')

@@ -10,13 +10,18 @@ import { systemClock } from '#shared/ports/clock.ts'
 import type { DesiredState } from '#shared/protocol/agent.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { createImageFetches } from '../execute/image-fetches.ts'
-import { createReconciler } from './reconciler.ts'
+import { createHealthKeeper } from './health-keeper.ts'
+import { createReconciler, type Reconciler } from './reconciler.ts'
 
 let host: TestHost
+const over = new AbortController()
 beforeAll(async () => {
   host = await openTestHost('trecon', 3)
 })
-afterAll(() => host?.[Symbol.asyncDispose]())
+afterAll(async () => {
+  over.abort()
+  await host?.[Symbol.asyncDispose]()
+})
 
 /** The loop over real ports, with what it should make and what it says in plain sight. */
 function loop(ports = host.ports) {
@@ -26,11 +31,14 @@ function loop(ports = host.ports) {
     ...{ hostId: 'aaaaaaaaaaaaaaaa' as HostId, generation: 1, isFull: true, containers: [], builds: [] },
     network: { subnet: '10.91.3.0/24', gateway: '10.91.3.1', prefixLength: 24 },
   }
-  const reconciler = createReconciler({
-    ports,
+  const log = pino({ level: 'silent' })
+  const { signal } = over
+  const health = createHealthKeeper({ ports, log, onChange: id => reconciler.look(id), signal })
+  const reconciler: Reconciler = createReconciler({
+    ...{ ports, log, health },
     desired: { state: () => state, container: id => wanted.get(id) },
     reporter: { container: ({ id, status }: ObservedContainer) => void said.set(id, status) },
-    ...{ log: pino({ level: 'silent' }), builds: { owns: () => false, holds: () => false }, random: () => 0.5 },
+    ...{ builds: { owns: () => false, holds: () => false }, random: () => 0.5 },
   })
   const set = (want: DesiredContainer) => {
     wanted.set(want.id, want)
@@ -129,4 +137,41 @@ test('an action that fails is tried less and less often, and at once when asked'
   isBroken = false
   reconciler.look(want.id)
   expect(await says(want.id, 'absent')).toBe(true)
+})
+
+test('one begins once what it depends on is there, and says until then what it waits for', async () => {
+  const { reconciler, set, says, said } = loop()
+  using _ = host.ports.runtime.watchExits(reconciler.look)
+  const withSpec = (command: string[], spec: Partial<DesiredContainer['spec']>): DesiredContainer => {
+    const want = host.want(command, { name: command.at(-1) ?? '' })
+    return { ...want, spec: { ...want.spec, ...spec } }
+  }
+  const probe = { kind: 'shell', line: '[ -e /dev/shm/up ]' } as const
+  const db = withSpec(['sh', '-c', 'sleep 0.7; echo >/dev/shm/up; exec sleep 1000'], {
+    healthCheck: { kind: 'check', probe, intervalMs: 100, retries: 1000 },
+  })
+  const job = withSpec(['sh', '-c', 'sleep 0.3; exit 3'], {})
+  const app = withSpec(['sleep', '1000'], {
+    dependsOn: [
+      { container: db.id, condition: 'healthy' },
+      { container: job.id, condition: 'completed' },
+    ],
+  })
+  for (const want of [app, db, job]) set(want)
+  const saysError = (code: string) =>
+    waitUntil(async () => {
+      const status = said.get(app.id)
+      return status?.state === 'created' && status.error?.code === code
+    }, 10_000)
+  expect(await saysError('container.waiting')).toBe(true)
+  expect(await saysError('container.dependency-failed')).toBe(true)
+  set({ ...job, goal: { kind: 'running', run: 2 }, spec: { ...job.spec, command: ['true'] } })
+  expect(await says(app.id, 'running')).toBe(true)
+  expect(said.get(db.id)).toMatchObject({ state: 'running', health: { status: 'healthy' } })
+  expect(said.get(job.id)).toMatchObject({ state: 'exited', exitCode: 0 })
+  for (const want of [app, db, job]) {
+    set({ ...want, goal: { kind: 'removed', isForced: true } })
+    expect(await says(want.id, 'absent')).toBe(true)
+  }
+  await reconciler.idle()
 })

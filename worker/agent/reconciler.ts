@@ -1,14 +1,18 @@
 import type { Logger } from 'pino'
-import type { ObservedContainer } from '#shared/domain/container.ts'
+import type { DesiredContainer, ObservedContainer } from '#shared/domain/container.ts'
 import { toFault } from '#shared/errors.ts'
 import { execute } from '../execute/execute.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import { removeContainer } from '../execute/remove-container.ts'
 import { type ObservedPorts, observeContainer, observedIds } from '../observe/container-facts.ts'
+import { observeDependencies } from '../observe/dependency-facts.ts'
+import type { ContainerFacts } from '../reconcile/facts.ts'
 import { planContainer } from '../reconcile/plan-container.ts'
+import { effectiveGoal } from '../reconcile/revival.ts'
 import { observedState } from '../reconcile/status.ts'
 import { type ContainerQueue, createContainerQueue } from './container-queue.ts'
 import type { DesiredCopy } from './desired-copy.ts'
+import type { HealthKeeper } from './health-keeper.ts'
 import type { Reporter } from './reporter.ts'
 import { createRetryDelays } from './retry-delays.ts'
 
@@ -16,6 +20,7 @@ export interface ReconcilerOptions {
   ports: HostPorts & ObservedPorts
   desired: Pick<DesiredCopy, 'state' | 'container'>
   reporter: Pick<Reporter, 'container'>
+  health: HealthKeeper
   log: Logger
   builds: {
     /** Ids that a running build owns: not orphans. */
@@ -42,10 +47,20 @@ const MAX_STEPS = 10
 const AFTER_SIGNAL_MS = 250
 
 /** Observe, plan, execute, report: for one container at a time, again until its plan is empty. */
-export function createReconciler({ ports, desired, reporter, log, builds, random }: ReconcilerOptions): Reconciler {
+export function createReconciler({
+  ports,
+  desired,
+  reporter,
+  health,
+  log,
+  builds,
+  random,
+}: ReconcilerOptions): Reconciler {
   const reported = new Map<string, string>()
   const timers = new Map<string, NodeJS.Timeout>()
   const retries = createRetryDelays(random)
+  /** Those whose next run waits for others. */
+  const waiting = new Map<string, ReadonlySet<string>>()
 
   const lookLater = (id: string, at: number) => {
     clearTimeout(timers.get(id))
@@ -66,17 +81,31 @@ export function createReconciler({ ports, desired, reporter, log, builds, random
     if (reported.get(seen.id) === text) return
     reported.set(seen.id, text)
     reporter.container(seen)
+    for (const [id, dependencies] of waiting) if (dependencies.has(seen.id)) queue.look(id)
+  }
+  const factsOf = async (want: DesiredContainer): Promise<ContainerFacts> => {
+    const facts = await observeContainer(ports, want, builds.holds(want.id))
+    const dependencies = await observeDependencies(ports, want, facts.record, desired.container)
+    if (dependencies.length === 0) {
+      waiting.delete(want.id)
+      return facts
+    }
+    waiting.set(want.id, new Set(want.spec.dependsOn?.map(({ container }) => container)))
+    return { ...facts, dependencies }
   }
   const lookAt = async (id: string) => {
     for (let step = 0; step < MAX_STEPS; step++) {
       const want = desired.container(id)
       if (!want) return removeOrphan(id)
-      const facts = await observeContainer(ports, want, builds.holds(id))
+      const facts = await factsOf(want)
+      const isToRun = effectiveGoal(want, facts).kind === 'running'
+      if (!isToRun) health.forget(id) // What is to end or to stand still fails its checks.
       const now = ports.clock.now()
       const plan = planContainer(want, facts, now)
       if (plan.lookAgainAt !== undefined) lookLater(id, plan.lookAgainAt)
       if (plan.actions.length === 0) {
         retries.succeeded(id)
+        health.follow(want.id, facts, isToRun)
         // Said only now: a state on the way to what is asked is not the answer to it.
         const { generation } = want
         report({
@@ -85,6 +114,7 @@ export function createReconciler({ ports, desired, reporter, log, builds, random
           observedAt: now,
           restarts: facts.record.restarts,
           status: observedState(want, facts),
+          lastEnd: facts.record.lastEnd,
         })
         return
       }
@@ -98,6 +128,8 @@ export function createReconciler({ ports, desired, reporter, log, builds, random
     if (builds.owns(id) || !desired.state()) return
     log.info({ id }, 'removing what has no owner')
     reported.delete(id)
+    waiting.delete(id)
+    health.forget(id)
     if (/^build-/.test(id)) await ports.snapshots.remove(id)
     else await removeContainer(ports, id)
     retries.succeeded(id)

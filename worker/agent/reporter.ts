@@ -13,6 +13,8 @@ import type { ControlPlane } from './control-plane.ts'
 export interface Reporter {
   container(seen: ObservedContainer): void
   build(id: BuildId, observed: ObservedBuild): void
+  /** Says at once, past everything that waits, how a build ended: for an agent that stops. Errors: the API's. */
+  lastOf(id: BuildId, observed: ObservedBuild): Promise<void>
   usage(measured: HostUsage): void
   layer(size: LayerSize): void
   /** A report with facts, whether or not anything changed: the host is alive. */
@@ -105,6 +107,9 @@ export function createReporter(options: ReporterOptions): Reporter {
     build: (id, observed) => {
       builds.set(id, observed)
       wake()
+    },
+    lastOf: async (id, observed) => {
+      await api.report(reportOf(options.generation(), [{ kind: 'build', id, observed }]))
     },
     usage: measured => {
       usage = measured

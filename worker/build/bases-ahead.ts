@@ -50,7 +50,7 @@ function isThere(context: string, path: string): boolean {
 
 async function pullBases({ spec, context, ports, bases }: BasesAhead): Promise<void> {
   const { stages } = await readStages(context, spec, ports.architecture)
-  const needed = neededStages(stages, targetStage(stages, spec.target), spec.dockerfile)
+  const needed = neededStages(stages, targetStage(stages, spec.target, spec.dockerfile), spec.dockerfile)
   const images = needed.filter(stage => stage.base.kind === 'image' && !contextOf(spec.contexts, baseName(stage)))
   await Promise.allSettled(images.map(stage => bases.draftOf(baseName(stage), stage.platform)))
 }

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { SlipwayError } from '#shared/errors.ts'
+import { suggestion } from '#shared/nearest.ts'
 import { type IgnoreRule, parseIgnoreFile, rulesAbout } from '../dockerfile/ignore-rules.ts'
 import { readFileInRoot } from '../host/rooted-fs.ts'
 import { bytesOf, latin1 } from './byte-paths.ts'
@@ -14,9 +15,11 @@ export const CONTEXT_LIMITS = { maxBytes: 16 * 1024 ** 3, maxEntries: 1_000_000 
 export async function readDockerfile(context: string, path: string): Promise<string> {
   const bytes = await readFileInRoot(context, path, DOCKERFILE_LIMIT)
   if (bytes) return bytes.toString().replace(/^\uFEFF/, '')
-  const names = readdirSync(context).sort().slice(0, 10).join(', ') || 'nothing'
-  const message = `The context has no file ${path}: it has ${names}. Name another with "dockerfile".`
-  throw new SlipwayError('build.dockerfile-missing', message)
+  const found = readdirSync(context).sort()
+  const names = found.slice(0, 10).join(', ') || 'nothing'
+  const help = suggestion(path, found).replace(/^: d/, ' D')
+  const message = `The context has no file ${path}: it has ${names}.${help} Name another with "dockerfile".`
+  throw new SlipwayError('build.dockerfile-missing', message, { facts: { file: path } })
 }
 
 /** What leaves files out of a context. */

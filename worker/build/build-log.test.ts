@@ -40,6 +40,29 @@ test('each line is of its step, and the end says how it ended', async () => {
   expect(lines[4]?.durationMs).toBe(3200)
 })
 
+test('how long a step took is its own time: without waits, however they overlap', async () => {
+  const { lines, clock, log, never } = opened()
+  await log.step('one', never, async own => {
+    clock.at = 100
+    const [first, second] = [own.waits(), own.waits()]
+    clock.at = 1100
+    first()
+    first()
+    clock.at = 2100
+    second()
+    clock.at = 2400
+  })
+  expect(lines.at(-1)).toMatchObject({ at: 2400, text: 'DONE 0.4s', durationMs: 400 })
+  await log
+    .step('two', AbortSignal.abort(), own => {
+      own.waits()
+      clock.at = 9400
+      return Promise.reject(new Error('given up'))
+    })
+    .catch(() => {})
+  expect(lines.at(-1)).toMatchObject({ mark: 'canceled', durationMs: 0 })
+})
+
 test('endless output is clipped with a mark, for its step alone, and the end still comes', async () => {
   const { lines, log, never } = opened()
   await log.step('endless', never, async own => {

@@ -20,6 +20,11 @@ export interface StepLog extends LogLines {
   cached(): void
   /** For what is brought from or to somewhere; says it once a second at most, and more seldom the longer it takes. */
   progress(soFar: Progress): void
+  /**
+   * It waits for others (a stage, a pull, its turn) until what is returned is called: that is no part of how long it took. Waits may
+   * overlap, and end with the step.
+   */
+  waits(): () => void
   /** Whether more output would not be kept. */
   isFull(): boolean
 }
@@ -66,10 +71,11 @@ export function openBuildLog({ send }: Pick<LogSender, 'send'>, now: () => numbe
     step: async (label, signal, work) => {
       const step = ++steps
       const begin = now()
+      const own = ownTime(now)
       const say = (mark: NonNullable<BuildLogLine['mark']>, text: string, more?: Partial<BuildLogLine>) =>
         send({ at: now(), stream: 'step', step, mark, text, ...more })
       const end = (mark: NonNullable<BuildLogLine['mark']>, text: string) =>
-        say(mark, text, { durationMs: Math.max(0, now() - begin) })
+        say(mark, text, { durationMs: own.soFarMs() })
       let isCached = false
       say('begin', label)
       try {
@@ -78,15 +84,37 @@ export function openBuildLog({ send }: Pick<LogSender, 'send'>, now: () => numbe
           cached: () => {
             isCached = true
           },
+          waits: own.waits,
           progress: seldom(begin, now, soFar => say('progress', amountOf(soFar), inBytes(soFar))),
         })
         if (isCached) end('cached', 'CACHED')
-        else end('done', `DONE ${((now() - begin) / 1000).toFixed(1)}s`)
+        else end('done', `DONE ${(own.soFarMs() / 1000).toFixed(1)}s`)
         return result
       } catch (error) {
         if (signal.aborted) end('canceled', 'CANCELED')
         else end('failed', `ERROR: ${toFault(error).message}`)
         throw error
+      }
+    },
+  }
+}
+
+/** What goes by from now on without the time in which one or more waits are under way. */
+function ownTime(now: () => number) {
+  const begin = now()
+  const waits = new Set<symbol>()
+  let waitedMs = 0
+  let waitsSince = 0
+  const waitedSoFar = () => (waits.size === 0 ? waitedMs : waitedMs + now() - waitsSince)
+  return {
+    soFarMs: () => Math.max(0, now() - begin - waitedSoFar()),
+    waits: () => {
+      const wait = Symbol('wait')
+      if (waits.size === 0) waitsSince = now()
+      waits.add(wait)
+      return () => {
+        const waited = waitedSoFar()
+        if (waits.delete(wait) && waits.size === 0) waitedMs = waited
       }
     },
   }

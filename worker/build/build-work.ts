@@ -86,13 +86,24 @@ export interface BuildWork extends SharedWork {
   layersOf(from: string): Promise<LayerStack>
 }
 
+/** What a step gave when it was done. */
+export interface MadeStep {
+  result: StepResult
+  /** Of its processes the kernel killed some: with more memory it might have given something else. */
+  lackedMemory?: boolean
+}
+
 /** For one step. */
 export interface StepWork extends BuildWork {
   output: StepLog
 }
 
 /** Mounted and owned until `undo` runs, over layers that are fetched where they are missing; it is removed then, unless its writable layer became a layer. */
-export async function takeSnapshot(work: SharedWork, stack: LayerStack, undo: AsyncDisposableStack): Promise<Snapshot> {
+export async function takeSnapshot(
+  work: SharedWork & Partial<StepWork>,
+  stack: LayerStack,
+  undo: AsyncDisposableStack,
+): Promise<Snapshot> {
   await haveLayers(work, stack)
   const id = `build-${newId<ContainerId>(work.random)}`
   work.owned.add(id)

@@ -293,6 +293,9 @@ function keptOf(id: BuildId, secrets: (id: BuildId) => Promise<AgentSecrets>): S
   return async name => {
     const value = (await secrets(id)).kept[name]
     if (value !== undefined) return value
-    throw new SlipwayError('secret.not-found', `The build names no secret ${name}, or there is none.`)
+    throw new SlipwayError(
+      'secret.not-found',
+      `The build names no secret ${name}, or there is none any more: see GET /v1/secrets.`,
+    )
   }
 }

@@ -17,7 +17,7 @@ type Layer = NonNullable<StepResult['layer']>
 export async function cachedStep(work: Work, key: string): Promise<StepResult | undefined> {
   const { cache, fleet, signal } = work
   const kept = await cache.find(key)
-  if (!kept) return asPacked(work, key, await untilAborted(fleet.find(key), signal))
+  if (!kept || kept.lackedMemory) return asPacked(work, key, await untilAborted(fleet.find(key), signal))
   work.share(key)
   return asPacked(work, key, kept.result)
 }

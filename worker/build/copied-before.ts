@@ -1,7 +1,7 @@
 import type { StepResult } from '#shared/domain/cached-step.ts'
 import type { CopyStep } from '../dockerfile/step.ts'
+import { alsoKnownAs } from './also-known.ts'
 import type { StepWork } from './build-work.ts'
-import { cachedStep } from './cached-step.ts'
 import { excludesOf } from './copy-files.ts'
 import type { CopySource } from './copy-sources.ts'
 import { digestSources } from './digest-sources.ts'
@@ -24,13 +24,5 @@ export async function copiedBefore(
   const files = await digestSources(found, work.signal, { excludes: excludesOf(step), withOwners: true })
   const { architecture } = work.ports
   const key = stepKey(stepInputs(draft, step, { content: { files }, linked, epoch: work.epoch, architecture }))
-  const before = work.isCacheUsed ? await cachedStep(work, key) : undefined
-  if (before) {
-    work.output.cached()
-    return before
-  }
-  const result = await make()
-  await work.cache.keep(key, { result, ...(work.isCacheUsed ? {} : { isAnew: true }) })
-  work.share(key)
-  return result
+  return alsoKnownAs(work, key, make)
 }

@@ -135,7 +135,10 @@ const octal = (path: string) =>
 function refuseFailure({ exitCode, stderr }: RunResult, what: string): void {
   if (exitCode === 0) return
   if (/no space left on device|disk quota exceeded/i.test(stderr)) {
-    throw new SlipwayError('host.disk-full', 'The disk of this host is full: free some space on it.')
+    throw new SlipwayError(
+      'host.disk-full',
+      'The disk of this host is full: free some space on it, or build elsewhere.',
+    )
   }
   throw new SlipwayError('build.step-failed', `${what}: ${stderr.slice(0, 500)}`)
 }

@@ -1,6 +1,8 @@
 import type { BuildLimits } from '#shared/domain/build-needs.ts'
+import { formatDuration } from '#shared/domain/duration.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 
 /** What the whole build may take, and how that is found out. */
 export interface WholeLimits extends Pick<BuildLimits, 'timeoutMs' | 'diskBytes'> {
@@ -46,7 +48,7 @@ async function watchTime({ timeoutMs, clock }: WholeLimits, until: AbortSignal):
   if (timeoutMs === undefined) return undefined
   await clock.sleep(timeoutMs, until)
   if (until.aborted) return undefined
-  const message = `The build was ended after its ${timeoutMs / 1000} seconds: ask for more with "timeout", or make it faster.`
+  const message = `The build was ended after the ${formatDuration(timeoutMs)} that it may take: ask for more with "timeout", or make it faster.`
   return new SlipwayError('build.timed-out', message, { facts: { timeoutMs } })
 }
 
@@ -82,7 +84,7 @@ async function watchHost(
 }
 
 export function diskExceeded(bytes: number, diskBytes: number): SlipwayError {
-  const message = `The build has written ${bytes} bytes, and may write ${diskBytes}: ask for more with "disk", or keep less.`
+  const message = `The build has written ${sizeInWords(bytes)}, and may write ${sizeInWords(diskBytes)}: ask for more with "disk", or keep less.`
   return new SlipwayError('build.disk-exceeded', message, { facts: { bytes, diskBytes } })
 }
 

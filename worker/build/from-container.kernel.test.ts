@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { waitUntil } from '#infra/local/processes.ts'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
-import { openSnapshot } from '../execute/container-snapshot.ts'
+import { type OpenSnapshot, openSnapshot } from '../execute/container-snapshot.ts'
 import { removeContainer } from '../execute/remove-container.ts'
 import { runContainer } from '../execute/run-container.ts'
 import { packChanges } from './from-container.ts'
@@ -16,7 +16,7 @@ beforeAll(async () => {
 })
 afterAll(() => host?.[Symbol.asyncDispose]())
 
-/** Random, so that packing takes longer than a removal. */
+/** Random, so that packing takes some time. */
 const FILES = 120
 const FILE_BYTES = 256 * 1024
 
@@ -34,13 +34,16 @@ test.each([true, false])(
       ...{ changes: [], compression: 'gzip' },
     }
     const work = { ports, held: new Set<string>(), signal: new AbortController().signal }
-    const pack = (name: string) => packChanges(spec, work, snapshot, join(host.dataFolder, name))
-    expect((await pack(`whole-${pauses}`)).unpackedBytes).toBeGreaterThan(FILES * FILE_BYTES)
+    const pack = (name: string, held: Pick<OpenSnapshot, 'requireWhole'>) =>
+      packChanges(spec, work, held, join(host.dataFolder, name))
+    expect((await pack(`whole-${pauses}`, snapshot)).unpackedBytes).toBeGreaterThan(FILES * FILE_BYTES)
     const path = join(host.dataFolder, `torn-${pauses}`)
-    const torn = pack(`torn-${pauses}`)
+    // However quick one of the two is: packing ends after the removal.
+    const removal = Promise.withResolvers<void>()
+    const torn = pack(`torn-${pauses}`, { requireWhole: () => removal.promise.then(snapshot.requireWhole) })
     torn.catch(() => {})
     expect(await waitUntil(async () => existsSync(path) && statSync(path).size > 0, 10_000)).toBe(true)
-    await removeContainer(ports, want.id)
+    await removeContainer(ports, want.id).finally(removal.resolve)
     await expect(torn).rejects.toMatchObject({ code: 'container.files-unavailable' })
     expect([...work.held]).toEqual([])
   },

@@ -67,7 +67,7 @@ async function standingStill<T>({ container, pauses }: Spec, work: ReadingWork, 
 
 /** Docker's rule: what the container was started with stands in for what its image says. */
 function startedAs(draft: Draft, spec: ContainerSpec): Draft {
-  const { entrypoint, command, workdir, user, labels } = spec
+  const { entrypoint, command, workdir, user, labels, stopSignal } = spec
   const state = withEnv(draft.state, spec.env.map(splitEntry))
   const { Cmd, ...inherited } = state.config
   // A command of the image belongs to its entrypoint: another entrypoint takes it away.
@@ -77,6 +77,7 @@ function startedAs(draft: Draft, spec: ContainerSpec): Draft {
     ...(command === undefined ? kept : { Cmd: command }),
     ...(workdir === undefined ? {} : { WorkingDir: workdir }),
     ...(user === undefined ? {} : { User: user }),
+    ...(stopSignal === undefined ? {} : { StopSignal: stopSignal }),
     ...(Object.keys(labels).length === 0 ? {} : { Labels: { ...inherited.Labels, ...labels } }),
   }
   return { ...draft, state: withConfig({ ...state, config: inherited }, given) }

@@ -78,7 +78,7 @@ async function buildTarget(
     contextOf: async (from: string | undefined) => (from === undefined ? main : named(from)),
   }
   const draftFor = openStageDrafts({ stages, contexts: spec.contexts, scope, work, bases, advice, isCheck: spec.check })
-  const built = await draftFor(targetStage(stages, spec.target))
+  const built = await draftFor(targetStage(stages, spec.target, spec.dockerfile))
   if (spec.check) advice.conclude()
   return withEpoch(labelled(built, spec.labels), epoch)
 }

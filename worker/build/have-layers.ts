@@ -1,26 +1,27 @@
 import type { Digest } from '#shared/digest.ts'
 import { type ErrorCode, SlipwayError } from '#shared/errors.ts'
 import type { LayerStack } from '../image/image-store.ts'
-import type { SharedWork } from './build-work.ts'
+import type { SharedWork, StepWork } from './build-work.ts'
 import { untilAborted } from './deadline.ts'
 
 /** By diff ID: when the pull of a base image that has it is over. */
 export type ArrivingLayers = Map<Digest, Promise<void>>
 
-type Work = Pick<SharedWork, 'ports' | 'log' | 'signal' | 'arriving' | 'fleet'>
+type Work = Pick<SharedWork, 'ports' | 'log' | 'signal' | 'arriving' | 'fleet'> & Partial<Pick<StepWork, 'output'>>
 
 /** What is wrong with a layer that the fleet's cache named: its blob is gone, or is not what it was. */
 const LOST = new Set<ErrorCode>(['blob.not-found', 'blob.store-failed', 'layer.digest-mismatch', 'layer.invalid'])
 
 /**
  * Sees to it that layers are on this host before something is mounted or read: what is pulled already is waited for, the rest is
- * fetched, side by side. A build of cached steps alone does not come here (but for
- * `COPY --link`, which looks at the folders below it), and so fetches nothing.
+ * fetched, side by side. A build of cached steps alone does not come here, and so fetches nothing.
  */
 export async function haveLayers(work: Work, stack: LayerStack): Promise<void> {
-  const { ports, log, signal, arriving, fleet } = work
+  const { ports, log, signal, arriving, fleet, output } = work
   const missing = await missingOf(work, stack)
+  const begun = output?.waits()
   await Promise.all(missing.map(diffId => arriving.get(diffId)).map(pull => pull && untilAborted(pull, signal)))
+  begun?.()
   const left = await missingOf(work, stack)
   if (left.length === 0) return
   const count = left.length === 1 ? 'a layer' : `${left.length} layers`

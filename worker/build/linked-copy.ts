@@ -7,7 +7,8 @@ import { type Owner, ownerOf } from './file-owner.ts'
 import type { Draft } from './image-draft.ts'
 
 /**
- * COPY --link: a layer that is made on nothing, and so is found in the cache whatever is below. Only the folders on the way
+ * COPY --link: a layer that is made on nothing, and so is found in the cache whatever is below (looked at for that only where what is
+ * below is not what it was). Only the folders on the way
  * to its destination count: a layer that has a folder says whose it is, and that shall stay as it was.
  */
 export interface Linked {

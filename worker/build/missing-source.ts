@@ -1,8 +1,8 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { posix } from 'node:path'
 import { SlipwayError } from '#shared/errors.ts'
+import { nearestOf } from '#shared/nearest.ts'
 import { hasMeta } from '../dockerfile/glob.ts'
-import { nearestOf } from '../dockerfile/nearest.ts'
 import { resolveInRootSync } from '../host/rooted-fs.ts'
 import type { KnownDigests } from './digest-sources.ts'
 

@@ -1,4 +1,5 @@
 import { toFault } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { folderState } from '../layer/folder-state.ts'
 import { unpackFolder } from '../layer/unpack.ts'
 import type { StepLog } from './build-log.ts'
@@ -24,7 +25,7 @@ export async function restoreMount(
       return false
     }
     requireRoom()
-    log.write('step', `restoring cache mount ${id}: ${saved.size} bytes`)
+    log.write('step', `restoring cache mount ${id}: ${sizeInWords(saved.size)}`)
     await using tar = await openSavedTar(saved, digest => api.download(digest), signal)
     const chunks = tar.chunks(bytes => log.progress({ bytes, total: saved.size }))
     await unpackFolder(chunks, folder, { maxBytes: saved.unpackedBytes, maxEntries: MAX_ENTRIES })

@@ -6,6 +6,7 @@ import type { ImageDefaults } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { LogLine } from '#shared/protocol/bus.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { cgroupRoot, memoryKills } from '#worker/host/cgroup.ts'
 import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import type { RunStep } from '../dockerfile/step.ts'
@@ -43,6 +44,12 @@ export interface CommandOutput {
   isFull(): boolean
 }
 
+export interface CommandEnd {
+  exitCode: number
+  /** Processes of it that the kernel killed because memory ran out: its own limit's, or the host's. */
+  memoryKills: number
+}
+
 const LOOK_MS = 200
 /** More than this of a log that nobody reads any more is thrown away. */
 const UNREAD_LOG_BYTES = 1024 * 1024
@@ -50,16 +57,16 @@ const ACCOUNT_FILE_LIMIT = 1024 * 1024
 const HOSTNAME = 'buildstep'
 
 /**
- * Runs a command of a RUN step under the isolation of containers and returns its exit code. What the runtime made in
+ * Runs a command of a RUN step under the isolation of containers and returns how it ended. What the runtime made in
  * the root filesystem to mount over is taken away again: it is no change of the command's. It takes
- * as long as its build may: the signal ends it.
+ * as long as its build may: the signal ends it. Errors: `build.memory-exceeded` where it fails after a kill at its limit.
  */
 export async function runCommand(
   command: Command,
   ports: HostPorts,
   output: CommandOutput,
   over: AbortSignal,
-): Promise<number> {
+): Promise<CommandEnd> {
   const { id, folder, rootfs, endpoint } = command
   const logPath = join(folder, 'log')
   await using undo = new AsyncDisposableStack()
@@ -81,15 +88,18 @@ export async function runCommand(
   await followLog(logPath, id, ports, output, over)
   over.throwIfAborted()
   const exitCode = await exitCodeOf(id, ports, over)
-  if (exitCode !== 0) await refuseMemory(command, ports)
-  return exitCode
+  const ended = { exitCode, memoryKills: await memoryKills(`${cgroupRoot(ports.instance)}/${id}`) }
+  refuseMemory(ended, command.limits)
+  return ended
 }
 
-/** What the kernel killed for its memory may be a child of the command, whatever that makes of it. */
-async function refuseMemory({ id, limits }: Command, { instance }: HostPorts): Promise<void> {
-  const { memoryBytes } = limits
-  if (memoryBytes === undefined || (await memoryKills(`${cgroupRoot(instance)}/${id}`)) === 0) return
-  const message = `The command needs more memory than the ${memoryBytes} bytes that it may have: ask for more with "memory".`
+/**
+ * What the kernel killed for its memory may be a child of the command: the command's exit code says whether it could do without,
+ * as for BuildKit.
+ */
+function refuseMemory({ exitCode, memoryKills }: CommandEnd, { memoryBytes }: BuildLimits): void {
+  if (exitCode === 0 || memoryKills === 0 || memoryBytes === undefined) return
+  const message = `The command needs more memory than the ${sizeInWords(memoryBytes)} that it may have: ask for more with "memory".`
   throw new SlipwayError('build.memory-exceeded', message, { facts: { memoryBytes } })
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { BuildId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { FoundMount } from '#shared/protocol/cache-mounts.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { folderState } from '../layer/folder-state.ts'
 import { type PackedLayer, packTar } from '../layer/pack.ts'
 import { tarOfFolder } from '../layer/tree-tar.ts'
@@ -53,7 +54,7 @@ export async function saveMount({ build, id, name }: SavedFolder, transfers: Tra
   }
   states.set(name, fingerprint)
   if (isSame) return 'unchanged since it was saved'
-  return `saved ${size} bytes, ${unpackedBytes} before compression`
+  return `saved ${sizeInWords(size)}, ${sizeInWords(unpackedBytes)} before compression`
 }
 
 function readFolder(
@@ -65,7 +66,8 @@ function readFolder(
   return cacheMounts.readUnused(name, async (folder, over): Promise<Packed> => {
     const { fingerprint, bytes, entries } = await folderState(folder, over)
     if (entries === 0) return 'not saved: it is empty'
-    if (bytes > maxBytes) return `not saved: its files have ${bytes} bytes, more than the ${maxBytes} that are kept`
+    if (bytes > maxBytes)
+      return `not saved: its files have ${sizeInWords(bytes)}, more than the ${sizeInWords(maxBytes)} that are kept`
     if (entries > MAX_ENTRIES) return `not saved: it has ${entries} entries, more than ${MAX_ENTRIES}`
     if (saved && states.get(name) === fingerprint) return 'unchanged since it was saved or restored here'
     await rm(path, { force: true }) // Of a try that a step overtook.
@@ -80,6 +82,10 @@ async function upload({ digest, size, path }: PackedLayer, { api }: Transfers): 
     await api.upload(missing, path, AbortSignal.timeout(UPLOAD_MS))
   } catch (cause) {
     if (cause instanceof SlipwayError) throw cause
-    throw new SlipwayError('blob.store-failed', 'It could not be uploaded within an hour.', { cause })
+    throw new SlipwayError(
+      'blob.store-failed',
+      'The saved cache mount could not be uploaded within an hour: the next build that saves it tries again.',
+      { cause },
+    )
   }
 }

@@ -40,7 +40,7 @@ export async function openSavedTar(
       // The compression may end before the blob does.
       for await (const _ of counted(() => {})) if (size > saved.size) break
       if (size === saved.size && digestFromHex(hash.digest('hex')) === saved.digest) return
-      throw new SlipwayError('blob.digest-mismatch', `Other bytes came than those of ${saved.digest}.`)
+      throw new SlipwayError('blob.digest-mismatch', `What came of the saved cache mount is not ${saved.digest}.`)
     },
     [Symbol.asyncDispose]: async () => {
       signal.removeEventListener('abort', stop)

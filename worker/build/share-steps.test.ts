@@ -58,6 +58,16 @@ async function openHost(fleet: ReturnType<typeof openFleet>) {
 }
 const [first, second] = ['first', 'second'].map(stepKey) as [string, string]
 
+test('what the kernel killed processes of for want of memory is not told', async () => {
+  const fleet = openFleet()
+  const { cache, share } = await openHost(fleet)
+  await cache.keep(first, { result, lackedMemory: true })
+  share(first)
+  await cache.keep(second, { result })
+  share(second)
+  await vi.waitFor(() => expect([...fleet.steps.keys()]).toEqual([second]))
+})
+
 test('a step is named once its blob is there, which goes up once for all steps that have it', async () => {
   const fleet = openFleet()
   const { cache, share } = await openHost(fleet)

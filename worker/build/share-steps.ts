@@ -40,7 +40,7 @@ export function openStepSharing({ api, cache, pushes, log, now, signal }: StepSh
     })
   const tell = async (key: string): Promise<void> => {
     const kept = await cache.find(key, { isUse: false })
-    if (!kept || now() - (kept.sharedAt ?? 0) < AGAIN_MS) return
+    if (!kept || kept.lackedMemory || now() - (kept.sharedAt ?? 0) < AGAIN_MS) return
     const { result, after, isAnew = false } = kept
     const step = { result, isAnew, ...(after === undefined ? {} : { after }) }
     try {

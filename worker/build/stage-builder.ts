@@ -3,11 +3,13 @@ import { join } from 'node:path'
 import type { StepResult } from '#shared/domain/cached-step.ts'
 import { type ContainerId, newId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import type { Instruction } from '../dockerfile/instruction.ts'
 import type { CopyStep, RunStep } from '../dockerfile/step.ts'
 import { mkdirInRoot } from '../host/rooted-fs.ts'
 import { packLayer } from '../layer/pack.ts'
-import { type BuildWork, type StepWork, takeSnapshot } from './build-work.ts'
+import { alsoKnownAs } from './also-known.ts'
+import { type BuildWork, type MadeStep, type StepWork, takeSnapshot } from './build-work.ts'
 import { clampTimes } from './clamp-times.ts'
 import { copiedBefore } from './copied-before.ts'
 import { copyFiles } from './copy-files.ts'
@@ -20,7 +22,7 @@ import { type Linked, linkedTo, makeLinkedFolders } from './linked-copy.ts'
 import { runCommand } from './run-command.ts'
 import { openMounts } from './run-mounts.ts'
 import { openMaskedLog } from './secret-mask.ts'
-import type { PlannedStep } from './stage-plan.ts'
+import { type PlannedStep, sourceNames } from './stage-plan.ts'
 import { stepKey } from './step-cache.ts'
 import { placed, withoutHostPaths } from './step-fault.ts'
 import { type FileStep, stepInputs } from './step-inputs.ts'
@@ -48,12 +50,20 @@ export async function buildStep(
   if (step.kind === 'config') return withState(draft, step.state, said)
   return work.log.step(`${label} ${said.split('\n', 1)[0]}`, work.signal, async output => {
     try {
+      await othersOf(work, step, output)
       const { result, key } = await resultOf({ ...work, output }, draft, step, await (look ?? lookAtStep(work, step)))
       return { ...withStep(draft, result, said, step.kind === 'folder' ? step.state : draft.state), lastStep: key }
     } catch (error) {
       throw placed(error, instruction, file)
     }
   })
+}
+
+/** What other stages and images give: their faults are told by whoever asks for them. */
+async function othersOf(work: BuildWork, step: FileStep, output: StepWork['output']): Promise<void> {
+  const begun = output.waits()
+  await Promise.allSettled(sourceNames(step).map(work.layersOf))
+  begun()
 }
 
 function sentenceOf({ keyword, flags, text, heredocs }: Instruction): string {
@@ -63,12 +73,31 @@ function sentenceOf({ keyword, flags, text, heredocs }: Instruction): string {
 }
 
 async function resultOf(work: StepWork, draft: Draft, step: FileStep, { content, fetched }: Look) {
-  const linked = step.kind === 'copy' && step.isLinked ? await linkedTo(work, draft, step) : undefined
-  const { architecture } = work.ports
-  const key = stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch, architecture }))
+  const isLinked = step.kind === 'copy' && step.isLinked
+  const keyOf = (linked: unknown) => {
+    const { architecture } = work.ports
+    return stepKey(stepInputs(draft, step, { content, linked, epoch: work.epoch, architecture }))
+  }
   // Whoever holds a slot waits for none, and for no other step: what it reads is all there by now.
-  const make = () => inSlot(work.slots, work.signal, () => makeLayer(work, draft, step, { fetched, linked }))
-  return { key, result: await doneOnce(work, { key, after: draft.lastStep }, make) }
+  const make = (linked?: Linked) => {
+    const begun = work.output.waits()
+    return inSlot(work.slots, work.signal, () => {
+      begun()
+      return makeLayer(work, draft, step, { fetched, linked })
+    })
+  }
+  // A linked copy is found by what is below it, which has not to be there for that, and else by its folders alone, whatever is below.
+  const makeLinked = async (copy: CopyStep) => {
+    const linked = await linkedTo(work, draft, copy)
+    const byFolders = keyOf(linked)
+    const madeOrFound = () => alsoKnownAs(work, byFolders, async () => (await make(linked)).result)
+    return { result: await work.steps.take(byFolders, madeOrFound, work.signal) }
+  }
+  const key = keyOf(isLinked ? ['link', draft.diffIds] : undefined)
+  return {
+    key,
+    result: await doneOnce(work, { key, after: draft.lastStep }, () => (isLinked ? makeLinked(step) : make())),
+  }
 }
 
 /** All sources, and the folder of the host that they are in: `isImage`, that of another stage's or image's files. */
@@ -93,13 +122,14 @@ interface Material {
 }
 
 /** Does the step in a snapshot and keeps what changed: as a compressed blob to upload, and as a layer to build on. */
-async function makeLayer(work: StepWork, draft: Draft, step: FileStep, material: Material): Promise<StepResult> {
+async function makeLayer(work: StepWork, draft: Draft, step: FileStep, material: Material): Promise<MadeStep> {
   await using undo = new AsyncDisposableStack()
   if (step.kind !== 'copy') return await madeOn(work, draft, step, undefined, undo)
   const sources = await allSources(work, step, material.fetched, undo)
-  const make = () => madeOn(work, draft, step, { ...sources, linked: material.linked }, undo)
-  if (!sources.isImage) return await make()
-  return await copiedBefore(work, draft, step, { found: sources.found, linked: material.linked }, make)
+  const make = async () => (await madeOn(work, draft, step, { ...sources, linked: material.linked }, undo)).result
+  if (!sources.isImage) return { result: await make() }
+  const { found } = sources
+  return { result: await copiedBefore(work, draft, step, { found, linked: material.linked }, make) }
 }
 
 interface Copied {
@@ -114,19 +144,20 @@ async function madeOn(
   step: FileStep,
   copied: Copied | undefined,
   undo: AsyncDisposableStack,
-): Promise<StepResult> {
+): Promise<MadeStep> {
+  let lackedMemory = false
   const below = copied?.linked ? EMPTY_DRAFT : draft
   const snapshot = await takeSnapshot(work, below, undo)
   try {
     if (step.kind === 'folder') {
       const owner = await ownerOf(step.user, snapshot.rootfs)
       await mkdirInRoot(snapshot.rootfs, step.path, { ...owner, mode: 0o755 })
-    } else if (step.kind === 'run') await doRun(work, draft, step, snapshot.rootfs)
+    } else if (step.kind === 'run') lackedMemory = await doRun(work, draft, step, snapshot.rootfs)
     else await doCopy(work, step, copied?.found ?? [], snapshot.rootfs, copied?.linked)
   } catch (error) {
     throw withoutHostPaths(error, [snapshot.rootfs, copied?.root ?? work.folder, work.folder])
   }
-  return await packedChanges(work, snapshot.id, undo)
+  return { result: await packedChanges(work, snapshot.id, undo), lackedMemory }
 }
 
 async function doCopy(
@@ -160,7 +191,8 @@ async function packedChanges(work: BuildWork, id: string, undo: AsyncDisposableS
   return { created, layer: { diffId, unpackedBytes, compression, digest, size } }
 }
 
-async function doRun(work: StepWork, draft: Draft, step: RunStep, rootfs: string): Promise<void> {
+/** Whether the kernel killed processes of it for want of memory, and it succeeded all the same. */
+async function doRun(work: StepWork, draft: Draft, step: RunStep, rootfs: string): Promise<boolean> {
   const id = newId<ContainerId>(work.random)
   const folder = join(work.folder, 'run', id)
   await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -173,13 +205,24 @@ async function doRun(work: StepWork, draft: Draft, step: RunStep, rootfs: string
   const command = { id, args, env: [...step.env, ...env], image: draft.state.config, rootfs, endpoint, folder }
   const log = openMaskedLog(work.secrets, work.output.write)
   const output = { line: log.line, isFull: work.output.isFull }
-  const exitCode = await runCommand(
+  const { exitCode, memoryKills } = await runCommand(
     { ...command, mounts, network, security, limits: work.limits },
     work.ports,
     output,
     work.signal,
   ).finally(log.close)
-  if (exitCode === 0) return
+  if (memoryKills > 0) work.output.write('stderr', sentenceOfKills(memoryKills, work.limits, exitCode === 0))
+  if (exitCode === 0) return memoryKills > 0
   const message = `The command ended with exit code ${exitCode}: see the build's log.`
   throw new SlipwayError('build.step-failed', message, { facts: { exitCode } })
+}
+
+function sentenceOfKills(kills: number, { memoryBytes }: BuildWork['limits'], isSuccess: boolean): string {
+  const who = kills === 1 ? '1 process of this step was' : `${kills} processes of this step were`
+  const what =
+    memoryBytes === undefined ? "the host's memory ran out" : `it may have ${sizeInWords(memoryBytes)} of memory`
+  const left = isSuccess
+    ? ' Its exit code is 0, so the build goes on; no later build takes its result from the cache.'
+    : ''
+  return `${who} killed by the kernel: ${what}.${left}`
 }

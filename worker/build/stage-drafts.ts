@@ -6,6 +6,7 @@ import type { Scope } from '../dockerfile/scope.ts'
 import type { StageState } from '../dockerfile/stage-state.ts'
 import { circleFault, findStage, isNamedPlainly, plainNames, type Stage, sourceStage } from '../dockerfile/stages.ts'
 import { undefinedVariables } from '../dockerfile/undefined-variables.ts'
+import { splitWords } from '../dockerfile/words.ts'
 import type { openAdvice } from './advice.ts'
 import { type BaseImages, baseName, contextOf, filesOfBase } from './base-images.ts'
 import type { BuildWork } from './build-work.ts'
@@ -14,9 +15,10 @@ import { once } from './once.ts'
 import { buildStep } from './stage-builder.ts'
 import { openStageNeeds } from './stage-needs.ts'
 import { begunAhead, isFileInstruction, type PlannedStep, plannedSteps, sourceNames } from './stage-plan.ts'
-import { rethrowIn } from './step-fault.ts'
+import { placed, rethrowIn } from './step-fault.ts'
 import { lookAtStep } from './step-look.ts'
 import { takeTriggers } from './triggers.ts'
+import { type KnownNames, unknownName } from './unknown-name.ts'
 
 export interface StageOptions {
   stages: Stage[]
@@ -47,11 +49,22 @@ export function openStageDrafts({ stages, contexts, scope, work, bases, advice, 
     if (isCheck && context) return undefined
     if (context?.kind === 'files') return void (await work.contextOf(from))
     const source = context ? undefined : sourceOf(stages, stage, instruction, from, file)
-    if (!source) return isCheck ? undefined : bases.draftOf(from)
+    if (!source) {
+      if (isCheck) return undefined
+      const others = isPlain(stage, instruction, from) ? stages : stages.slice(0, stage.index)
+      return bases.draftOf(from).catch(error => {
+        const known = knownBeside(stage, others)
+        throw placed(unknownName(error, from, known), instruction, file, from, 'from=')
+      })
+    }
     const circle = needs.add(stage, source)
     if (circle) throw circleFault(circle, instruction, file)
     return draftFor(source)
   }
+  const knownBeside = (own: Stage, others: readonly Stage[]): KnownNames => ({
+    stages: others.flatMap(({ name }) => (name === undefined || name === own.name ? [] : [name])),
+    contexts: Object.keys(contexts),
+  })
   const beginSources = (stage: Stage, instruction: Instruction, names: readonly string[]) => {
     for (const from of names) {
       work.begin(() => bring(stage, instruction, from).catch(rethrowIn(instruction, file))).catch(() => {})
@@ -105,7 +118,12 @@ export function openStageDrafts({ stages, contexts, scope, work, bases, advice, 
   const baseOf = async (stage: Stage): Promise<Draft> => {
     const { base, platform } = stage
     const name = baseName(stage)
-    if (base.kind === 'image' || contextOf(contexts, name)) return bases.draftOf(name, platform)
+    if (base.kind === 'image' || contextOf(contexts, name)) {
+      return bases.draftOf(name, platform).catch(error => {
+        const known = knownBeside(stage, stages.slice(0, stage.index))
+        throw placed(unknownName(error, name, known), stage.from, file, wordOf(stage.from))
+      })
+    }
     return base.kind === 'stage' ? afterStage(stage, base.index) : EMPTY_DRAFT
   }
   /** Whoever builds on a stage has its ARGs, too (docs.docker.com/build/building/variables, "Scoping"). */
@@ -129,6 +147,12 @@ function labelsOf({ name, index }: Stage, stages: readonly Stage[], instructions
   return (instruction: Instruction) => `[${stage}${numbers.get(instruction) ?? 1}/${counted.length + 1}]`
 }
 
+const isPlain = (stage: Stage, instruction: Instruction, from: string) =>
+  stage.instructions.includes(instruction) && isNamedPlainly(instruction, from)
+
+/** What FROM names, as it is written. */
+const wordOf = ({ text }: Instruction) => splitWords(text)[0]
+
 /**
  * A name that stands in the Dockerfile itself was looked at when stages were resolved: no circle is left. One from a variable
  * or a trigger was not, and so names earlier stages alone.
@@ -140,8 +164,7 @@ function sourceOf(
   from: string,
   file: string,
 ): Stage | undefined {
-  const isLookedAt = stage.instructions.includes(instruction) && isNamedPlainly(instruction, from)
-  if (!isLookedAt) return findStage(stages.slice(0, stage.index), from)
+  if (!isPlain(stage, instruction, from)) return findStage(stages.slice(0, stage.index), from)
   try {
     return sourceStage(stages, stage, from)
   } catch (error) {

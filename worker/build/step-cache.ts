@@ -14,6 +14,11 @@ const keptSchema = z.object({
   after: stepKeySchema.optional(),
   /** By a build that was to use no cache, until the fleet was told. */
   isAnew: z.boolean().optional(),
+  /**
+   * The kernel killed processes of it for want of memory. This build goes on with it, and its files need a name; later builds do it
+   * again, and the fleet is not told.
+   */
+  lackedMemory: z.boolean().optional(),
   /** When the fleet was told of it last (Unix milliseconds). */
   sharedAt: z.number().optional(),
 })

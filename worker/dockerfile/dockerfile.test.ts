@@ -22,7 +22,7 @@ function faultOf(work: () => unknown): SlipwayError {
 function stateAfter(text: string, given: Scope['given'] = {}): StageState {
   const dockerfile = parse(text)
   const globals = globalArgs(dockerfile, given, platformArgs('amd64'))
-  const stage = targetStage(resolveStages(dockerfile, globals), undefined)
+  const stage = targetStage(resolveStages(dockerfile, globals), undefined, 'Dockerfile')
   return stage.instructions.reduce((state, instruction) => {
     const step = interpret(instruction, state, { dockerfile, given, globals })
     return step.kind === 'config' || step.kind === 'folder' ? step.state : state
@@ -260,13 +260,17 @@ describe('stages', () => {
   test('of two stages with one name the later counts, as a base and as a target', () => {
     const twice = resolveStages(parse('FROM a AS x\nFROM b AS x\nFROM x\n'), new Map())
     expect(twice[2]?.base).toEqual({ kind: 'stage', index: 1 })
-    expect(targetStage(twice, 'x').index).toBe(1)
+    expect(targetStage(twice, 'x', 'Dockerfile').index).toBe(1)
   })
 
   test('a target is found by name, in any case, and by number', () => {
-    expect(targetStage(stages(), 'TWO').index).toBe(1)
-    expect(targetStage(stages(), '0').index).toBe(0)
-    expect(targetStage(stages(), undefined).index).toBe(2)
-    expect(faultOf(() => targetStage(stages(), 'three')).message).toContain('one, two, 2')
+    expect(targetStage(stages(), 'TWO', 'Dockerfile').index).toBe(1)
+    expect(targetStage(stages(), '0', 'Dockerfile').index).toBe(0)
+    expect(targetStage(stages(), undefined, 'Dockerfile').index).toBe(2)
+    const missing = faultOf(() => targetStage(stages(), 'twoo', 'Dockerfile'))
+    const says = 'has no stage twoo, which "target" names: it has one, two, 2. Did you mean two?'
+    expect(missing.message).toBe(`Dockerfile:2:1: The Dockerfile ${says}`)
+    expect(missing.facts).toEqual({ file: 'Dockerfile', line: 2, column: 1, target: 'twoo' })
+    expect(faultOf(() => targetStage([], undefined, 'Dockerfile')).message).toMatch(/^Dockerfile:1:1: /)
   })
 })

@@ -14,5 +14,10 @@ export function dockerfileFault(
   code: 'build.dockerfile-invalid' | 'build.instruction-unsupported' = 'build.dockerfile-invalid',
 ): SlipwayError {
   const { file, line, column } = place
-  return new SlipwayError(code, `${file}:${line}:${column}: ${why}.`, { facts: { file, line, column } })
+  return new SlipwayError(code, atPlace(place, `${why}.`), { facts: { file, line, column } })
+}
+
+/** A sentence as all faults of a Dockerfile have it, whoever found them. */
+export function atPlace({ file, line, column }: Place, sentence: string): string {
+  return `${file}:${line}:${column}: ${sentence}`
 }

@@ -1,6 +1,6 @@
+import { suggestion } from '#shared/nearest.ts'
 import { dockerfileFault } from './fault.ts'
 import { type Instruction, placeOf } from './instruction.ts'
-import { suggestion } from './nearest.ts'
 import { WordError } from './words.ts'
 
 /** What a flag takes: a text, a text as often as it is written, or nothing, `true` or `false`. */

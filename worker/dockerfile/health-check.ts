@@ -1,8 +1,8 @@
 import type { ImageDefaults } from '#shared/domain/image.ts'
+import { suggestion } from '#shared/nearest.ts'
 import { nanoseconds } from './duration.ts'
 import { flagOf } from './flags.ts'
 import { type Instruction, jsonStrings } from './instruction.ts'
-import { suggestion } from './nearest.ts'
 import { WordError } from './words.ts'
 
 type HealthCheck = NonNullable<ImageDefaults['Healthcheck']>

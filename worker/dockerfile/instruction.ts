@@ -1,7 +1,7 @@
+import { suggestion } from '#shared/nearest.ts'
 import { dockerfileFault } from './fault.ts'
 import { announcedIn, type Heredoc } from './heredoc.ts'
 import { type LineReader, type LogicalLine, type Piece, placeAt } from './logical-lines.ts'
-import { suggestion } from './nearest.ts'
 
 /** One instruction with its continuation lines joined; nothing is expanded yet. Lines and columns count from 1. */
 export interface Instruction {
@@ -72,10 +72,14 @@ function keywordOf(joined: string): { written: string; rest: string } {
   return end < 0 ? { written: text, rest: '' } : { written: text.slice(0, end), rest: text.slice(end).trim() }
 }
 
-/** The place of `part`, which the instruction has as it is; of the instruction itself where it has not. */
-export function placeOf({ line, column, source }: Instruction, part: string | undefined) {
-  const offset = part === undefined || part === '' ? -1 : source.joined.indexOf(part)
-  return offset < 0 ? { line, column } : placeAt(source.pieces, offset)
+/** The place of `part`, which the instruction has as it is, right behind `behind`; of the instruction itself where it has not. */
+export function placeOf(
+  { line, column, source }: Pick<Instruction, 'line' | 'column' | 'source'>,
+  part: string | undefined,
+  behind = '',
+): { line: number; column: number } {
+  const offset = part === undefined || part === '' ? -1 : source.joined.indexOf(behind + part)
+  return offset < 0 ? { line, column } : placeAt(source.pieces, offset + behind.length)
 }
 
 /** Words that begin with `--`, before everything else; quotes keep blanks in a value. `--` alone ends them. */

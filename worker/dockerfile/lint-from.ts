@@ -1,7 +1,7 @@
+import { suggestion } from '#shared/nearest.ts'
 import type { StageSource } from './dockerfile.ts'
 import { flagOf } from './flags.ts'
 import type { Finding, LintScope } from './lint.ts'
-import { suggestion } from './nearest.ts'
 import { expandWord, splitWords, WordError } from './words.ts'
 
 /** Rules about FROM and the ARGs before it. */

@@ -1,6 +1,6 @@
 import { posix } from 'node:path'
+import { suggestion } from '#shared/nearest.ts'
 import { choiceOf } from './flags.ts'
-import { suggestion } from './nearest.ts'
 import type { Owned, RunMount } from './step.ts'
 import { WordError } from './words.ts'
 

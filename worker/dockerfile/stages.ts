@@ -1,10 +1,10 @@
 import { SlipwayError } from '#shared/errors.ts'
+import { nearestOf } from '#shared/nearest.ts'
 import type { Dockerfile } from './dockerfile.ts'
-import { dockerfileFault } from './fault.ts'
+import { atPlace, dockerfileFault } from './fault.ts'
 import { flagOf, flagsOf } from './flags.ts'
 import { type Instruction, placeOf } from './instruction.ts'
 import { argValues, inPlace } from './interpret.ts'
-import { suggestion } from './nearest.ts'
 import type { Scope } from './scope.ts'
 import { expandWord, refuseTooLarge, type Variables, WordError } from './words.ts'
 
@@ -68,17 +68,24 @@ function baseOf(reference: string, earlier: Stage[]): Stage['base'] {
   return stage ? { kind: 'stage', index: stage.index } : { kind: 'image', reference }
 }
 
-/** The stage to build: the last one, or the one that `target` names by name or number. */
-export function targetStage(stages: Stage[], target: string | undefined): Stage {
+/**
+ * The stage to build: the last one, or the one that `target` names by name or number. A fault stands at the FROM of the stage with
+ * the nearest name, or at the first one.
+ */
+export function targetStage(stages: Stage[], target: string | undefined, file: string): Stage {
   const stage = target === undefined ? stages.at(-1) : findStage(stages, target)
   if (stage) return stage
-  if (target === undefined) throw new SlipwayError('build.dockerfile-invalid', 'The Dockerfile has no FROM: write one.')
+  const [first] = stages
+  if (target === undefined || !first) {
+    throw dockerfileFault({ file, line: 1, column: 1 }, 'The Dockerfile has no FROM: write one')
+  }
   const names = stages.map(({ name, index }) => name ?? String(index))
-  const help = suggestion(target.toLowerCase(), names).replace(/^: d/, ' D')
-  throw new SlipwayError(
-    'build.target-not-found',
-    `The Dockerfile has no stage ${target}: it has ${names.join(', ')}.${help}`,
-  )
+  const nearest = nearestOf(target.toLowerCase(), names)
+  const help = nearest === undefined ? '' : ` Did you mean ${nearest}?`
+  const { line, column } = ((nearest === undefined ? undefined : findStage(stages, nearest)) ?? first).from
+  const place = { file, line, column }
+  const message = `The Dockerfile has no stage ${target}, which "target" names: it has ${names.join(', ')}.${help}`
+  throw new SlipwayError('build.target-not-found', atPlace(place, message), { facts: { ...place, target } })
 }
 
 /** A stage by name or number. */

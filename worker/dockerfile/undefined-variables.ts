@@ -1,8 +1,8 @@
 import type { BuildWarning } from '#shared/domain/build.ts'
+import { suggestion } from '#shared/nearest.ts'
 import type { Instruction } from './instruction.ts'
 import { interpret } from './interpret.ts'
 import { warningOf } from './lint.ts'
-import { suggestion } from './nearest.ts'
 import { PROXIES, type Scope } from './scope.ts'
 import { type StageState, variablesOf } from './stage-state.ts'
 

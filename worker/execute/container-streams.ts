@@ -1,10 +1,14 @@
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { DesiredContainer, FileChange } from '#shared/domain/container.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError, unreachable } from '#shared/errors.ts'
 import type { ContainerOrder, LogsOrder } from '#shared/protocol/bus.ts'
+import type { HealthLog } from '#shared/protocol/container-life.ts'
 import { changesOf } from '../layer/changes.ts'
 import { tarOfTree } from '../layer/tree-tar.ts'
+import { readHealth } from '../observe/health-file.ts'
+import { healthOf } from '../reconcile/health.ts'
 import { readLog } from '../runtime/logs.ts'
 import { MOUNT_POINTS } from '../runtime/mount-points.ts'
 import { hasProcess, type OpenSnapshot, openSnapshot, type SnapshotPorts } from './container-snapshot.ts'
@@ -32,6 +36,8 @@ export function openContainerStream(
       return inLines(logOf(order, ports, want !== undefined, signal))
     case 'changes':
       return ofFiles(ports, order.containerId, want, () => inLines(changesIn(ports, order.containerId)))
+    case 'health':
+      return inLines(healthIn(ports, order.containerId))
     case 'export':
       return ofFiles(ports, order.containerId, want, ({ rootfs }) => tarOfTree(rootfs))
     default:
@@ -50,6 +56,14 @@ function logOf(order: LogsOrder, ports: StreamPorts, isWanted: boolean, signal: 
   }
   const isLive = () => hasProcess(ports, order.containerId)
   return readLog({ path, clock: ports.clock, signal, isLive }, order)
+}
+
+/** Of the last process that was checked. */
+async function* healthIn({ containersFolder }: StreamPorts, id: ContainerId): AsyncGenerator<HealthLog[], void> {
+  const state = await readHealth(join(containersFolder, id))
+  if (!state)
+    throw new SlipwayError('container.health-check-missing', `Container ${id} was not checked yet, or never is.`)
+  yield [{ ...healthOf(state), log: state.log }]
 }
 
 /** The files of a container that has stopped are mounted for as long as somebody reads them. */

@@ -26,6 +26,10 @@ export interface HostPorts {
   architecture: string
   seccomp: SeccompProfile
   maxOpenFiles: number
+  /** Of this start of the machine. */
+  bootId: string
+  /** Path of the program that containers may have as their first; undefined where the host has none. */
+  initProgram: string | undefined
   /** Throws `host.disk-full` where the disk is too full for new work (`disk-room.ts`). */
   requireRoom(): void
   /** Throws `host.disk-full` where it is so full that what runs must end. */

@@ -1,13 +1,17 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DesiredContainer } from '#shared/domain/container.ts'
+import type { HealthPlan } from '#shared/domain/health.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import { cgroupRoot } from '#worker/host/cgroup.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
-import { isStale } from '../reconcile/facts.ts'
+import { type ContainerRecord, isStale } from '../reconcile/facts.ts'
+import { healthPlan } from '../reconcile/health.ts'
+import { runEnd, UNKNOWN_EXIT } from '../reconcile/run-end.ts'
+import { INIT_PROGRAM } from '../runtime/init-program.ts'
 import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
@@ -31,18 +35,33 @@ export async function runContainer(
   const folder = join(ports.containersFolder, want.id)
   const old = await readRecord(folder)
   if (isStale(want.spec, old)) requireUnread(ports, want.id)
+  const lastEnd = old.run > 0 && old.run < run ? await endOf(ports, want.id, old) : old.lastEnd
   // How the run before ended goes before this one is recorded: it must never be read as this one's end.
   await ports.runtime.delete(want.id)
   await resetStale(ports, want)
   // A signal ordered before this run began was for an earlier one.
   const { revision, imageDigest } = want.spec
   const signalSeq = Math.max(old.signalSeq, want.signal?.seq ?? 0)
-  const record = { run, restarts, attempts, revision, spec: want.spec, imageDigest, signalSeq }
+  const isRevived = want.goal.kind === 'stopped' || undefined
+  const { bootId } = ports
+  const record = {
+    run,
+    restarts,
+    attempts,
+    revision,
+    spec: want.spec,
+    imageDigest,
+    signalSeq,
+    bootId,
+    isRevived,
+    lastEnd,
+  }
   await writeRecord(folder, record)
   try {
     await using undo = new AsyncDisposableStack()
     using _ = ports.holds.hold(want.id) // Given back before anything is undone.
-    const config = await makeReady(want, folder, ports, undo)
+    const { config, health } = await makeReady(want, folder, ports, undo)
+    if (health) await writeRecord(folder, { ...record, health })
     undo.defer(() => ports.runtime.delete(want.id))
     const stdin = want.spec.stdin ? (want.spec.stdinOnce ? 'once' : 'open') : undefined
     const logPath = logPathOf(ports, want.id)
@@ -56,6 +75,14 @@ export async function runContainer(
   }
 }
 
+/** For whoever waits for it: the end of a run that is followed by another at once is told with that. */
+async function endOf(ports: HostPorts, id: ContainerId, record: ContainerRecord): Promise<ContainerRecord['lastEnd']> {
+  const end = runEnd({ process: await ports.runtime.inspect(id), record })
+  if (!end) return undefined
+  const { exitCode = UNKNOWN_EXIT, finishedAt = ports.clock.now(), isOutOfMemory } = end
+  return { run: record.run, exitCode, finishedAt, isOutOfMemory: isOutOfMemory || undefined }
+}
+
 /** Lets a made process go, which a killed agent may have left. From the mark on, one that is not there has ended. */
 export async function startProcess(ports: HostPorts, id: ContainerId): Promise<void> {
   const folder = join(ports.containersFolder, id)
@@ -67,6 +94,12 @@ export async function startProcess(ports: HostPorts, id: ContainerId): Promise<v
 export async function noteEnd(ports: HostPorts, id: ContainerId): Promise<void> {
   const folder = join(ports.containersFolder, id)
   await writeRecord(folder, { ...(await readRecord(folder)), endedAt: ports.clock.now() })
+}
+
+/** The kernel's count goes with the cgroup: at the next run, or with a reboot. */
+export async function noteOutOfMemory(ports: HostPorts, id: ContainerId): Promise<void> {
+  const folder = join(ports.containersFolder, id)
+  await writeRecord(folder, { ...(await readRecord(folder)), isOutOfMemory: true })
 }
 
 /** Makes what a container needs without running it: so `created` means that it can start. */
@@ -91,7 +124,7 @@ async function makeReady(
   folder: string,
   ports: HostPorts,
   undo: AsyncDisposableStack,
-): Promise<OciRuntimeConfig> {
+): Promise<{ config: OciRuntimeConfig; health: HealthPlan | undefined }> {
   const { id, spec, endpoint } = want
   // Before anything else: an earlier run may have left them, and a start that fails holds no port.
   undo.defer(() => ports.network.detach(id))
@@ -118,13 +151,21 @@ async function makeReady(
     netns: attachment.netns,
     cgroupPath: `${cgroupRoot(ports.instance)}/${id}`,
     hostname,
+    init: spec.hasInit ? requireInit(ports) : undefined,
     files: Object.fromEntries(Object.keys(files).map(name => [`/etc/${name}`, join(folder, name)])),
     seccomp: seccompFor(ports.seccomp, ports.architecture, DEFAULT_CAPABILITIES),
     maxOpenFiles: ports.maxOpenFiles,
   })
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text, { mode: 0o644 })))
-  return config
+  return { config, health: healthPlan(spec.healthCheck, defaults) }
+}
+
+/** Errors: `host.command-failed` where the host has none. */
+function requireInit({ initProgram }: HostPorts): string {
+  if (initProgram !== undefined) return initProgram
+  const message = `The host has no ${INIT_PROGRAM}, which is the init of containers: apt-get install ${INIT_PROGRAM}.`
+  throw new SlipwayError('host.command-failed', message)
 }
 
 /** The very image that the API resolved, by digest: a tag may have moved since. It was fetched before. */

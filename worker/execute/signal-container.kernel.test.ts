@@ -20,7 +20,7 @@ test('on a full disk a container can be stopped, and its time is remembered', as
     await runContainer({ kind: 'runContainer', want, run: 1, attempts: 0, restarts: 0 }, ports)
     await systemClock.sleep(200) // For the trap.
     execFileSync('sh', ['-c', `dd if=/dev/zero of=${join(folder, 'filler')} bs=4k 2>/dev/null || true`])
-    await sendStop(ports, want.id, '', want.spec.imageDigest)
+    await sendStop(ports, want, '')
     const record = await readRecord(join(ports.containersFolder, want.id))
     expect(record).toMatchObject({ run: 1, stopSentAt: expect.any(Number) })
     const deadline = systemClock.now() + 5000

@@ -6,7 +6,8 @@ import { unmount } from './mount.ts'
 import { readMounts } from './mount-table.ts'
 import { MS, mount } from './syscalls.ts'
 
-const ROOT = '/sys/fs/cgroup'
+export const CGROUP_ROOT = '/sys/fs/cgroup'
+const ROOT = CGROUP_ROOT
 
 /** `v2`: one tree. `v1`: a tree a controller, with or without an empty v2 tree beside them ("hybrid"). */
 export type CgroupVersion = 'v1' | 'v2'
@@ -21,6 +22,9 @@ export function cgroupRoot(instance: string): string {
 }
 
 const freezerTree = () => (cgroupVersion() === 'v2' ? ROOT : join(ROOT, 'freezer'))
+
+/** The folder of a cgroup below which all its processes are listed. */
+export const processTree = (cgroupPath: string) => join(freezerTree(), cgroupPath)
 
 export async function isFrozen(cgroupPath: string): Promise<boolean> {
   const isV2 = cgroupVersion() === 'v2'

@@ -12,6 +12,7 @@ import {
 import { open } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { asKernelError, errnoOf } from './kernel-error.ts'
 import { openat2, RESOLVE } from './syscalls.ts'
 
@@ -120,7 +121,7 @@ function readBounded(fd: number, path: string, maxBytes: number): Buffer {
     count = readSync(fd, bytes, size, bytes.length - size, null)
   }
   if (size > maxBytes) {
-    throw new SlipwayError('request.too-large', `${path} is larger than ${maxBytes} bytes: make it smaller.`)
+    throw new SlipwayError('request.too-large', `${path} is larger than ${sizeInWords(maxBytes)}: make it smaller.`)
   }
   return bytes.subarray(0, size)
 }

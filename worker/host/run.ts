@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 
 export interface RunOptions {
   /** Text for standard input; without it the input is empty. */
@@ -56,7 +57,7 @@ export function runAny(program: string, args: readonly string[], options: RunOpt
   child.on('close', (exitCode, signal) => {
     clearTimeout(timer)
     if (isOverdue) return fail(`took longer than ${timeoutMs / 1000} s and was killed`)
-    if (output.size > OUTPUT_LIMIT) return fail(`printed more than ${OUTPUT_LIMIT} bytes and was killed`)
+    if (output.size > OUTPUT_LIMIT) return fail(`printed more than ${sizeInWords(OUTPUT_LIMIT)} and was killed`)
     if (exitCode === null)
       return fail(`was ended by ${signal ?? 'an unknown signal'}: see whether the host is short of memory`)
     const text = (chunks: Buffer[]) => Buffer.concat(chunks).toString()

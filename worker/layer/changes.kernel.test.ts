@@ -13,18 +13,18 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { FileChange } from '#shared/domain/container.ts'
+import { allInFolder } from '#test/support/own-folder.ts'
 import { mountOverlay, unmount } from '../host/mount.ts'
 import { changesOf } from './changes.ts'
 
 /** What `changesOf` finds in an upper folder is what differs between the mounted views before and after. */
 
 let folder: string
-beforeAll(() => {
-  folder = mkdtempSync('/var/tmp/slipway-changes-')
+allInFolder('changes', own => {
+  folder = own
 })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 interface World {
   rootfs: string

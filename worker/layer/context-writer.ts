@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { errnoOf } from '#worker/host/kernel-error.ts'
 import { type TarLimits, WHITEOUT } from './layer-writer.ts'
 import { invalidTar, namesOf, shown, type TarEntry } from './tar-format.ts'
@@ -40,7 +41,7 @@ export class ContextWriter implements TarConsumer, Disposable {
 
   entry(entry: TarEntry): void {
     this.#count(entry)
-    const names = safeNames(entry.path, entry.path)
+    const names = safeNames(entry.path)
     if (names.length === 0) {
       if (entry.type !== 'folder') throw unsafe(entry.path, 'would replace the context itself', 'Give it a name.')
       return // The context's own folder: ours, whatever its owner had.
@@ -72,7 +73,7 @@ export class ContextWriter implements TarConsumer, Disposable {
     this.#bytes += entry.size
     const { maxEntries, maxBytes } = this.#limits
     if (this.#entries > maxEntries) throw contextTooLarge(`${maxEntries} entries`)
-    if (this.#bytes > maxBytes) throw contextTooLarge(`${maxBytes} bytes`)
+    if (this.#bytes > maxBytes) throw contextTooLarge(sizeInWords(maxBytes))
   }
 
   #make(names: readonly string[], entry: TarEntry): void {
@@ -117,10 +118,19 @@ export class ContextWriter implements TarConsumer, Disposable {
   }
 }
 
-function safeNames(path: string, entryPath: string): string[] {
-  const names = namesOf(path, CONTEXT_ERRORS)
-  if (path.startsWith('/')) throw unsafe(entryPath, 'has an absolute name', 'Make the tar with relative names.')
-  if (names.includes('..')) throw unsafe(entryPath, 'leads upwards by ".."', 'Make the tar inside the context folder.')
+/** `linkOf`: the entry that has the path as its link's target. */
+function safeNames(path: string, linkOf?: string): string[] {
+  const names = namesOf(path, CONTEXT_ERRORS, linkOf)
+  const entry = linkOf ?? path
+  const target = linkOf === undefined ? undefined : shown(path)
+  if (path.startsWith('/')) {
+    const why = target ? `links to the absolute name ${target}` : 'has an absolute name'
+    throw unsafe(entry, why, 'Make the tar with relative names.')
+  }
+  if (names.includes('..')) {
+    const why = target ? `links to ${target}, which leads upwards by ".."` : 'leads upwards by ".."'
+    throw unsafe(entry, why, 'Make the tar inside the context folder.')
+  }
   return names
 }
 

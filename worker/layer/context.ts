@@ -1,5 +1,6 @@
 import type { Compression } from '#shared/domain/layer-compression.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { DamagedStream } from '#worker/host/decompressor.ts'
 import { contextTooLarge } from './context-writer.ts'
 import { decompress } from './decompress.ts'
@@ -104,7 +105,7 @@ async function* bounded(tar: AsyncIterable<Uint8Array>, limits: TarLimits): Asyn
   let size = 0
   for await (const chunk of tar) {
     size += chunk.length
-    if (size > most) throw contextTooLarge(`${limits.maxBytes} bytes`)
+    if (size > most) throw contextTooLarge(sizeInWords(limits.maxBytes))
     yield chunk
   }
 }

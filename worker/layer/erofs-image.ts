@@ -60,7 +60,10 @@ export function encodeImage({ root, tarBytes, firstBlock }: ImageParts): Image {
   const blocksAt = roundUp(plan.inodeBytes, EROFS_BLOCK)
   const size = blocksAt + plan.blockBytes
   if (size > MAX_METADATA_BYTES) {
-    throw invalidTar(LAYER_ERRORS, `needs an index of more than ${MAX_METADATA_BYTES / 1024 ** 2} MiB`)
+    throw invalidTar(
+      LAYER_ERRORS,
+      `needs an index of more than ${MAX_METADATA_BYTES / 1024 ** 2} MiB: split it into several layers`,
+    )
   }
   const metadata = Buffer.alloc(size)
   plan.nodes.forEach((node, serial) => {

@@ -115,7 +115,10 @@ function asThreadError(error: unknown, kind: ExtractionRequest['kind']): unknown
   const isTooMuch = error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY'
   if (!isTooMuch) return error
   const errors = kind === 'context' ? CONTEXT_ERRORS : LAYER_ERRORS
-  return invalidTar(errors, `has names and folders that take more than ${THREAD_MEMORY_MIB} MiB of memory`)
+  return invalidTar(
+    errors,
+    `has names and folders that take more than ${THREAD_MEMORY_MIB} MiB of memory: split it into several layers`,
+  )
 }
 
 function asError({ code, message, facts }: Fault): SlipwayError {

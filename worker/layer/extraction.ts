@@ -67,7 +67,8 @@ function openContext({ folder, limits, ...rules }: ContextRules & { folder: stri
     finish: () => {
       reader.finish()
       // A layer's digest proves that it is whole; nothing else proves that of a context.
-      if (!reader.hasEnded) throw invalidTar(CONTEXT_ERRORS, 'has no end: the upload was cut off, or it is no tar')
+      if (!reader.hasEnded)
+        throw invalidTar(CONTEXT_ERRORS, 'has no end: the upload was cut off, or it is not a tar. Send it again')
       writer.finish()
     },
     [Symbol.dispose]: () => writer[Symbol.dispose](),

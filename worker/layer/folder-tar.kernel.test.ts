@@ -15,7 +15,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { eachInFolder } from '#test/support/own-folder.ts'
 import { lgetxattr, lsetxattr, mknod, S_IFIFO } from '../host/syscalls.ts'
 import { folderState } from './folder-state.ts'
 import { PLAIN } from './tar-entries.ts'
@@ -26,14 +27,11 @@ import { unpackFolder } from './unpack.ts'
 let folder: string
 let root: string
 let target: string
-beforeEach(() => {
-  folder = mkdtempSync('/var/tmp/slipway-folder-tar-')
+eachInFolder('folder-tar', ['root', 'target'], own => {
+  folder = own
   root = join(folder, 'root')
   target = join(folder, 'target')
-  mkdirSync(root)
-  mkdirSync(target)
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const never = new AbortController().signal
 

@@ -1,5 +1,6 @@
 import type { SlipwayError } from '#shared/errors.ts'
 import { type ChunkMap, copiesOf, mapChunks } from './chunk-map.ts'
+import { FAULT, linksToMissing } from './entry-faults.ts'
 import { EROFS_BLOCK, encodeDevice, encodeXattrs, HEAD_BYTES, TYPE, TYPE_MASK } from './erofs-format.ts'
 import {
   folderOf,
@@ -16,10 +17,10 @@ import { checkLinkTarget, invalidTar, MAX_NAME, type TarEntry } from './tar-form
 import type { StoredData } from './tar-reader.ts'
 import { OPAQUE } from './tree-writer.ts'
 
-/** Of names, link targets, attributes and maps of holes together. A million real files have 50 MiB. */
 /** What a device number of Linux holds (include/uapi/linux/kdev_t.h: 12 and 20 bits). */
 const MAX_MAJOR = 0xfff
 const MAX_MINOR = 0xfffff
+/** Of names, link targets, attributes and maps of holes together. A million real files have 50 MiB. */
 const MAX_VARIABLE_BYTES = 128 * 1024 ** 2
 const NO_XATTRS: ReadonlyMap<string, string> = new Map()
 /** Files alone may have them (xattr(7)). */
@@ -96,13 +97,13 @@ export class IndexTree implements LayerTree {
 
   hardlink(names: readonly string[], target: readonly string[], entry: TarEntry): void {
     this.#entryPath = entry.path
-    if (names.join('/') === target.join('/')) throw this.#invalid('links to itself')
+    if (names.join('/') === target.join('/')) throw this.#invalid(FAULT.linksToItself)
     const from = this.#find(target)
-    if (!from || isWhiteoutNode(from)) throw this.#invalid('links to a file that did not come before it')
-    if (folderOf(from)) throw this.#invalid('links to a folder')
+    if (!from || isWhiteoutNode(from)) throw this.#invalid(linksToMissing(entry.linkTarget))
+    if (folderOf(from)) throw this.#invalid(FAULT.linksToFolder)
     const parent = this.#parent(names)
     this.#clear(parent, names.at(-1) ?? '')
-    if (from.nlink === 0) throw this.#invalid('takes the place of what it links to')
+    if (from.nlink === 0) throw this.#invalid(FAULT.replacesTarget)
     from.nlink++
     this.#add(parent, names.at(-1) ?? '', from)
   }
@@ -156,7 +157,7 @@ export class IndexTree implements LayerTree {
     const kept = [...xattrs].filter(([name]) => isKeptXattr(name))
     const type = node.mode & TYPE_MASK
     if (type !== TYPE.file && type !== TYPE.folder && kept.some(([name]) => name.startsWith(USER_XATTR))) {
-      throw this.#invalid('has an attribute that only files and folders have')
+      throw this.#invalid('has an attribute that only files and folders can have: make the tar without it')
     }
     this.#addXattrs(node, kept)
   }
@@ -169,7 +170,8 @@ export class IndexTree implements LayerTree {
     if (more.length === 0) return
     const values = new Map([...(node.xattrs?.values ?? NO_XATTRS), ...more])
     const encoded = encodeXattrs(values)
-    if (!encoded) throw this.#invalid('has more attributes, or larger ones, than a file can have')
+    if (!encoded)
+      throw this.#invalid('has more attributes, or larger ones, than a file can have: make the tar without them')
     const key = encoded.toString('latin1')
     const known = this.#xattrs.get(key)
     if (!known) this.#count(3 * encoded.length)
@@ -195,13 +197,13 @@ export class IndexTree implements LayerTree {
     return folder && folderOf(folder)?.children.get(name)
   }
 
-  readonly #tooManyLinks = () => this.#invalid('leads through too many links')
+  readonly #tooManyLinks = () => this.#invalid(FAULT.tooManyLinks)
 
   /** A folder in place of a whiteout of the same layer must go on hiding what lower layers have. */
   #ensureFolder(parent: IndexNode, name: string, replaces: boolean): IndexNode {
     const there = folderOf(parent)?.children.get(name)
     if (there && folderOf(there)) return there
-    if (there && !replaces && !isWhiteoutNode(there)) throw this.#invalid('lies below a file')
+    if (there && !replaces && !isWhiteoutNode(there)) throw this.#invalid(FAULT.belowFile)
     this.#clear(parent, name)
     const folder = makeFolderNode(parent)
     if (there && isWhiteoutNode(there)) this.#mark(folder)
@@ -210,9 +212,11 @@ export class IndexTree implements LayerTree {
   }
 
   #add(parent: IndexNode, name: string, node: IndexNode): void {
-    if (name.length > MAX_NAME) throw this.#invalid(`has a part of more than ${MAX_NAME} bytes in its name`)
+    if (name.length > MAX_NAME)
+      throw this.#invalid(`needs a folder of more than ${MAX_NAME} bytes, which Linux cannot have: shorten it`)
     this.#nodes++
-    if (this.#nodes > this.#maxNodes) throw invalidTar(LAYER_ERRORS, `has more than ${this.#maxNodes} files`)
+    if (this.#nodes > this.#maxNodes)
+      throw invalidTar(LAYER_ERRORS, `has more than ${this.#maxNodes} files and folders: split it into several layers`)
     this.#count(name.length)
     folderOf(parent)?.children.set(flat(name), node)
   }
@@ -237,7 +241,10 @@ export class IndexTree implements LayerTree {
   #count(bytes: number): void {
     this.#variableBytes += bytes
     if (this.#variableBytes <= MAX_VARIABLE_BYTES) return
-    throw invalidTar(LAYER_ERRORS, `has more than ${MAX_VARIABLE_BYTES / 1024 ** 2} MiB of names and attributes`)
+    throw invalidTar(
+      LAYER_ERRORS,
+      `has more than ${MAX_VARIABLE_BYTES / 1024 ** 2} MiB of names and attributes: split it into several layers`,
+    )
   }
 
   #invalid(why: string): SlipwayError {

@@ -1,4 +1,5 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { encodeImage } from './erofs-image.ts'
 import { IndexTree } from './index-tree.ts'
@@ -42,7 +43,7 @@ export class IndexWriter implements Disposable {
 
   write(chunk: Buffer): void {
     if (this.#tarBytes + chunk.length > this.#maxBytes) {
-      throw invalidTar(LAYER_ERRORS, `has more than ${this.#maxBytes} bytes`)
+      throw invalidTar(LAYER_ERRORS, `has more than ${sizeInWords(this.#maxBytes)}: split it into several layers`)
     }
     this.#reader.write(chunk)
     this.#tar.write(chunk, this.#tarBytes)

@@ -1,4 +1,5 @@
-import { invalidTar, namesOf, type TarEntry } from './tar-format.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
+import { invalidTar, namesOf, shown, type TarEntry } from './tar-format.ts'
 import type { StoredData, TarConsumer } from './tar-reader.ts'
 
 export interface TarLimits {
@@ -60,14 +61,14 @@ export class LayerWriter implements TarConsumer, Disposable {
 
   entry(entry: TarEntry, stored: StoredData): void {
     this.#count(entry)
-    const names = safeNames(entry.path, entry.path)
+    const names = safeNames(entry.path)
     const name = names.at(-1) ?? ''
     if (!this.#hasWhiteouts) {
       this.#make(names, entry, stored)
       return
     }
     if (names.slice(0, -1).some(part => part.startsWith(WHITEOUT))) {
-      throw invalidTar(LAYER_ERRORS, 'lies below a whiteout', entry.path)
+      throw invalidTar(LAYER_ERRORS, 'lies below a whiteout (.wh.), which cannot have files in it', entry.path)
     }
     if (name.startsWith(WHITEOUT)) this.#hide(names, name, entry.path)
     else this.#make(names, entry, stored)
@@ -93,8 +94,10 @@ export class LayerWriter implements TarConsumer, Disposable {
     const { maxEntries, maxBytes } = this.#limits
     this.#entries++
     this.#bytes += entry.size
-    if (this.#entries > maxEntries) throw invalidTar(LAYER_ERRORS, `has more than ${maxEntries} entries`)
-    if (this.#bytes > maxBytes) throw invalidTar(LAYER_ERRORS, `has more than ${maxBytes} bytes of files`)
+    if (this.#entries > maxEntries)
+      throw invalidTar(LAYER_ERRORS, `has more than ${maxEntries} entries: split it into several layers`)
+    if (this.#bytes > maxBytes)
+      throw invalidTar(LAYER_ERRORS, `has more than ${sizeInWords(maxBytes)} of files: split it into several layers`)
   }
 
   #hide(names: readonly string[], name: string, path: string): void {
@@ -102,13 +105,15 @@ export class LayerWriter implements TarConsumer, Disposable {
     if (name === OPAQUE_WHITEOUT) this.#tree.opaque(parent, path)
     if (name.startsWith(AUFS)) return
     const hidden = name.slice(WHITEOUT.length)
-    if (['', '.', '..'].includes(hidden)) throw invalidTar(LAYER_ERRORS, 'hides a name that cannot be', path)
+    if (['', '.', '..'].includes(hidden))
+      throw invalidTar(LAYER_ERRORS, 'hides nothing that could be there: write .wh.NAME', path)
     this.#tree.whiteout([...parent, hidden], path)
   }
 
   #make(names: readonly string[], entry: TarEntry, stored: StoredData): void {
     if (entry.type === 'folder') this.#tree.folder(names, entry)
-    else if (names.length === 0) throw invalidTar(LAYER_ERRORS, 'would replace the root folder', entry.path)
+    else if (names.length === 0)
+      throw invalidTar(LAYER_ERRORS, 'would replace the root folder with something that is not a folder', entry.path)
     else if (entry.type === 'file') this.#tree.file(names, entry, stored)
     else if (entry.type === 'symlink') this.#tree.symlink(names, entry)
     else if (entry.type === 'hardlink') this.#tree.hardlink(names, safeNames(entry.linkTarget, entry.path), entry)
@@ -116,13 +121,21 @@ export class LayerWriter implements TarConsumer, Disposable {
   }
 }
 
-function safeNames(path: string, entryPath: string): string[] {
-  const names = namesOf(path, LAYER_ERRORS)
+/** `linkOf`: as `namesOf` has it. */
+function safeNames(path: string, linkOf?: string): string[] {
+  const names = namesOf(path, LAYER_ERRORS, linkOf)
   if (!names.includes('..')) return names
   const inside: string[] = []
   for (const name of names) {
     if (name !== '..') inside.push(name)
-    else if (inside.pop() === undefined) throw invalidTar(LAYER_ERRORS, 'leads out of the root by ".."', entryPath)
+    else if (inside.pop() === undefined) {
+      const what = linkOf === undefined ? 'leads' : `links to ${shown(path)}, which leads`
+      throw invalidTar(
+        LAYER_ERRORS,
+        `${what} out of the root by "..": make the tar with names inside of it`,
+        linkOf ?? path,
+      )
+    }
   }
   return inside
 }

@@ -1,6 +1,7 @@
-import { lstatSync, mkdtempSync, rmSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { eachInFolder } from '#test/support/own-folder.ts'
 import { PLAIN } from './tar-entries.ts'
 import type { TarEntry } from './tar-format.ts'
 import { encodeHeader, TAR_END } from './tar-writer.ts'
@@ -9,10 +10,9 @@ import { unpackLayer } from './unpack.ts'
 /** Files have the owner and mode of their entries, whatever their folder would give them, and though it changes meanwhile. */
 
 let folder: string
-beforeEach(() => {
-  folder = mkdtempSync('/var/tmp/slipway-exact-')
+eachInFolder('exact', [], own => {
+  folder = own
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const MODES = [0o644, 0o666, 0o600, 0o000, 0o4755, 0o1777]
 /** Linux's posix_acl_xattr.h: version 2; the owner rwx, group and others r-x: a file of 0666 in it comes out as 0644. */

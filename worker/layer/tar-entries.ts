@@ -3,7 +3,7 @@ import { errnoOf } from '#worker/host/kernel-error.ts'
 import { lgetxattr, llistxattr } from '#worker/host/syscalls.ts'
 import { isKeptXattr } from './kept-xattrs.ts'
 import { LAYER_ERRORS } from './layer-writer.ts'
-import { invalidTar, type TarEntry, type TarEntryType } from './tar-format.ts'
+import { invalidTar, MAX_META, MAX_PATH, SHOWN_NAME, type TarEntry, type TarEntryType, TOO_LONG } from './tar-format.ts'
 import { encodeHeader, paddingOf } from './tar-writer.ts'
 
 /** What is on the disk, as a tar has it. */
@@ -22,8 +22,12 @@ export const PLAIN: Omit<TarEntry, 'type' | 'path'> = {
   xattrs: new Map(),
 }
 
-/** An entry without its bytes. `firstNames` remembers files of several names: the others are links to the first. */
+/**
+ * An entry without its bytes. `firstNames` remembers files of several names: the others are links to the first. Throws `layer.invalid`
+ * for what no reader of tars could make again: a name that is too long, more attributes than one entry may have.
+ */
 export function describe(at: Buffer, path: string, stat: BigIntStats, firstNames: Map<string, string>): TarEntry {
+  if (path.length > MAX_PATH) throw invalidTar(LAYER_ERRORS, `has a name ${TOO_LONG}`, path.slice(0, SHOWN_NAME))
   const seconds = stat.mtimeNs >= 0n ? stat.mtimeNs / BILLION : -((-stat.mtimeNs + BILLION - 1n) / BILLION)
   const entry: TarEntry = {
     ...PLAIN,
@@ -46,7 +50,7 @@ export function describe(at: Buffer, path: string, stat: BigIntStats, firstNames
     size: stat.isFile() ? Number(stat.size) : 0,
     linkTarget: stat.isSymbolicLink() ? readlinkSync(at, 'latin1') : '',
     ...deviceOf(stat),
-    xattrs: xattrsOf(at),
+    xattrs: xattrsOf(at, path),
   }
 }
 
@@ -59,7 +63,7 @@ function typeOf(stat: BigIntStats, path: string): TarEntryType {
   if (stat.isCharacterDevice()) return 'character'
   if (stat.isBlockDevice()) return 'block'
   if (stat.isFIFO()) return 'fifo'
-  throw invalidTar(LAYER_ERRORS, 'is of a kind that a layer cannot hold', path)
+  throw invalidTar(LAYER_ERRORS, 'is of a kind that a tar cannot hold', path)
 }
 
 /** The reverse of what `mknod` of host/syscalls.ts does. */
@@ -69,10 +73,21 @@ function deviceOf({ rdev }: BigIntStats): { major: number; minor: number } {
   return { major: Number(major), minor: Number(minor) }
 }
 
-function xattrsOf(at: Buffer): ReadonlyMap<string, string> {
+function xattrsOf(at: Buffer, path: string): ReadonlyMap<string, string> {
   const names = llistxattr(at).filter(isKeptXattr)
-  return new Map(names.map(name => [name, lgetxattr(at, Buffer.from(name, 'latin1'))?.toString('latin1') ?? '']))
+  const xattrs = new Map(
+    names.map(name => [name, lgetxattr(at, Buffer.from(name, 'latin1'))?.toString('latin1') ?? '']),
+  )
+  const bytes = [...xattrs].reduce((sum, [name, value]) => sum + name.length + value.length + RECORD_BYTES, 0)
+  if (bytes > MAX_META - NAMES_BYTES) {
+    throw invalidTar(LAYER_ERRORS, 'has more than 1 MiB of attributes, which no tar can have: remove some', path)
+  }
+  return xattrs
 }
+
+/** What a pax record has around an attribute, and what the other records of an entry and their padding take at most. */
+const RECORD_BYTES = 100
+const NAMES_BYTES = 16 * 1024
 
 /** Header, bytes and padding of an entry, while others may write: the size is the header's, whatever became of the file; zeros stand for what is not there. */
 export function* liveContents(at: Buffer, entry: TarEntry): Generator<Buffer> {

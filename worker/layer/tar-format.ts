@@ -10,6 +10,11 @@ export const BLOCK = 512
 /** Of a name in bytes, as Linux has it (limits.h: PATH_MAX with its end, NAME_MAX). */
 export const MAX_PATH = 4095
 export const MAX_NAME = 255
+export const TOO_LONG = `of more than ${MAX_PATH} bytes, which Linux cannot open: shorten it`
+/** What may precede an entry: pax records and long names. More is no honest tar; Go's reader (archive/tar), and Docker with it, has this bound, too. */
+export const MAX_META = 1024 * 1024
+/** How much of a name that is too long an error has. */
+export const SHOWN_NAME = 100
 /** Layers have it before a name that may itself be as long as names get. */
 const WHITEOUT_MARK = /^\.wh\./
 
@@ -108,7 +113,10 @@ function hasRightSum(block: Buffer, errors: TarErrors): boolean {
   }
   const stored = decodeNumber(block, 148, 8, errors)
   if (stored !== sum && stored !== sum - 256 * negatives) {
-    throw invalidTar(errors, 'has a block that is no header: it is damaged, or not a tar at all')
+    throw invalidTar(
+      errors,
+      'has a block that is not a header: it is damaged, or is not a tar. Make it again, or send it again',
+    )
   }
   return true
 }
@@ -122,7 +130,8 @@ export function decodeNumber(block: Buffer, start: number, length: number, error
   const bits = BigInt(bytes.length * 8)
   const value = BigInt(`0x${bytes.toString('hex')}`)
   const number = Number(first === 0xff ? BigInt.asIntN(Number(bits), value) : value)
-  if (!Number.isSafeInteger(number)) throw invalidTar(errors, 'has a header with a number too large', path)
+  if (!Number.isSafeInteger(number))
+    throw invalidTar(errors, 'has a number that is too large in its header: it is damaged', path)
   return number
 }
 
@@ -134,7 +143,8 @@ function decodeOctal(block: Buffer, start: number, end: number, errors: TarError
   let number = 0
   for (; at < end && !isBlank(block[at]); at++) {
     const digit = (block[at] ?? 0) - 0x30
-    if (digit < 0 || digit > 7) throw invalidTar(errors, 'has a header with a number that is none', path)
+    if (digit < 0 || digit > 7)
+      throw invalidTar(errors, 'has something else than digits where its header has a number: it is damaged', path)
     number = number * 8 + digit
   }
   return number
@@ -150,7 +160,7 @@ export function decodePax(bytes: Buffer, errors: TarErrors): [string, string][] 
     const equals = bytes.indexOf(0x3d, space)
     // NaN compares as false: every condition is written so that it must hold.
     const isGood = end <= bytes.length && equals > space + 1 && equals < end && bytes[end - 1] === 0x0a
-    if (!isGood) throw invalidTar(errors, 'has a pax header that is damaged')
+    if (!isGood) throw invalidTar(errors, 'has a damaged pax header. Make it again, or send it again')
     records.push([bytes.toString('latin1', space + 1, equals), bytes.toString('latin1', equals + 1, end - 1)])
     at = end
   }
@@ -160,7 +170,7 @@ export function decodePax(bytes: Buffer, errors: TarErrors): [string, string][] 
 /** A pax time, `seconds[.fraction]`, perhaps negative. */
 export function decodeTime(text: string, errors: TarErrors, path: string): Timestamp {
   const match = /^(-?)(\d{1,15})(?:\.(\d*))?$/.exec(text)
-  if (!match) throw invalidTar(errors, 'has a time that is none', path)
+  if (!match) throw invalidTar(errors, 'has a time that is not a number of seconds: it is damaged', path)
   const [, sign, whole = '', fraction = ''] = match
   const nanoseconds = Number(fraction.slice(0, 9).padEnd(9, '0'))
   if (sign !== '-') return { seconds: Number(whole), nanoseconds }
@@ -169,21 +179,33 @@ export function decodeTime(text: string, errors: TarErrors, path: string): Times
     : { seconds: -1 - Number(whole), nanoseconds: 1e9 - nanoseconds }
 }
 
-/** The names of a path without empty ones and `.`; throws `invalid` for what Linux could not name. */
-export function namesOf(path: string, errors: TarErrors): string[] {
-  if (path.length > MAX_PATH) throw invalidTar(errors, `has a name of more than ${MAX_PATH} bytes`, path.slice(0, 100))
-  if (path.includes('\0')) throw invalidTar(errors, 'has a zero byte in its name', path)
+/**
+ * The names of a path without empty ones and `.`; throws `invalid` for what Linux could not name. `linkOf`: the entry
+ * that has the path as its link's target, which is what errors name then.
+ */
+export function namesOf(path: string, errors: TarErrors, linkOf?: string): string[] {
+  const fail = (why: string) => {
+    const entry = (linkOf ?? path).slice(0, SHOWN_NAME)
+    return invalidTar(errors, `${linkOf === undefined ? 'has' : 'links to'} a name ${why}`, entry)
+  }
+  if (path.includes('\0')) throw fail('with a zero byte in it, which Linux cannot have')
   const names = path.split('/').filter(name => name !== '' && name !== '.')
-  if (names.some(name => name.replace(WHITEOUT_MARK, '').length > MAX_NAME)) {
-    throw invalidTar(errors, `has a part of more than ${MAX_NAME} bytes in its name`, path.slice(0, 100))
+  // A folder's last slash and a leading `./` do not count.
+  if (path.length > MAX_PATH && names.join('/').length > MAX_PATH) throw fail(TOO_LONG)
+  if (names.some(name => name.length > MAX_NAME && name.replace(WHITEOUT_MARK, '').length > MAX_NAME)) {
+    throw fail(`with a part of more than ${MAX_NAME} bytes, which Linux cannot have: shorten it`)
   }
   return names
 }
 
 /** Throws `invalid` for what no symbolic link can hold. */
 export function checkLinkTarget({ path, linkTarget }: TarEntry, errors: TarErrors): void {
-  const isGood = linkTarget !== '' && linkTarget.length <= MAX_PATH && !linkTarget.includes('\0')
-  if (!isGood) throw invalidTar(errors, 'links to a name that cannot be', path)
+  if (linkTarget === '')
+    throw invalidTar(errors, 'is a link that says nothing of what it leads to: it is damaged', path)
+  if (linkTarget.includes('\0'))
+    throw invalidTar(errors, 'links to a name with a zero byte in it, which Linux cannot have', path)
+  if (linkTarget.length <= MAX_PATH) return
+  throw invalidTar(errors, `links to a name of more than ${MAX_PATH} bytes, which Linux cannot have: shorten it`, path)
 }
 
 /** What precedes the name of an extended attribute in a pax record's key (star's, which GNU tar and libarchive write too). */

@@ -5,6 +5,7 @@ import {
   decodeTime,
   decodeXattrName,
   invalidTar,
+  MAX_META,
   PAX_XATTR,
   type RawHeader,
   type TarEntry,
@@ -13,6 +14,7 @@ import {
 } from './tar-format.ts'
 import {
   checkExtents,
+  DAMAGED_MAP,
   decimal,
   type Extent,
   leadingSparse,
@@ -39,8 +41,6 @@ export interface TarConsumer {
   end(): void
 }
 
-/** What may precede an entry: pax records and long names. More is no honest tar. */
-const MAX_META = 1024 * 1024
 /** What holds for all entries is looked at for each of them. */
 const MAX_GLOBAL = 64 * 1024
 /** The largest user, group or device number of Linux; the one above means "unchanged". */
@@ -120,7 +120,7 @@ export class TarReader {
   /** After the last byte. A tar without its closing blocks is taken (`hasEnded` tells), one cut off inside is not. */
   finish(): void {
     const isBetween = this.#phase === 'header' && this.#have === 0 && this.#metaSize === 0
-    if (this.#phase !== 'ended' && !isBetween) throw this.#invalid('is cut off')
+    if (this.#phase !== 'ended' && !isBetween) throw this.#invalid('is cut off: make it again, or send it again')
   }
 
   #invalid(why: string) {
@@ -165,7 +165,8 @@ export class TarReader {
       return
     }
     this.#header = header
-    if (this.#zeroBlocks > 0) throw this.#invalid('comes after a block of zeros, which ends a tar')
+    if (this.#zeroBlocks > 0)
+      throw this.#invalid('comes after a block of zeros, which ends a tar: make one tar of both')
     const meta = METAS[header.typeflag]
     if (meta) this.#startMeta(meta, header.size)
     else if (header.typeflag === 'V')
@@ -219,7 +220,7 @@ export class TarReader {
     if (entry.type !== 'file') this.#announce()
     else if (header.typeflag === 'S') this.#startGnuSparse(header)
     else if (pax.get('GNU.sparse.major') === '1') this.#expect('leadingExtents', BLOCK)
-    else this.#announce(paxSparse(records, this.#errors))
+    else this.#announce(paxSparse(records, this.#errors, entry.path))
   }
 
   #describe(header: RawHeader, pax: ReadonlyMap<string, string>): { entry: TarEntry; stored: number } {
@@ -228,14 +229,19 @@ export class TarReader {
     const path = value('GNU.sparse.name') ?? value('path') ?? this.#longPath ?? fields.path
     const number = (key: string, otherwise: number) => {
       const text = value(key)
-      return text === undefined ? otherwise : decimal(text, this.#errors)
+      return text === undefined ? otherwise : decimal(text, this.#errors, path)
     }
     const type = TYPES[typeflag]
-    if (!type) throw invalidTar(this.#errors, `is of a kind that no layer or context has (${typeflag})`, path)
+    if (!type)
+      throw invalidTar(
+        this.#errors,
+        `is of a kind that Linux has no file for (${JSON.stringify(typeflag)}): make the tar without it`,
+        path,
+      )
     const stored = number('size', fields.size)
     const isRealSize = pax.get('GNU.sparse.major') === '1' || pax.has('GNU.sparse.map') || pax.has('GNU.sparse.size')
     const size = isRealSize ? number('GNU.sparse.realsize', number('GNU.sparse.size', stored)) : stored
-    if (stored < 0 || size < 0) throw invalidTar(this.#errors, 'has a negative size', path)
+    if (stored < 0 || size < 0) throw invalidTar(this.#errors, 'has a negative size: it is damaged', path)
     const mtime = value('mtime')
     const entry: TarEntry = {
       ...fields,
@@ -251,7 +257,7 @@ export class TarReader {
     }
     const ids = [entry.uid, entry.gid, entry.major, entry.minor]
     if (ids.some(id => id < 0 || id > MAX_ID))
-      throw invalidTar(this.#errors, 'has an owner or device out of range', path)
+      throw invalidTar(this.#errors, 'has an owner or a device number that Linux cannot have', path)
     return { entry, stored }
   }
 
@@ -264,18 +270,19 @@ export class TarReader {
   }
 
   #onGnuExtents(block: Buffer): void {
-    const { extents, more } = oldGnuExtension(block, this.#errors)
+    const { extents, more } = oldGnuExtension(block, this.#errors, this.#header?.path)
     const all = this.#extents ?? []
     all.push(...extents)
-    if (all.length > MAX_EXTENTS) throw this.#invalid(`has more than ${MAX_EXTENTS} holes`)
+    if (all.length > MAX_EXTENTS)
+      throw this.#invalid(`has more than ${MAX_EXTENTS} holes: make the tar without --sparse`)
     if (!more) this.#announce(all)
   }
 
   #onLeadingExtents(data: Buffer): void {
-    const extents = leadingSparse(data, this.#errors)
+    const extents = leadingSparse(data, this.#errors, this.#header?.path)
     if (typeof extents === 'number') {
       const want = data.length + leastBlocks(extents)
-      if (want > this.#stored || want > MAX_META) throw this.#invalid('has a damaged map of holes')
+      if (want > this.#stored || want > MAX_META) throw this.#invalid(DAMAGED_MAP)
       this.#gathered = [Buffer.from(data)]
       this.#have = data.length
       this.#expect('leadingExtents', want)
@@ -287,7 +294,7 @@ export class TarReader {
 
   #announce(extents?: Extent[]): void {
     if (!this.#entry) return
-    if (extents) checkExtents(extents, this.#entry.size, this.#left, this.#errors)
+    if (extents) checkExtents(extents, this.#entry, this.#left, this.#errors)
     // GNU marks a hole at the end by an extent without data.
     this.#extents = extents?.filter(({ length }) => length > 0)
     this.#consumer.entry(this.#entry, { position: this.#position, extents: this.#extents })

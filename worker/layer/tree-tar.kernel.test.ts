@@ -5,7 +5,6 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -17,18 +16,17 @@ import {
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { eachInFolder } from '#test/support/own-folder.ts'
 import { lgetxattr, lsetxattr, mknod, S_IFIFO, setTimes } from '../host/syscalls.ts'
 import { tarOfTree } from './tree-tar.ts'
 
 let folder: string
 let root: string
-beforeEach(() => {
-  folder = mkdtempSync('/var/tmp/slipway-tree-tar-')
+eachInFolder('tree-tar', ['root'], own => {
+  folder = own
   root = join(folder, 'root')
-  mkdirSync(root)
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 /** What GNU tar makes of it. */
 async function unpacked(): Promise<string> {

@@ -31,6 +31,7 @@ import {
   setFileTimes,
   setTimes,
 } from '#worker/host/syscalls.ts'
+import { FAULT, kernelFault, linksToMissing } from './entry-faults.ts'
 import { isKeptXattr, setKeptXattr } from './kept-xattrs.ts'
 import type { LayerTree } from './layer-writer.ts'
 import { MadeExact } from './made-exact.ts'
@@ -57,18 +58,6 @@ export const OPAQUE = 'trusted.overlay.opaque'
 const YES = Buffer.from('y')
 /** Through which one name may lead, as in Linux (linux/namei.h: MAXSYMLINKS). */
 export const MAX_LINKS = 40
-/** What an entry of a tar can bring about by itself; everything else is the host's doing. */
-const ENTRY_FAULTS = new Set([
-  'ENOTDIR',
-  'EISDIR',
-  'EEXIST',
-  'ENOENT',
-  'ENAMETOOLONG',
-  'EINVAL',
-  'EPERM',
-  'EMLINK',
-  'EFBIG',
-])
 
 /**
  * Makes entries of an untrusted tar below a folder, synchronously; a name cannot lead out of it whatever links are
@@ -171,14 +160,16 @@ export class TreeWriter implements LayerTree {
   /** Another name for a file of this tree; a link among the last names is linked itself. */
   hardlink(names: readonly string[], target: readonly string[], entry: TarEntry): void {
     this.#guard(entry.path, () => {
-      if (names.join('/') === target.join('/')) throw this.#invalid('links to itself')
-      const folder = this.#open(target.slice(0, -1).join('/'))
+      if (names.join('/') === target.join('/')) throw this.#invalid(FAULT.linksToItself)
+      const folder = this.#openIfFolder(target.slice(0, -1).join('/'))
+      if (folder === undefined) throw this.#invalid(linksToMissing(entry.linkTarget))
       try {
         const from = below(folder, target.at(-1))
         const there = statOf(from)
-        if (!there || isWhiteout(there)) throw this.#invalid('links to a file that did not come before it')
+        if (!there || isWhiteout(there)) throw this.#invalid(linksToMissing(entry.linkTarget))
+        if (there.isDirectory()) throw this.#invalid(FAULT.linksToFolder)
         const at = this.#at(names)
-        this.#clear(at, false)
+        if (this.#clear(at, false) && !statOf(from)) throw this.#invalid(FAULT.replacesTarget)
         linkSync(from, at)
       } finally {
         closeSync(folder)
@@ -310,15 +301,15 @@ export class TreeWriter implements LayerTree {
     const there = statOf(at)
     if (!there?.isSymbolicLink()) {
       if (there?.isDirectory()) return false
-      if (there && !isWhiteout(there)) throw this.#invalid('lies below a file')
+      if (there && !isWhiteout(there)) throw this.#invalid(FAULT.belowFile)
       if (there) unlinkSync(at)
       if (++this.#implied > this.#policy.maxImplied)
-        throw this.#invalid('needs more folders than a tar may have entries')
+        throw this.#invalid('needs more folders than a tar may have entries: split it into several layers')
       this.#makeFolder(at, there)
       chmodSync(at, 0o755)
       return true
     }
-    if (links >= MAX_LINKS) throw this.#invalid('leads through too many links')
+    if (links >= MAX_LINKS) throw this.#invalid(FAULT.tooManyLinks)
     const target = readlinkSync(at, 'latin1')
     closeSync(this.#ensureFolder(target.startsWith('/') ? target : `${parentPath}/${target}`, links + 1))
     return false
@@ -349,7 +340,10 @@ export class TreeWriter implements LayerTree {
     if (!this.#policy.keepsOwners) return
     for (const [name, value] of entry.xattrs) {
       const isHeld = !isKeptXattr(name) || setKeptXattr(at, name, value)
-      if (!isHeld) throw this.#invalid(`has an attribute ${name} that the host's file system cannot hold`)
+      if (!isHeld)
+        throw this.#invalid(
+          `has an attribute ${name} that the host's file system cannot hold: make the tar without it, or keep the data folder on another file system`,
+        )
     }
   }
 
@@ -373,8 +367,8 @@ export class TreeWriter implements LayerTree {
     if (errno === 'ELOOP') {
       return invalidTar({ invalid: errors.unsafe }, 'leads through a link: give it the path the link leads to', path)
     }
-    if (ENTRY_FAULTS.has(errno)) return invalidTar(errors, `cannot be made (${errno})`, path)
-    return asKernelError(error, `make ${path}`)
+    const fault = kernelFault(errno)
+    return fault ? invalidTar(errors, fault, path) : asKernelError(error, `make ${path}`)
   }
 }
 

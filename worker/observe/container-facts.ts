@@ -5,15 +5,19 @@ import type { DesiredContainer } from '#shared/domain/container.ts'
 import { isId } from '#shared/domain/ids.ts'
 import type { NetworkDriver } from '../network/network-driver.ts'
 import { type ContainerFacts, type ImageFacts, isStale } from '../reconcile/facts.ts'
+import { healthSince } from '../reconcile/health.ts'
 import type { OciRuntime } from '../runtime/oci-runtime.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import { readRecord } from './container-record.ts'
+import { readHealth } from './health-file.ts'
 
 export interface ObservedPorts {
   runtime: OciRuntime
   snapshots: Snapshotter
   network: NetworkDriver
   containersFolder: string
+  /** Of this start of the machine. */
+  bootId: string
   /** Whether the snapshotter has anything of this id: a look at one folder. */
   hasSnapshot(id: string): boolean
   fetches: { state(want: DesiredContainer): Promise<ImageFacts> }
@@ -38,7 +42,12 @@ export async function observeContainer(
   const isBeginnable = replaced && (await ports.fetches.state({ ...want, spec: replaced })).state === 'present'
   const hasRemains = existsSync(folder) || ports.hasSnapshot(id) || isAttached
   const isRead = ports.holds.isHeld(id)
+  const isLive = process.state === 'running' || process.state === 'paused'
+  const health = isLive && record.health && healthSince(process.startedAt, record.health, await readHealth(folder))
+  const isNewBoot = record.bootId !== undefined && record.bootId !== ports.bootId
   return {
+    ...(health ? { health } : {}),
+    ...(isNewBoot ? { isNewBoot } : {}),
     ...{ process, record, image, isHeld, isRead, isAttached, hasRemains },
     ...(isBeginnable ? { replaced } : {}),
   }

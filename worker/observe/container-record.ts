@@ -2,10 +2,16 @@ import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { digestSchema } from '#shared/digest.ts'
-import { containerSpecSchema } from '#shared/domain/container.ts'
+import { containerSpecSchema, runEndSchema } from '#shared/domain/container.ts'
+import { healthPlanSchema } from '#shared/domain/health.ts'
 import { ERROR_CODES, SlipwayError } from '#shared/errors.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { type ContainerRecord, NEW_RECORD } from '#worker/reconcile/facts.ts'
+
+const failureSchema = z.object({
+  ...{ code: z.enum(ERROR_CODES), message: z.string(), at: z.number(), retryAt: z.number().optional() },
+  tries: z.int().default(1),
+})
 
 const recordSchema = z.object({
   revision: z.int().optional(),
@@ -19,12 +25,13 @@ const recordSchema = z.object({
   endedAt: z.number().optional(),
   stopSentAt: z.number().optional(),
   signalSeq: z.int(),
-  failure: z
-    .object({
-      ...{ code: z.enum(ERROR_CODES), message: z.string(), at: z.number(), retryAt: z.number().optional() },
-      tries: z.int().default(1),
-    })
-    .optional(),
+  failure: failureSchema.optional(),
+  lastEnd: runEndSchema.optional(),
+  bootId: z.string().optional(),
+  isRevived: z.boolean().optional(),
+  health: healthPlanSchema.optional().catch(undefined),
+  isOutOfMemory: z.boolean().optional(),
+  limitsFailure: failureSchema.extend({ limits: z.string() }).optional(),
 })
 
 /**

@@ -13,6 +13,10 @@ export type ContainerAction =
   | { kind: 'startProcess'; id: ContainerId }
   /** Remembers when the end of a run was noticed that nobody saw. */
   | { kind: 'noteEnd'; id: ContainerId }
+  /** Remembers that the kernel killed processes of a run for its memory: the next run takes the count away. */
+  | { kind: 'noteOutOfMemory'; id: ContainerId }
+  /** Makes what changed in the spec hold for the run that goes on. */
+  | { kind: 'adoptSpec'; want: DesiredContainer }
   | { kind: 'sendStop'; id: ContainerId; signal: string }
   | { kind: 'sendSignal'; id: ContainerId; signal: string; seq: number }
   | { kind: 'pauseProcess'; id: ContainerId }

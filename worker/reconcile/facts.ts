@@ -1,6 +1,9 @@
 import type { Digest } from '#shared/digest.ts'
-import type { ContainerSpec } from '#shared/domain/container.ts'
+import type { ContainerSpec, ObservedContainer } from '#shared/domain/container.ts'
+import type { HealthPlan } from '#shared/domain/health.ts'
 import type { ErrorCode } from '#shared/errors.ts'
+import type { DependencyFacts } from './dependencies.ts'
+import type { HealthState } from './health.ts'
 
 /** What is on the host of one container, read from the kernel, the runtime's files and the container's record. */
 export interface ContainerFacts {
@@ -16,6 +19,8 @@ export interface ContainerFacts {
         exitCode: number | undefined
         startedAt: number | undefined
         finishedAt: number | undefined
+        /** The kernel killed processes of it for its memory. */
+        isOutOfMemory?: boolean
       }
   /** It stands still for a build that reads its files. */
   isHeld: boolean
@@ -27,6 +32,12 @@ export interface ContainerFacts {
   /** Anything else of it: folder, snapshot, network. */
   hasRemains: boolean
   record: ContainerRecord
+  /** What its next run waits for. */
+  dependencies?: readonly DependencyFacts[]
+  /** Its last run was begun before the machine started. */
+  isNewBoot?: boolean
+  /** Of its process, where that is checked. */
+  health?: HealthState | undefined
   /** What an update is to replace, as it was begun; undefined where it cannot be begun again: its image is gone. */
   replaced?: ContainerSpec | undefined
 }
@@ -65,6 +76,18 @@ export interface ContainerRecord {
   begunAt?: number | undefined
   /** When the agent noticed the end of this run, should nobody have seen it: after a reboot, say. */
   endedAt?: number | undefined
+  /** How the run before ended, told along with the present one. */
+  lastEnd?: ObservedContainer['lastEnd']
+  /** Of the machine's start in which the present run was begun. */
+  bootId?: string | undefined
+  /** Its host began the present run by itself, after a reboot (`revival.ts`). */
+  isRevived?: boolean | undefined
+  /** How the process of the present run is checked, with what its image says; undefined: not at all. */
+  health?: HealthPlan | undefined
+  /** As `process.isOutOfMemory` was, over a reboot. */
+  isOutOfMemory?: boolean | undefined
+  /** The limits asked for that the present run could not be given, and why. */
+  limitsFailure?: (Failure & { limits: string }) | undefined
   /** When the stop signal was sent to this run; undefined when it was not. */
   stopSentAt?: number | undefined
   /** The last `SignalOrder` delivered. */

@@ -1,25 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ContainerGoal, DesiredContainer, RestartPolicy } from '#shared/domain/container.ts'
-import type { ContainerId } from '#shared/domain/ids.ts'
 import { unreachable } from '#shared/errors.ts'
+import { PLANNED_ID, wanted } from '#test/support/planned-container.ts'
 import type { ContainerAction } from './actions.ts'
 import { type ContainerFacts, type Failure, NEW_RECORD } from './facts.ts'
 import { planContainer } from './plan-container.ts'
 import { observedState } from './status.ts'
-
-const id = 'aaaaaaaaaaaaaaaa' as ContainerId
-
-function wanted(goal: ContainerGoal, restart: RestartPolicy = { kind: 'no' }, revision = 0): DesiredContainer {
-  return {
-    ...{ id, name: 'c', generation: 1, goal },
-    endpoint: { address: '10.0.0.2', prefixLength: 24, gateway: '10.0.0.1', mac: '02:42:0a:00:00:02' },
-    spec: {
-      ...{ image: 'i', imageDigest: `sha256:${'0'.repeat(64)}` as DesiredContainer['spec']['imageDigest'] },
-      ...{ revision, env: [], labels: {}, ports: [], restart, resources: {}, isReadOnly: false },
-    },
-  }
-}
 
 /** What a run comes to: the agent may die after each of its steps, or one of them may fail. */
 const OUTCOMES = ['runs', 'fails', 'fails for good', 'agent dies at the record', 'agent dies before the start'] as const
@@ -36,6 +23,10 @@ function apply(facts: ContainerFacts, action: ContainerAction, now: number, outc
       return applyRun(facts, action, now, outcome)
     case 'noteEnd':
       return { ...facts, record: { ...record, endedAt: now } }
+    case 'noteOutOfMemory':
+      return { ...facts, record: { ...record, isOutOfMemory: true } }
+    case 'adoptSpec':
+      return { ...facts, record: { ...record, spec: action.want.spec } }
     case 'prepareContainer':
       return outcome === 'fails'
         ? { ...facts, hasRemains: true, record: { ...record, ...updatedBy(action.want), failure: failureAt(now) } }
@@ -136,7 +127,7 @@ const facts: fc.Arbitrary<ContainerFacts> = fc
   })
   .chain(found =>
     replaced.map(policy => {
-      const { spec } = wanted({ kind: 'created' }, policy, found.record.revision)
+      const { spec } = wanted({ kind: 'created' }, { restart: policy, revision: found.record.revision })
       return policy ? { ...found, replaced: spec } : found
     }),
   )
@@ -163,7 +154,7 @@ describe('from whatever is there, the plan comes to an end', () => {
   test('and what was asked for is so', () => {
     fc.assert(
       fc.property(goals, policies, facts, (goal, policy, start) => {
-        const { process, isAttached, record } = converge(wanted(goal, policy), start)
+        const { process, isAttached, record } = converge(wanted(goal, { restart: policy }), start)
         if (goal.kind === 'removed') expect(process.state).toBe('absent')
         if (goal.kind === 'stopped') expect([process.state === 'running', isAttached]).toEqual([false, false])
         const mustRun = goal.kind === 'running' || goal.kind === 'paused'
@@ -178,7 +169,7 @@ describe('from whatever is there, the plan comes to an end', () => {
     const outcomes = fc.array(fc.constantFrom(...OUTCOMES), { maxLength: 6 })
     fc.assert(
       fc.property(policies, facts, outcomes, (policy, start, ahead) => {
-        const want = wanted({ kind: 'running', run: start.record.run + 1 }, policy)
+        const want = wanted({ kind: 'running', run: start.record.run + 1 }, { restart: policy })
         const end = converge(want, start, ahead)
         const said = observedState(want, end)
         expect(end.record.run).toBe(start.record.run + 1)
@@ -197,7 +188,7 @@ describe('from whatever is there, the plan comes to an end', () => {
         fc.pre(goal.kind !== 'removed')
         // As the API has it: an update of what is to run is another run.
         const asked = 'run' in goal && goal.kind !== 'stopped' ? { ...goal, run: start.record.run + 1 } : goal
-        const end = converge(wanted(asked, policy, 2), start, ahead)
+        const end = converge(wanted(asked, { restart: policy, revision: 2 }), start, ahead)
         expect(end.record.revision).toBe(2)
       }),
       { numRuns: 2000 },
@@ -207,7 +198,7 @@ describe('from whatever is there, the plan comes to an end', () => {
   test('and planning twice for the same gives the same', () => {
     fc.assert(
       fc.property(goals, policies, facts, time, (goal, policy, have, now) => {
-        const want = wanted(goal, policy)
+        const want = wanted(goal, { restart: policy })
         expect(planContainer(want, have, now)).toEqual(planContainer(want, have, now))
       }),
     )
@@ -234,13 +225,16 @@ describe('cases', () => {
   })
 
   test('on-failure leaves success alone', () => {
-    const want = wanted(goal, { kind: 'on-failure' })
+    const want = wanted(goal, { restart: { kind: 'on-failure' } })
     expect(kinds(planContainer(want, exited(0), 2000))).toEqual(['releaseContainer'])
     expect(kinds(planContainer(want, exited(1), 2000))).toEqual(['runContainer'])
   })
 
   test('a restart waits for its back-off', () => {
-    expect(planContainer(wanted(goal, { kind: 'always' }), exited(1), 1050)).toEqual({ actions: [], lookAgainAt: 1100 })
+    expect(planContainer(wanted(goal, { restart: { kind: 'always' } }), exited(1), 1050)).toEqual({
+      actions: [],
+      lookAgainAt: 1100,
+    })
   })
 
   test('a container that stands still for a build is let go by a stop alone', () => {
@@ -259,7 +253,7 @@ describe('cases', () => {
     }
     const want = wanted({ kind: 'stopped', run: 1, timeoutMs: 500 })
     expect(planContainer(want, have, 1200)).toEqual({ actions: [], lookAgainAt: 1500 })
-    expect(planContainer(want, have, 1500).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGKILL' }])
+    expect(planContainer(want, have, 1500).actions).toEqual([{ kind: 'sendStop', id: PLANNED_ID, signal: 'SIGKILL' }])
   })
 
   const absent: ContainerFacts = {
@@ -306,7 +300,7 @@ describe('cases', () => {
     const have: ContainerFacts = {
       ...{ ...exited(1), process: { state: 'exited', exitCode: 1, startedAt: 0, finishedAt: 15_000 }, record },
     }
-    const want = wanted(goal, { kind: 'always' })
+    const want = wanted(goal, { restart: { kind: 'always' } })
     expect(planContainer(want, have, 20_500)).toEqual({ actions: [], lookAgainAt: 21_000 })
     expect(planContainer(want, have, 21_000).actions).toMatchObject([{ attempts: 2, restarts: 4 }])
   })
@@ -317,13 +311,13 @@ describe('cases', () => {
     [{ kind: 'always' }, 'runContainer'],
     [{ kind: 'unless-stopped' }, 'runContainer'],
   ])('after a reboot, a run that was begun has ended: %j', (policy, next) => {
-    const want = wanted(goal, policy)
+    const want = wanted(goal, { restart: policy })
     const lost: ContainerFacts = { ...absent, record: { ...NEW_RECORD, run: 1, begunAt: 1000 } }
     expect(kinds(planContainer(want, lost, 9000))).toEqual(['noteEnd'])
     const noted: ContainerFacts = { ...lost, record: { ...lost.record, endedAt: 9000 } }
     expect(kinds(planContainer(want, noted, 9999))).toEqual(next ? [next] : [])
     if (!next) expect(observedState(want, noted)).toMatchObject({ exitCode: 137, startedAt: 1000, finishedAt: 9000 })
-    const stopped = wanted({ kind: 'stopped', run: 1, timeoutMs: 0 }, policy)
+    const stopped = wanted({ kind: 'stopped', run: 1, timeoutMs: 0 }, { restart: policy })
     expect(planContainer(stopped, noted, 9999)).toEqual({ actions: [] })
   })
 
@@ -331,15 +325,19 @@ describe('cases', () => {
     const stopping: ContainerFacts = { ...running, record: { ...running.record, stopSentAt: 1000 } }
     const want = wanted({ kind: 'running', run: 2, endPrevious: { timeoutMs: 5000 } })
     expect(planContainer(want, stopping, 2000)).toEqual({ actions: [], lookAgainAt: 6000 })
-    expect(planContainer(want, stopping, 6000).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGKILL' }])
+    expect(planContainer(want, stopping, 6000).actions).toEqual([
+      { kind: 'sendStop', id: PLANNED_ID, signal: 'SIGKILL' },
+    ])
     const told = wanted({ kind: 'running', run: 2, endPrevious: { signal: 'SIGINT', timeoutMs: 5000 } })
-    expect(planContainer(told, running, 2000).actions).toEqual([{ kind: 'sendStop', id, signal: 'SIGINT' }])
+    expect(planContainer(told, running, 2000).actions).toEqual([{ kind: 'sendStop', id: PLANNED_ID, signal: 'SIGINT' }])
   })
 
   test('what is being stopped still gets signals', () => {
     const stopping: ContainerFacts = { ...running, record: { ...running.record, stopSentAt: 1000 } }
     const want = { ...wanted({ kind: 'stopped', run: 1, timeoutMs: 9000 }), signal: { seq: 1, signal: 'SIGUSR1' } }
-    expect(planContainer(want, stopping, 1500).actions).toEqual([{ kind: 'sendSignal', id, signal: 'SIGUSR1', seq: 1 }])
+    expect(planContainer(want, stopping, 1500).actions).toEqual([
+      { kind: 'sendSignal', id: PLANNED_ID, signal: 'SIGUSR1', seq: 1 },
+    ])
   })
 
   test('a container that could not be made is made again', () => {

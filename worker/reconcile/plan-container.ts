@@ -1,7 +1,16 @@
-import { type ContainerGoal, DEFAULT_STOP, type DesiredContainer, type StopOrder } from '#shared/domain/container.ts'
+import {
+  type ContainerGoal,
+  type ContainerSpec,
+  DEFAULT_STOP,
+  type DesiredContainer,
+  type StopOrder,
+} from '#shared/domain/container.ts'
 import type { ContainerAction, ContainerPlan } from './actions.ts'
+import { unmetDependency } from './dependencies.ts'
 import { type ContainerFacts, type Failure, isStale } from './facts.ts'
+import { planAdoption } from './live-spec.ts'
 import { attemptsAfter, restartDelayMs, restarts } from './restart.ts'
+import { effectiveGoal } from './revival.ts'
 import { type RunEnd, runEnd } from './run-end.ts'
 
 type RunGoal = Extract<ContainerGoal, { kind: 'running' | 'paused' }>
@@ -10,6 +19,8 @@ type Begin = (attempts: number, count: number) => ContainerPlan
 const CONVERGED: ContainerPlan = { actions: [] }
 /** Those who read a container's files are waited for, and nobody tells when they leave. */
 const READERS_LOOK_MS = 500
+/** They ring when they change; this is for the case that they do not. */
+const DEPENDENCIES_LOOK_MS = 5000
 const act = (...actions: ContainerAction[]): ContainerPlan => ({ actions })
 
 /**
@@ -17,7 +28,9 @@ const act = (...actions: ContainerAction[]): ContainerPlan => ({ actions })
  * converged, or waiting until `lookAgainAt`. Pure.
  */
 export function planContainer(want: DesiredContainer, have: ContainerFacts, now: number): ContainerPlan {
-  switch (want.goal.kind) {
+  if (want.goal.kind !== 'removed' && isOutOfMemoryNews(have)) return act({ kind: 'noteOutOfMemory', id: want.id })
+  const goal = effectiveGoal(want, have)
+  switch (goal.kind) {
     case 'removed':
       return have.process.state === 'absent' && !have.hasRemains
         ? CONVERGED
@@ -25,11 +38,15 @@ export function planContainer(want: DesiredContainer, have: ContainerFacts, now:
     case 'created':
       return planCreate(want, have, now)
     case 'stopped':
-      return planEnd(want, want.goal, have, now)
+      return planEnd(want, goal, have, now)
     case 'running':
     case 'paused':
-      return planRun(want, want.goal, have, now)
+      return planRun(want, goal, have, now)
   }
+}
+
+function isOutOfMemoryNews({ process, record }: ContainerFacts): boolean {
+  return process.state === 'exited' && process.isOutOfMemory === true && !record.failure && !record.isOutOfMemory
 }
 
 function planCreate(want: DesiredContainer, have: ContainerFacts, now: number): ContainerPlan {
@@ -71,13 +88,22 @@ function stayed(want: DesiredContainer, have: ContainerFacts, now: number): Cont
   return onceUnread(want, have, now, act({ kind: 'resetContainer', id, revision: spec.revision ?? 0 }))
 }
 
+/** For a run that was asked for: what a policy starts again waits for nobody. */
+function onceMet({ dependencies }: ContainerFacts, now: number, then: ContainerPlan): ContainerPlan {
+  return unmetDependency(dependencies) ? { actions: [], lookAgainAt: now + DEPENDENCIES_LOOK_MS } : then
+}
+
 /** For what takes the files of a container that was updated. */
 function onceUnread(want: DesiredContainer, have: ContainerFacts, now: number, then: ContainerPlan): ContainerPlan {
   const isAwaited = have.isRead && isStale(want.spec, have.record)
   return isAwaited ? { actions: [], lookAgainAt: now + READERS_LOOK_MS } : then
 }
 
-/** Empty: the image's own stop signal, which the executor knows. */
+function ownStop({ stopTimeoutMs = DEFAULT_STOP.timeoutMs }: ContainerSpec): StopOrder {
+  return { timeoutMs: stopTimeoutMs }
+}
+
+/** Empty: its own, or the image's stop signal, which the executor knows. */
 function stopSignal(order: StopOrder): string {
   return order.signal ?? (order.timeoutMs === 0 ? 'SIGKILL' : '')
 }
@@ -94,18 +120,19 @@ function planRun(want: DesiredContainer, goal: RunGoal, have: ContainerFacts, no
     act({ kind: 'runContainer', want, run: goal.run, attempts, restarts: count })
   const isOver = process.state === 'absent' || process.state === 'exited'
   if (record.run < goal.run) {
-    const end = (goal.kind === 'running' ? goal.endPrevious : undefined) ?? DEFAULT_STOP
-    return planNext(want, goal, have, now, isOver ? begin(0, 0) : planEnd(want, end, have, now))
+    const end = (goal.kind === 'running' ? goal.endPrevious : undefined) ?? ownStop(want.spec)
+    return planNext(want, goal, have, now, isOver ? onceMet(have, now, begin(0, 0)) : planEnd(want, end, have, now))
   }
   if (record.failure || isOver) return planBegin(want, have, now, begin)
   switch (process.state) {
     case 'created':
       return act({ kind: 'startProcess', id })
     case 'paused':
-      return goal.kind === 'paused' || have.isHeld ? CONVERGED : act({ kind: 'resumeProcess', id })
+      if (goal.kind !== 'paused' && !have.isHeld) return act({ kind: 'resumeProcess', id })
+      return planAdoption(want, have, now) ?? CONVERGED
     case 'running':
       if (goal.kind === 'paused') return act({ kind: 'pauseProcess', id })
-      return pendingSignal(want, have) ?? CONVERGED
+      return pendingSignal(want, have) ?? planAdoption(want, have, now) ?? CONVERGED
   }
 }
 

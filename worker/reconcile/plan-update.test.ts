@@ -1,31 +1,13 @@
 import { expect, test } from 'vitest'
-import type { ContainerGoal, DesiredContainer, RestartPolicy } from '#shared/domain/container.ts'
-import type { ContainerId } from '#shared/domain/ids.ts'
+import type { ContainerGoal, DesiredContainer } from '#shared/domain/container.ts'
+import { PLANNED_ID, RUNNING, wanted } from '#test/support/planned-container.ts'
 import { type ContainerFacts, NEW_RECORD } from './facts.ts'
 import { planContainer } from './plan-container.ts'
 import { observedState } from './status.ts'
 
 /** Updates of a container in place; `plan-container.test.ts` has their properties. */
 
-const id = 'aaaaaaaaaaaaaaaa' as ContainerId
-
-function wanted(goal: ContainerGoal, revision: number, restart: RestartPolicy = { kind: 'no' }): DesiredContainer {
-  return {
-    ...{ id, name: 'c', generation: 1, goal },
-    endpoint: { address: '10.0.0.2', prefixLength: 24, gateway: '10.0.0.1', mac: '02:42:0a:00:00:02' },
-    spec: {
-      ...{ image: 'i', imageDigest: `sha256:${'0'.repeat(64)}` as DesiredContainer['spec']['imageDigest'] },
-      ...{ revision, env: [], labels: {}, ports: [], restart, resources: {}, isReadOnly: false },
-    },
-  }
-}
-
-const running: ContainerFacts = {
-  process: { state: 'running', pid: 1, startedAt: 0 },
-  ...{ isHeld: false, isRead: false, isAttached: true, hasRemains: true, image: { state: 'present' } },
-  record: { ...NEW_RECORD, run: 1, begunAt: 0 },
-}
-const absent: ContainerFacts = { ...running, process: { state: 'absent' }, isAttached: false }
+const absent: ContainerFacts = { ...RUNNING, process: { state: 'absent' }, isAttached: false }
 const exited: ContainerFacts = {
   ...{ ...absent, process: { state: 'exited', exitCode: 0, startedAt: 900, finishedAt: 1000 } },
   record: { ...NEW_RECORD, run: 1 },
@@ -35,15 +17,15 @@ const failedImage = { state: 'failed', failure } as const
 const kinds = (plan: ReturnType<typeof planContainer>) => plan.actions.map(({ kind }) => kind)
 
 const next: ContainerGoal = { kind: 'running', run: 2, endPrevious: { timeoutMs: 5000 } }
-const update = wanted(next, 1)
-const stopped = wanted({ kind: 'stopped', run: 1, timeoutMs: 0 }, 1)
-const created = wanted({ kind: 'created' }, 1)
+const update = wanted(next, { revision: 1 })
+const stopped = wanted({ kind: 'stopped', run: 1, timeoutMs: 0 }, { revision: 1 })
+const created = wanted({ kind: 'created' }, { revision: 1 })
 
 test('ends what runs once the new image is here', () => {
-  expect(kinds(planContainer(update, { ...running, image: { state: 'absent' } }, 0))).toEqual(['fetchImage'])
-  expect(planContainer(update, { ...running, image: { state: 'fetching' } }, 0)).toEqual({ actions: [] })
-  expect(planContainer(update, running, 0).actions).toEqual([{ kind: 'sendStop', id, signal: '' }])
-  const stopping: ContainerFacts = { ...running, record: { ...running.record, stopSentAt: 1000 } }
+  expect(kinds(planContainer(update, { ...RUNNING, image: { state: 'absent' } }, 0))).toEqual(['fetchImage'])
+  expect(planContainer(update, { ...RUNNING, image: { state: 'fetching' } }, 0)).toEqual({ actions: [] })
+  expect(planContainer(update, RUNNING, 0).actions).toEqual([{ kind: 'sendStop', id: PLANNED_ID, signal: '' }])
+  const stopping: ContainerFacts = { ...RUNNING, record: { ...RUNNING.record, stopSentAt: 1000 } }
   expect(planContainer(update, { ...stopping, image: { state: 'absent' } }, 6000).actions).toMatchObject([
     { kind: 'sendStop', signal: 'SIGKILL' },
   ])
@@ -51,43 +33,43 @@ test('ends what runs once the new image is here', () => {
 })
 
 test('that cannot have its image says so, and what runs goes on', () => {
-  const have: ContainerFacts = { ...running, image: failedImage }
+  const have: ContainerFacts = { ...RUNNING, image: failedImage }
   expect(planContainer(update, have, 1500)).toEqual({ actions: [], lookAgainAt: 2000 })
   const error = { code: 'host.unreachable' }
   expect(observedState(update, have)).toMatchObject({ state: 'running', run: 1, error })
-  expect(observedState(wanted({ kind: 'running', run: 1 }, 0), running)).not.toHaveProperty('error')
+  expect(observedState(wanted({ kind: 'running', run: 1 }), RUNNING)).not.toHaveProperty('error')
 })
 
 test('of what stays down takes its files', () => {
-  expect(planContainer(stopped, exited, 0).actions).toEqual([{ kind: 'resetContainer', id, revision: 1 }])
+  expect(planContainer(stopped, exited, 0).actions).toEqual([{ kind: 'resetContainer', id: PLANNED_ID, revision: 1 }])
   expect(kinds(planContainer(created, { ...absent, record: NEW_RECORD }, 0))).toEqual(['prepareContainer'])
 })
 
 test('waits for those who read the files that it takes, while what runs goes on', () => {
   const soon = { actions: [], lookAgainAt: 1500 }
-  const paused: ContainerFacts = { ...running, process: { state: 'paused', pid: 1, startedAt: 0 }, isHeld: true }
-  for (const have of [running, paused, exited])
+  const paused: ContainerFacts = { ...RUNNING, process: { state: 'paused', pid: 1, startedAt: 0 }, isHeld: true }
+  for (const have of [RUNNING, paused, exited])
     expect(planContainer(update, { ...have, isRead: true }, 1000)).toEqual(soon)
   expect(planContainer(stopped, { ...exited, isRead: true }, 1000)).toEqual(soon)
   expect(planContainer(created, { ...absent, record: NEW_RECORD, isRead: true }, 1000)).toEqual(soon)
-  const again = wanted(next, 0)
-  expect(kinds(planContainer(again, { ...running, isRead: true }, 1000))).toEqual(['sendStop'])
+  const again = wanted(next)
+  expect(kinds(planContainer(again, { ...RUNNING, isRead: true }, 1000))).toEqual(['sendStop'])
 })
 
 test('lets what goes on have its signals until then', () => {
   const signaled: DesiredContainer = { ...update, signal: { seq: 1, signal: 'SIGHUP' } }
-  const sent = [{ kind: 'sendSignal', id, signal: 'SIGHUP', seq: 1 }]
+  const sent = [{ kind: 'sendSignal', id: PLANNED_ID, signal: 'SIGHUP', seq: 1 }]
   for (const image of [{ state: 'absent' }, { state: 'fetching' }, failedImage, { state: 'present' }] as const)
-    expect(planContainer(signaled, { ...running, image }, 1500).actions).toEqual(sent)
-  expect(planContainer(signaled, { ...running, isRead: true }, 1500).actions).toEqual(sent)
-  const paused: ContainerFacts = { ...running, process: { state: 'paused', pid: 1, startedAt: 0 } }
+    expect(planContainer(signaled, { ...RUNNING, image }, 1500).actions).toEqual(sent)
+  expect(planContainer(signaled, { ...RUNNING, isRead: true }, 1500).actions).toEqual(sent)
+  const paused: ContainerFacts = { ...RUNNING, process: { state: 'paused', pid: 1, startedAt: 0 } }
   expect(kinds(planContainer(signaled, paused, 1500))).toEqual(['resumeProcess', 'sendStop'])
-  const told: ContainerFacts = { ...running, record: { ...running.record, signalSeq: 1 } }
+  const told: ContainerFacts = { ...RUNNING, record: { ...RUNNING.record, signalSeq: 1 } }
   expect(kinds(planContainer(signaled, told, 1500))).toEqual(['sendStop'])
 })
 
 test('that cannot have its image: what it is to replace is started again as it was, by its own policy', () => {
-  const replaced = wanted(next, 0, { kind: 'always' }).spec
+  const replaced = wanted(next, { restart: { kind: 'always' } }).spec
   const have: ContainerFacts = { ...exited, image: failedImage, replaced }
   expect(planContainer(update, have, 1050)).toEqual({ actions: [], lookAgainAt: 1100 })
   expect(observedState(update, have)).toMatchObject({ state: 'restarting', run: 1, exitCode: 0, retryAt: 1100 })
@@ -105,10 +87,10 @@ test('that cannot have its image: what it is to replace is started again as it w
 })
 
 test.each<[string, Partial<ContainerFacts>]>([
-  ['whose policy says no', { replaced: wanted(next, 0).spec }],
+  ['whose policy says no', { replaced: wanted(next).spec }],
   [
     'that was told to stop',
-    { replaced: wanted(next, 0, { kind: 'always' }).spec, record: { ...exited.record, stopSentAt: 900 } },
+    { replaced: wanted(next, { restart: { kind: 'always' } }).spec, record: { ...exited.record, stopSentAt: 900 } },
   ],
   ['whose image is gone', {}],
 ])('nor is what ended begun again %s', (_, change) => {

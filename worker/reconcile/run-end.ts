@@ -5,6 +5,8 @@ export interface RunEnd {
   exitCode: number | undefined
   startedAt: number | undefined
   finishedAt: number | undefined
+  /** The kernel killed processes of it for its memory. */
+  isOutOfMemory: boolean
 }
 
 /** An exit code that nobody kept: the monitor was killed, or the machine went down. */
@@ -14,12 +16,13 @@ export const UNKNOWN_EXIT = 137
  * The end of the present run; undefined while it goes on or has not begun. Runtime state is gone after a reboot: a run
  * that was begun and is not there any more has ended, how nobody knows. Pure.
  */
-export function runEnd({ process, record }: ContainerFacts): RunEnd | undefined {
+export function runEnd({ process, record }: Pick<ContainerFacts, 'process' | 'record'>): RunEnd | undefined {
   if (record.failure) return undefined // It never began.
+  const isOutOfMemory = record.isOutOfMemory ?? false
   if (process.state === 'exited') {
     const { exitCode, startedAt = record.begunAt, finishedAt = record.endedAt } = process
-    return { exitCode, startedAt, finishedAt }
+    return { exitCode, startedAt, finishedAt, isOutOfMemory: isOutOfMemory || process.isOutOfMemory === true }
   }
   if (process.state !== 'absent' || record.begunAt === undefined) return undefined
-  return { exitCode: undefined, startedAt: record.begunAt, finishedAt: record.endedAt }
+  return { exitCode: undefined, startedAt: record.begunAt, finishedAt: record.endedAt, isOutOfMemory }
 }

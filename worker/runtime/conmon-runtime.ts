@@ -4,13 +4,14 @@ import { join } from 'node:path'
 import { isId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
-import { cgroupRoot, isFrozen, listCgroups, removeCgroup } from '#worker/host/cgroup.ts'
+import { cgroupRoot, isFrozen, listCgroups, memoryKills, removeCgroup } from '#worker/host/cgroup.ts'
 import { launchMonitor } from '#worker/host/monitor.ts'
 import { commandLine, processFacts, signalProcess } from '#worker/host/process.ts'
 import { programPath, run, runAny } from '#worker/host/run.ts'
 import { crunFilters, NO_FILTERS } from './crun-filters.ts'
 import { readExit, readPid } from './monitor-files.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
+import { runProbe } from './probe.ts'
 import { startFailure } from './start-failure.ts'
 
 export interface ConmonRuntimeOptions {
@@ -33,6 +34,7 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
   const root = join(options.runFolder, program)
   const pids = join(options.runFolder, 'pids')
   const exits = join(options.dataFolder, 'exits')
+  const probes = join(options.runFolder, 'probes')
   for (const folder of [root, pids, exits]) await mkdir(folder, { recursive: true, mode: 0o700 })
   const pidFile = (id: string) => join(pids, id)
   const monitorFile = (id: string) => join(pids, `${id}.monitor`)
@@ -89,11 +91,15 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     },
     kill: async (id, signal) => {
       const { exitCode, stderr } = await command('kill', id, signal)
-      const isGone = exitCode !== 0 && (await inspect(id)).state !== 'running'
-      if (exitCode !== 0 && !isGone) throw new SlipwayError('host.command-failed', `${program} kill: ${stderr.trim()}`)
+      if (exitCode === 0) return
+      const pid = await readPid(pidFile(id))
+      // Its monitor may not have written yet how it ended.
+      if (pid !== undefined && isAlive(id, pid))
+        throw new SlipwayError('host.command-failed', `${program} kill: ${stderr.trim()}`)
     },
     pause: async id => void (await run(program, ['--root', root, 'pause', id])),
     resume: async id => void (await run(program, ['--root', root, 'resume', id])),
+    probe: (id, process, options) => runProbe({ program, root, folder: probes, cgroupOf }, id, process, options),
     delete: remove,
     inspect,
     list: async () => {
@@ -126,12 +132,16 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     // What lives has not ended, whatever an exit file of an earlier run says.
     if (pid !== undefined && startedAt !== undefined && isAlive(id, pid)) return liveState(id, pid, startedAt)
     const ended = await readExit(exitFile(id))
-    if (ended) return { state: 'exited', ...ended, startedAt }
+    const exited = async (end: { exitCode: number | undefined; finishedAt: number | undefined }) => {
+      const isOutOfMemory = (await memoryKills(cgroupOf(id))) > 0
+      return { state: 'exited' as const, ...end, startedAt, isOutOfMemory }
+    }
+    if (ended) return exited(ended)
     if (pid === undefined || startedAt === undefined) return { state: 'absent' }
     // It has ended, and its monitor is about to write how.
     if ((await monitorOf(id)) !== undefined) return { state: 'running', pid, startedAt }
     const late = (await readExit(exitFile(id))) ?? { exitCode: undefined, finishedAt: undefined }
-    return { state: 'exited', ...late, startedAt }
+    return exited(late)
   }
 
   function isAlive(id: string, pid: number): boolean {

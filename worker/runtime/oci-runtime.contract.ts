@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '#shared/domain/ids.ts'
 import { systemClock } from '#shared/ports/clock.ts'
+import { processesOf } from '#test/support/processes.ts'
 import { cgroupRoot, prepareCgroups, removeCgroups } from '#worker/host/cgroup.ts'
 import { commandLine, maxOpenFiles } from '#worker/host/process.ts'
 import { DEFAULT_CAPABILITIES } from './isolation.ts'
@@ -113,6 +114,23 @@ export function describeRuntime(
       await runtime.pause(id)
       expect((await runtime.inspect(id)).state).toBe('paused')
       await runtime.resume(id)
+      expect((await runtime.inspect(id)).state).toBe('running')
+      await runtime.delete(id)
+    })
+
+    test('one more process in it says how it went, and is killed at the end of its time with what it began', async () => {
+      const { id } = await make('exec sleep 100')
+      await runtime.start(id)
+      const { process: first }: OciRuntimeConfig = JSON.parse(readFileSync(join(folder, id, 'config.json'), 'utf8'))
+      const probe = (script: string, timeoutMs: number) => {
+        const options = { timeoutMs, outputBytes: 5, signal: new AbortController().signal, endsLeftovers: false }
+        return runtime.probe(id, { ...first, args: ['sh', '-c', script] }, options)
+      }
+      expect(await probe('echo 123456789; exit 3', 20_000)).toEqual({ exitCode: 3, isOverdue: false, output: '12345' })
+      const mark = instance === 'trcrun' ? '7446301' : '7446302'
+      const late = await probe(`echo late; sleep ${mark} & sleep ${mark}`, 700)
+      expect(late).toMatchObject({ isOverdue: true, output: 'late\n' })
+      expect(processesOf(mark)).toEqual([])
       expect((await runtime.inspect(id)).state).toBe('running')
       await runtime.delete(id)
     })

@@ -1,4 +1,6 @@
+import type { BoundedResult } from '#worker/host/run-bounded.ts'
 import type { OciRuntimeConfig } from './oci-config.ts'
+import type { ProbeOptions } from './probe.ts'
 
 /**
  * An OCI runtime (runtime-spec 1.0) with a monitor process per container that keeps stdio, log and exit code while
@@ -19,6 +21,8 @@ export interface OciRuntime {
    * and log stay. Nothing of it is written afterwards. Idempotent.
    */
   delete(id: string): Promise<void>
+  /** Runs one more process in a running container to its end, as a health check; one at a time for a container. */
+  probe(id: string, process: OciRuntimeConfig['process'], options: ProbeOptions): Promise<BoundedResult>
   /** What the kernel and the monitor's files say about one container. Costs a few small reads, no process. */
   inspect(id: string): Promise<RuntimeState>
   /** Every id that has runtime state, a monitor or a cgroup of ours. Costs a folder listing each. */
@@ -50,4 +54,6 @@ export type RuntimeState =
       exitCode: number | undefined
       startedAt: number | undefined
       finishedAt: number | undefined
+      /** The kernel killed processes of it for its memory: told for as long as its cgroup is there. */
+      isOutOfMemory: boolean
     }

@@ -2,8 +2,9 @@ import { commandOf } from '#shared/domain/command.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
 import type { ImageDefaults } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { initMount, underInit } from './init-program.ts'
 import { DEFAULT_CAPABILITIES, DEVICE_RULES, MASKED_PATHS, READ_ONLY_PATHS, standardMounts } from './isolation.ts'
-import type { OciRuntimeConfig, OciSeccomp } from './oci-config.ts'
+import type { OciResources, OciRuntimeConfig, OciSeccomp } from './oci-config.ts'
 import type { ResolvedUser } from './user.ts'
 
 export type ProcessSpec = Pick<ContainerSpec, 'entrypoint' | 'command' | 'env' | 'workdir'>
@@ -19,6 +20,8 @@ export interface RuntimeConfigInput {
   hostname: string
   /** Files of this container that lie over the image's: container path → host path. */
   files: Record<string, string>
+  /** The host's init program, where the container is to have one. */
+  init?: string | undefined
   seccomp: OciSeccomp
   /** The host's own limit of open files, which no container may exceed. */
   maxOpenFiles: number
@@ -37,7 +40,7 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
     process: {
       terminal: spec.tty ?? false,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask: 0o022 },
-      args: processArgs(spec, image),
+      args: input.init === undefined ? processArgs(spec, image) : underInit(processArgs(spec, image)),
       env: processEnv(spec, image, user, [`HOSTNAME=${input.hostname}`, ...(spec.tty ? ['TERM=xterm'] : [])]),
       cwd: spec.workdir ?? (image.WorkingDir || '/'),
       // A user other than root gets none, as with Docker. noNewPrivileges keeps set-user-ID programs from getting any.
@@ -53,6 +56,7 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
     hostname: input.hostname,
     mounts: [
       ...standardMounts(),
+      ...(input.init === undefined ? [] : [initMount(input.init)]),
       ...Object.entries(input.files).map(([destination, source]) => ({
         destination,
         source,
@@ -70,7 +74,7 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
         { type: 'cgroup' },
         input.netns === undefined ? { type: 'network' } : { type: 'network', path: input.netns },
       ],
-      resources: resources(spec.resources),
+      resources: { devices: DEVICE_RULES, ...limitsOf(spec.resources) },
       sysctl: { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' },
       maskedPaths: MASKED_PATHS,
       readonlyPaths: READ_ONLY_PATHS,
@@ -98,9 +102,9 @@ function processEnv(spec: ProcessSpec, image: ImageDefaults, user: ResolvedUser,
   return [...merged].map(([name, value]) => `${name}=${value}`)
 }
 
-function resources({ memoryBytes, cpus, pids }: ContainerSpec['resources']) {
+/** What a container may take. The same for one that runs and gets other limits. Pure. */
+export function limitsOf({ memoryBytes, cpus, pids }: ContainerSpec['resources']): Omit<OciResources, 'devices'> {
   return {
-    devices: DEVICE_RULES,
     pids: { limit: pids ?? DEFAULT_PIDS },
     // Swap counts in: memory that may not be had as memory may not be had as swap either.
     ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes, swap: memoryBytes } }),

@@ -44,6 +44,9 @@ export class BaseTrees {
   readonly #layers: LayerStore
   readonly #trash: Trash
   readonly #inTurn = turns()
+  /** By their paths: how many copy or read a tree, and how many have it mounted. */
+  readonly #holders = new Map<string, number>()
+  readonly #readers = new Map<string, number>()
   #boot = ''
   #count = 0
 
@@ -59,27 +62,52 @@ export class BaseTrees {
     await mkdir(this.#boot, { recursive: true, mode: 0o700 })
   }
 
-  /** Finds or makes the tree of these layers, bottom first. `use` has it, to copy from, for as long as it runs. */
-  with<T>(diffIds: readonly Digest[], use: (path: string) => Promise<T>): Promise<T> {
-    return this.#inTurn(nameOf(diffIds), async () => {
+  /**
+   * Finds or makes the tree of these layers, bottom first. `use` has it, to copy from, for as long as it runs; others may
+   * have it meanwhile, so that no start waits for another one's copy.
+   */
+  async with<T>(diffIds: readonly Digest[], use: (path: string) => Promise<T>): Promise<T> {
+    await using _held = await this.#hold(diffIds, async path => {
       const folders = await this.#layers.lowerFolders(diffIds)
-      const path = this.#pathOf(diffIds)
       if (!(await isThere(path))) await this.#make(diffIds, folders)
-      return use(path)
+      return true
+    })
+    return await use(this.#pathOf(diffIds))
+  }
+
+  /** The same, for who reads what is in it: where it is a mount, it is mounted until the last reader has left. */
+  reading<T>(diffIds: readonly Digest[], use: (path: string) => Promise<T>): Promise<T> {
+    if (!this.#kind.show) return this.with(diffIds, use)
+    return this.with(diffIds, async path => {
+      await using shown = new AsyncDisposableStack()
+      await this.#inTurn(nameOf(diffIds), async () => {
+        if (!this.#readers.has(path)) await this.#kind.show?.(path)
+        count(this.#readers, path, 1)
+      })
+      shown.defer(() =>
+        this.#inTurn(nameOf(diffIds), async () => {
+          if (count(this.#readers, path, -1) === 0) await this.#kind.hide?.(path)
+        }),
+      )
+      return await use(path)
     })
   }
 
-  /**
-   * The same, for who reads what is in it. Where it is no mount, others may have it meanwhile, so that no start waits for a
-   * walk; it stays for as long as a snapshot lies over these layers.
-   */
-  async reading<T>(diffIds: readonly Digest[], use: (path: string) => Promise<T>): Promise<T> {
-    if (!this.#kind.show) return use(await this.with(diffIds, async path => path))
-    return this.with(diffIds, async path => {
-      await using shown = new AsyncDisposableStack()
-      await this.#kind.show?.(path)
-      shown.defer(async () => this.#kind.hide?.(path))
-      return await use(path)
+  /** Looks in turn whether there is such a tree: it stays then until who asked has let go of it. */
+  #hold(
+    diffIds: readonly Digest[],
+    look: (path: string) => Promise<boolean>,
+  ): Promise<AsyncDisposable & { isThere: boolean }> {
+    const path = this.#pathOf(diffIds)
+    return this.#inTurn(nameOf(diffIds), async () => {
+      const found = await look(path)
+      if (found) count(this.#holders, path, 1)
+      return {
+        isThere: found,
+        [Symbol.asyncDispose]: async () => {
+          if (found) count(this.#holders, path, -1)
+        },
+      }
     })
   }
 
@@ -99,27 +127,32 @@ export class BaseTrees {
   }
 
   async #fill(tree: string, diffIds: readonly Digest[], folders: readonly string[]): Promise<void> {
-    const done = this.#kind.isCopyFree ? await this.#longestPrefix(diffIds) : 0
-    if (done > 0) await this.#kind.copy(this.#pathOf(diffIds.slice(0, done)), tree)
-    else await this.#kind.create(tree)
+    const done = this.#kind.isCopyFree ? await this.#copyLongest(diffIds, tree) : 0
+    if (done === 0) await this.#kind.create(tree)
     await this.#kind.show?.(tree)
     for (const folder of folders.slice(done)) await applyLayer(folder, tree)
     await this.#kind.hide?.(tree)
   }
 
-  async #longestPrefix(diffIds: readonly Digest[]): Promise<number> {
+  /** Copies the tree of most of the lowest layers; says of how many. Waits for shorter lists alone: none waits for itself. */
+  async #copyLongest(diffIds: readonly Digest[], tree: string): Promise<number> {
     for (let length = diffIds.length - 1; length > 0; length--) {
-      if (await isThere(this.#pathOf(diffIds.slice(0, length)))) return length
+      await using base = await this.#hold(diffIds.slice(0, length), isThere)
+      if (!base.isThere) continue
+      await this.#kind.copy(this.#pathOf(diffIds.slice(0, length)), tree)
+      return length
     }
     return 0
   }
 
-  /** Removes the trees of all lists but these. */
+  /** Removes the trees of all lists but these and those that somebody has. */
   async sweepUnused(lists: readonly (readonly Digest[])[]): Promise<void> {
     const kept = new Set(lists.map(nameOf))
     for (const name of await readdir(this.#boot)) {
       if (kept.has(name) || name.startsWith('.new-')) continue
-      await this.#inTurn(name, () => this.#trash.removeSoon(join(this.#boot, name)))
+      await this.#inTurn(name, async () => {
+        if (!this.#holders.has(join(this.#boot, name, 'tree'))) await this.#trash.removeSoon(join(this.#boot, name))
+      })
     }
   }
 
@@ -140,6 +173,14 @@ export class BaseTrees {
 
 function nameOf(diffIds: readonly Digest[]): string {
   return `base-${createHash('sha256').update(diffIds.join()).digest('hex')}`
+}
+
+/** Returns how many it are now. */
+function count(users: Map<string, number>, path: string, more: 1 | -1): number {
+  const now = (users.get(path) ?? 0) + more
+  if (now > 0) users.set(path, now)
+  else users.delete(path)
+  return now
 }
 
 function isThere(path: string): Promise<boolean> {

@@ -18,6 +18,9 @@ export class DurableMarks {
   readonly #folder: string
   readonly #measure: (path: string) => Promise<number>
   readonly #unmarked = new Set<string>()
+  /** Of those, the ones that the sync under way is for. */
+  #batch = new Set<string>()
+  #writing: { name: string; done: Promise<void> } | undefined
   #marking: Promise<void> | undefined
 
   /** `measure` gives the bytes that an entry takes on the disk. */
@@ -37,8 +40,11 @@ export class DurableMarks {
       })
   }
 
-  /** Before the entry itself goes. */
+  /** Before the entry itself goes. No mark is written after this: it would vouch for the next entry of the name. */
   async forget(name: string): Promise<void> {
+    this.#unmarked.delete(name)
+    this.#batch.delete(name)
+    if (this.#writing?.name === name) await this.#writing.done.catch(() => {})
     await rm(this.#markOf(name), { force: true })
   }
 
@@ -89,10 +95,14 @@ export class DurableMarks {
 
   async #markAll(): Promise<void> {
     while (this.#unmarked.size > 0) {
-      const batch = [...this.#unmarked]
+      this.#batch = new Set(this.#unmarked)
       this.#unmarked.clear()
       await this.#sync()
-      for (const name of batch) await this.#mark(name)
+      for (const name of this.#batch) {
+        this.#writing = { name, done: this.#mark(name) }
+        await this.#writing.done
+      }
+      this.#writing = undefined
       await syncFolder(this.#folder)
     }
   }

@@ -17,7 +17,7 @@ import { waitUntil } from '#infra/local/processes.ts'
 import { digestFromHex } from '#shared/digest.ts'
 import { describeFullDisk } from './full-disk.contract.ts'
 import { FUSE_OVERLAY } from './fuse-overlay.ts'
-import { openOverlaySnapshotter } from './overlay-snapshotter.ts'
+import { type OverlaySnapshotter, openOverlaySnapshotter } from './overlay-snapshotter.ts'
 import { describeSnapshotter } from './snapshotter.contract.ts'
 
 const open = (folder: string) => openOverlaySnapshotter(folder, () => {}, FUSE_OVERLAY)
@@ -40,11 +40,20 @@ function daemonOf(rootfs: string): number | undefined {
   return found === undefined ? undefined : Number(found)
 }
 
-test('a daemon that died is noticed and replaced; one ends with its mount', async () => {
+async function withSnapshots(use: (snapshots: OverlaySnapshotter, folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'slipway-fuse-'))
   try {
     const snapshots = await open(folder)
     await snapshots.sweep()
+    await use(snapshots, folder)
+    await snapshots.settled()
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+test('a daemon that died is noticed and replaced; one ends with its mount', async () => {
+  await withSnapshots(async snapshots => {
     const { rootfs } = await snapshots.prepare('one', [])
     writeFileSync(join(rootfs, 'kept'), 'kept')
     const daemon = daemonOf(rootfs)
@@ -57,18 +66,12 @@ test('a daemon that died is noticed and replaced; one ends with its mount', asyn
     await snapshots.unmount('one')
     expect(await waitUntil(async () => daemonOf(rootfs) === undefined, 10_000)).toBe(true)
     await snapshots.remove('one')
-    await snapshots.settled()
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
+  })
 })
 
 /** What docs/storage-drivers.md and the probe's note say: when this fails, the program has been mended, and they are to go. */
 test('of a file that an image has under two names, one keeps the old text once the mount has ended', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'slipway-fuse-'))
-  try {
-    const snapshots = await open(folder)
-    await snapshots.sweep()
+  await withSnapshots(async (snapshots, folder) => {
     const image = join(folder, 'image')
     mkdirSync(image)
     writeFileSync(join(image, 'one'), 'old')
@@ -83,8 +86,5 @@ test('of a file that an image has under two names, one keeps the old text once t
     await snapshots.unmount('linked')
     expect(read((await snapshots.prepare('linked', [diffId])).rootfs)).toContain('old')
     await snapshots.remove('linked')
-    await snapshots.settled()
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
+  })
 })

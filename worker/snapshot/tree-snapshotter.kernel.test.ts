@@ -46,6 +46,36 @@ test('changes that nobody reads any more go at the next start; the snapshot stay
   await next.remove('one')
 })
 
+test('while one start copies, others begin over the same layers, and nothing takes their tree away', async () => {
+  const copying = Promise.withResolvers<void>()
+  const goOn = Promise.withResolvers<void>()
+  const copy = async (from: string, to: string) => {
+    if (to.includes('slow')) {
+      copying.resolve()
+      await goOn.promise
+    }
+    await VFS.copy(from, to)
+  }
+  const data = join(folder, 'beside')
+  const snapshots = await openTreeSnapshotter(data, { ...VFS, copy })
+  const tar = execFileSync('tar', ['-C', '/etc', '-c', 'hostname'])
+  const diffId = digestFromHex('e'.repeat(64))
+  await snapshots.addLayer(diffId, Readable.from([tar], { objectMode: false }), async () => {})
+  const trees = () => readdirSync(join(data, 'bases'), { recursive: true, encoding: 'utf8' })
+  const slow = snapshots.prepare('slow', [diffId])
+  await copying.promise
+  await snapshots.prepare('quick', [diffId])
+  await snapshots.remove('quick')
+  await snapshots.sweepLayers(new Set([diffId]), Date.now())
+  expect(trees().filter(path => path.endsWith('tree/hostname'))).toHaveLength(1)
+  goOn.resolve()
+  expect(readdirSync((await slow).rootfs)).toEqual(['hostname'])
+  await snapshots.remove('slow')
+  await snapshots.sweepLayers(new Set([diffId]), Date.now())
+  expect(trees().filter(path => path.includes('base-'))).toEqual([])
+  await snapshots.settled()
+})
+
 /** Makes a folder at the end of a path that is longer than the kernel takes, and a subvolume in it. */
 const DEEP = `
   for (1..30) { mkdir('d' x 200) or die; chdir('d' x 200) or die }

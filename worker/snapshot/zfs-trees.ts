@@ -89,7 +89,7 @@ export class ZfsTrees implements TreeKind {
   readonly #root: string
   readonly #zfs: Zfs
   readonly #newName: () => string
-  /** Destroying is a walk over who is a clone of whom: two at once would take each other's heirs away. */
+  /** Destroying (under no name) is a walk over who is a clone of whom: two at once would take each other's heirs away. */
   readonly #inTurn = turns()
   /** Folders whose datasets were in use when they were to go. */
   readonly #left = new Set<string>()
@@ -106,9 +106,11 @@ export class ZfsTrees implements TreeKind {
     await this.show(path)
   }
 
+  /** In turn: the first one makes the snapshot that all clones of a tree come from. */
   async copy(from: string, to: string): Promise<void> {
     const source = known(from)
-    await this.#zfs.clone(source, leafOf(source), await this.#nameFor(to), PROPERTIES)
+    const name = await this.#nameFor(to)
+    await this.#inTurn(source, () => this.#zfs.clone(source, leafOf(source), name, PROPERTIES))
   }
 
   async show(path: string): Promise<void> {

@@ -127,7 +127,7 @@ async function fetchCommit(
   await shallow().catch(() => here(['fetch', '--quiet', '--no-recurse-submodules', '--', server.url, ...EVERYTHING]))
   const found = await here(['rev-parse', '--verify', '--quiet', `${wanted}^{commit}`]).catch(() => undefined)
   if (found !== undefined) return found.trim()
-  throw new SlipwayError('source.not-found', `${url} has no commit ${wanted} on any branch or tag.`)
+  throw new SlipwayError('source.not-found', `${url} has no commit ${wanted} on any branch or tag: push it first.`)
 }
 
 /** A folder of a web server, which knows nothing of git (gitprotocol-http(5), "dumb"): it gives all of the past. */
@@ -146,7 +146,10 @@ async function treeOf(work: Sandbox, store: string, commit: string, subfolder: s
     .then(found => idOf(`${found}^{tree}`)) // A file is none.
     .catch(() => undefined)
   if (tree === undefined) {
-    throw new SlipwayError('source.not-found', `The repository has no folder ${subfolder} at commit ${commit}.`)
+    throw new SlipwayError(
+      'source.not-found',
+      `The repository has no folder ${subfolder} at commit ${commit}: see "subfolder".`,
+    )
   }
   const time = (await here(['show', '--no-patch', '--format=%ct', commit])).trim()
   const by = (who: string) => ({

@@ -7,6 +7,7 @@ import type { LookupFunction } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { isLocalHost } from '#shared/domain/local-host.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import { sizeInWords } from '#shared/size-in-words.ts'
 import { extractContext } from '../layer/context.ts'
 import type { TarLimits } from '../layer/layer-writer.ts'
 import { type Address, addressesWithin, isLocal, type Reach, type Resolve } from './reach.ts'
@@ -39,7 +40,10 @@ export async function fetchTar(url: string, sha256: string | undefined, fetch: T
   undo.defer(() => rm(file, { force: true }))
   const digest = await download(await answerOf(new URL(url), signal, fetch.resolve), file, signal)
   if (sha256 !== undefined && digest !== sha256) {
-    throw new SlipwayError('source.digest-mismatch', `The tar has SHA-256 ${digest}, not ${sha256}.`)
+    throw new SlipwayError(
+      'source.digest-mismatch',
+      `The tar has the SHA-256 ${digest}, not ${sha256}: see which of the two is right.`,
+    )
   }
   await extractContext(createReadStream(file, { signal }), into, limits)
   return digest
@@ -87,7 +91,10 @@ export function redirectTo(location: string, from: URL, asked: URL): URL {
   const isSafe = url?.protocol === 'https:' || (url?.protocol === 'http:' && asked.protocol === 'http:')
   const isKnown = url !== undefined && (!isLocalHost(url.hostname) || isLocalHost(asked.hostname))
   if (url && isSafe && isKnown && url.username === '' && url.password === '') return url
-  throw new SlipwayError('source.refused', `${asked.host} sends us to an address that is not followed.`)
+  throw new SlipwayError(
+    'source.refused',
+    `${asked.host} redirects to an address that is not followed: name the address that it leads to.`,
+  )
 }
 
 /** Returns the SHA-256 of what came, in hex. */
@@ -97,7 +104,11 @@ async function download({ url, response }: Answer, file: string, signal: AbortSi
   const counted = async function* () {
     for await (const chunk of response as AsyncIterable<Uint8Array>) {
       size += chunk.length
-      if (size > MAX_BYTES) throw new SlipwayError('request.too-large', `The tar has more than ${MAX_BYTES} bytes.`)
+      if (size > MAX_BYTES)
+        throw new SlipwayError(
+          'request.too-large',
+          `The tar has more than ${sizeInWords(MAX_BYTES)}: make it smaller, or upload it as a context.`,
+        )
       hash.update(chunk)
       yield chunk
     }

@@ -1,0 +1,56 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type Digest, digestFromHex } from '#shared/digest.ts'
+import { usageOf } from './disk-usage.ts'
+import { planPrune, prunedBy } from './plan-prune.ts'
+import type { StoreFacts } from './plan-reclaim.ts'
+
+const digest = (at: number): Digest => digestFromHex(at.toString(16).padStart(64, '0'))
+const usedAt = 1
+const ALL = { images: true, buildCache: true, usedBefore: 2 }
+
+test('layers that a container’s image has are no part of what the build cache could free, whatever steps made them', () => {
+  const steps = [1, 2, 3].map(at => ({ key: `step ${at}`, bytes: 10, layer: digest(at), usedAt }))
+  const stores: StoreFacts = {
+    ...{ totalBytes: 1e6, freeBytes: 9e5, cachedSteps: steps },
+    images: [
+      { digest: digest(101), layers: [digest(1)], usedAt, isHeld: true },
+      { digest: digest(102), layers: [digest(1), digest(2)], usedAt, isHeld: false },
+    ],
+    layerBytes: new Map([1, 2, 3].map(at => [digest(at), 100])),
+  }
+  const { disk } = usageOf(stores, [], 0)
+  expect(disk.buildCache).toEqual({ count: 3, activeCount: 0, bytes: 130, reclaimableBytes: 130 })
+  expect(disk.images).toEqual({ count: 2, activeCount: 1, bytes: 200, reclaimableBytes: 100 })
+})
+
+const layer = fc.nat(5).map(digest)
+const anyStores: fc.Arbitrary<StoreFacts> = fc.record({
+  ...{ totalBytes: fc.constant(1000), freeBytes: fc.nat(1000) },
+  images: fc.uniqueArray(
+    fc.record({
+      ...{ digest: fc.integer({ min: 50, max: 90 }).map(digest), layers: fc.array(layer) },
+      ...{ usedAt: fc.constant(usedAt), isHeld: fc.boolean() },
+    }),
+    { selector: one => one.digest },
+  ),
+  cachedSteps: fc.uniqueArray(
+    fc.record({
+      ...{ key: fc.string(), bytes: fc.nat(200), layer: fc.option(layer, { nil: undefined }) },
+      usedAt: fc.constant(usedAt),
+    }),
+    { selector: one => one.key },
+  ),
+  layerBytes: fc.constant(new Map([0, 1, 2, 3, 4, 5].map(at => [digest(at), 50 * at]))),
+})
+
+test('what is said to be free is what a prune frees', () => {
+  fc.assert(
+    fc.property(anyStores, stores => {
+      const { images, buildCache } = usageOf(stores, [], 0).disk
+      const freed = (terms: object) => prunedBy(stores, planPrune(stores, { ...ALL, ...terms })).bytes
+      expect(buildCache.reclaimableBytes).toBe(freed({ images: false }))
+      expect(images.reclaimableBytes + buildCache.reclaimableBytes).toBe(freed({}))
+    }),
+  )
+})
