@@ -132,7 +132,6 @@ export const ERRORS = {
   'container.files-unavailable': { status: 404, retry: false },
   'container.files-in-use': { status: 409, retry: true },
   'container.paused': { status: 409, retry: false },
-  'container.not-attachable': { status: 409, retry: false },
   'exec.not-found': { status: 404, retry: false },
   'exec.ended': { status: 409, retry: false },
   'exec.no-terminal': { status: 409, retry: false },

@@ -17,6 +17,8 @@ export interface ExecAt {
   execId: ExecId
 }
 
+/** It goes to the host as one message of the bus. */
+const SPEC_BYTES = 512 * 1024
 /** Of each of stdout and stderr, in an answer. */
 const OUTPUT_BYTES = 1024 * 1024
 
@@ -27,7 +29,7 @@ export async function findExec(ports: Ports, container: string, execId: string):
   return at(found, execId as ExecId)
 }
 
-/** Runs a process in a container. Errors: `container.not-running`, `container.paused`, `container.user-not-found`, `exec.too-many`. */
+/** Runs a process in a container. Errors: `container.not-running`, `container.paused`, `container.user-not-found`, `exec.too-many`, `request.too-large`. */
 export async function startExec(
   ports: Ports,
   container: string,
@@ -41,6 +43,9 @@ export async function startExec(
     ...(asked.user === undefined ? {} : { user: asked.user }),
     ...(asked.workdir === undefined ? {} : { workdir: asked.workdir }),
     ...(asked.size === undefined ? {} : { size: asked.size }),
+  }
+  if (new TextEncoder().encode(JSON.stringify(spec)).length > SPEC_BYTES) {
+    throw new SlipwayError('request.too-large', 'command and env are too much together: half a megabyte is the most.')
   }
   const [session] = await ask(ports, where.hostId, { kind: 'exec', ...idsOf(where), spec }, signal)
   return { at: where, session: one(session) }

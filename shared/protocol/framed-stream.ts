@@ -46,9 +46,7 @@ export async function sendFrames(way: FramedWay, open: (over: AbortSignal) => Pi
     let next = ask(pieces)
     while (!ended.aborted) {
       if (!(await window.hasRoom(seq, ended))) return
-      const quiet = new AbortController()
-      const first = await Promise.race([next, silence(clock, AbortSignal.any([ended, quiet.signal]))])
-      quiet.abort(DONE)
+      const first = (await ready(next)) ?? (await orSilence(clock, next, ended))
       if (ended.aborted) return
       if (first === 'quiet') {
         await send({ kind: 'idle' })
@@ -77,7 +75,18 @@ function ask(from: Pieces) {
   return piece
 }
 
-const silence = (clock: Clock, signal: AbortSignal) => clock.sleep(IDLE_FRAME_MS, signal).then(() => 'quiet' as const)
+/** What is there already, without a timer: those are much of the work of a stream that is fast. */
+const ready = <T>(work: Promise<T>): Promise<T | undefined> => Promise.race([work, Promise.resolve(undefined)])
+
+async function orSilence<T>(clock: Clock, work: Promise<T>, signal: AbortSignal): Promise<T | 'quiet'> {
+  const met = new AbortController()
+  const silence = clock.sleep(IDLE_FRAME_MS, AbortSignal.any([signal, met.signal])).then(() => 'quiet' as const)
+  try {
+    return await Promise.race([work, silence])
+  } finally {
+    met.abort(DONE)
+  }
+}
 
 /** Cuts what is too large for one frame. */
 async function* inFrames(pieces: Pieces): Pieces {

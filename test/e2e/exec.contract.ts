@@ -80,6 +80,13 @@ export function describeExec(get: () => TestSlipway): void {
       const extra = { user: '1000:7', workdir: '/etc', env: { OWN: '2', MORE: 'x' } }
       expect((await sh(script, extra)).stdout).toBe('1000:7 /etc 2 x\n')
       expect(await codeOf(sh('true', { user: 'nobody-here' }))).toBe('container.user-not-found')
+      expect(
+        await codeOf(
+          run(['true', 'x'.repeat(130_000)], {
+            env: Object.fromEntries(Array.from({ length: 5 }, (_, at) => [`V${at}`, 'y'.repeat(120_000)])),
+          }),
+        ),
+      ).toBe('request.too-large')
     })
 
     test('it is as confined as the container, and nothing of its host is open in it', async () => {
@@ -206,9 +213,15 @@ export function describeExec(get: () => TestSlipway): void {
       await make('screen', 'exec sh', { tty: true, stdin: true })
       await using one = await join('screen')
       await using two = await join('screen')
-      one.resize(88, 44)
-      await one.write('stty size\n')
-      for (const client of [one, two]) await expect.poll(client.stdout, { timeout: 10_000 }).toContain('\r\n44 88\r\n')
+      // A client hears what is written once its host has attached it: that is after its WebSocket is open.
+      for (const client of [one, two]) {
+        const ask = async () => {
+          one.resize(88, 44)
+          await one.write('stty size\n')
+          return client.stdout()
+        }
+        await expect.poll(ask, { timeout: 10_000, interval: 200 }).toContain('44 88\r\n')
+      }
       await two.write('exit 6\n')
       for (const client of [one, two]) {
         expect((await client.ended).status?.details?.causes[0]?.message).toBe('6')
