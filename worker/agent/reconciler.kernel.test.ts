@@ -10,6 +10,7 @@ import { systemClock } from '#shared/ports/clock.ts'
 import type { DesiredState } from '#shared/protocol/agent.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { createImageFetches } from '../execute/image-fetches.ts'
+import { readRecord } from '../observe/container-record.ts'
 import { createHealthKeeper } from './health-keeper.ts'
 import { createReconciler, type Reconciler } from './reconciler.ts'
 
@@ -173,5 +174,28 @@ test('one begins once what it depends on is there, and says until then what it w
     set({ ...want, goal: { kind: 'removed', isForced: true } })
     expect(await says(want.id, 'absent')).toBe(true)
   }
+  await reconciler.idle()
+})
+
+test('a restart policy is kept without any API, each time after a longer wait', async () => {
+  const { reconciler, set, says, said } = loop()
+  using _ = host.ports.runtime.watchExits(reconciler.look)
+  const plain = host.want(['sh', '-c', 'exit 5'])
+  const want: DesiredContainer = { ...plain, spec: { ...plain.spec, restart: { kind: 'on-failure', maxRetries: 3 } } }
+  const waits: number[] = []
+  const look = setInterval(() => {
+    const status = said.get(want.id)
+    if (status?.state !== 'restarting') return
+    const wait = status.retryAt - status.finishedAt
+    if (waits.at(-1) !== wait) waits.push(wait)
+  }, 5)
+  set(want)
+  expect(await says(want.id, 'exited')).toBe(true)
+  clearInterval(look)
+  expect(waits).toEqual([100, 200, 400])
+  const { restarts } = await readRecord(join(host.ports.containersFolder, want.id))
+  expect(restarts).toBe(3)
+  set({ ...want, goal: { kind: 'removed', isForced: true } })
+  expect(await says(want.id, 'absent')).toBe(true)
   await reconciler.idle()
 })
