@@ -11,6 +11,7 @@ import {
   execViewSchema,
 } from '#shared/protocol/exec.ts'
 import { attach } from '../intent/attach.ts'
+import { requireScopes } from '../intent/container-scopes.ts'
 import { requireContainer } from '../intent/containers.ts'
 import { findExec, inspectExec, listExecs, outputOfExec, resizeExec, startExec } from '../intent/execs.ts'
 import { type AppEnv, body, json, problems, router } from './environment.ts'
@@ -77,6 +78,7 @@ export function execRoutes() {
     const ports = c.get('ports')
     refuseInput(asked, wait !== undefined)
     const { signal } = c.req.raw
+    await requireMay(c, c.req.valid('param').container)
     const { at, session } = await startExec(ports, c.req.valid('param').container, asked, signal)
     c.header('Location', `/v1/containers/${at.containerId}/exec/${at.execId}`)
     if (!wait) return c.json(session, 201)
@@ -107,6 +109,7 @@ export function execRoutes() {
     const { container: name, exec } = c.req.valid('param')
     requireUpgrade(c)
     const ports = c.get('ports')
+    await requireMay(c, name)
     const at = await findExec(ports, name, exec)
     await inspectExec(ports, at, 0, c.req.raw.signal) // What there is not is a problem, not a WebSocket that closes.
     const isCounted = c.req.valid('query').flow ?? false
@@ -117,7 +120,7 @@ export function execRoutes() {
   routes.openapi(attachContainer, async c => {
     requireUpgrade(c)
     const ports = c.get('ports')
-    const { container: row, host } = await requireContainer(ports, c.req.valid('param').container)
+    const { container: row, host } = await requireMay(c, c.req.valid('param').container)
     const isCounted = c.req.valid('query').flow ?? false
     const order = { kind: 'attach', containerId: row.id } as const
     // A client that takes nothing must not stop a container for long.
@@ -125,6 +128,13 @@ export function execRoutes() {
     return answer as Promise<never>
   })
   return routes
+}
+
+/** Whoever types in a container decides what runs in it. Errors: `container.not-found`, `auth.forbidden`. */
+async function requireMay(c: Context<AppEnv>, idOrName: string) {
+  const found = await requireContainer(c.get('ports'), idOrName)
+  requireScopes(c.get('principal'), found.container.spec)
+  return found
 }
 
 function requireUpgrade(c: Context<AppEnv>): void {

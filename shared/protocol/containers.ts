@@ -1,9 +1,13 @@
 import { z } from 'zod'
 import { containerSizeSchema, faultSchema } from '../domain/container.ts'
 import { durationSchema } from '../domain/duration.ts'
+import { furtherLimitsSchema } from '../domain/resources.ts'
+import { securitySchema } from '../domain/security.ts'
 import { signalSchema } from '../domain/signal.ts'
 import { sizeSchema } from '../domain/size.ts'
 import { lifeOptions, lifeView } from './container-life.ts'
+import { askedLimits } from './container-limits.ts'
+import { askedSecurity } from './container-security.ts'
 import { flagSchema, waitSecondsSchema } from './paging.ts'
 
 export const containerNameSchema = z
@@ -66,6 +70,8 @@ export const createContainerSchema = z.strictObject({
   tty: said(z.boolean(), 'A terminal for the program; its output is stdout alone.'),
   stdin: said(z.boolean(), 'Left open for whoever attaches. Left out: empty.'),
   stdinOnce: said(z.boolean(), 'stdin ends when the first who attached says so, or leaves.'),
+  ...askedLimits,
+  ...askedSecurity,
   keepFor: said(
     durationSchema,
     'How long it is kept after its end, such as 24h: later its host may remove it when its disk fills. Left out: until it is removed.',
@@ -126,6 +132,12 @@ export const containerSchema = z.object({
   readOnly: z.boolean(),
   tty: z.boolean(),
   stdin: z.boolean(),
+  ...furtherLimitsSchema.shape,
+  ...securitySchema.shape,
+  seccomp: z
+    .enum(['default', 'unconfined', 'custom'])
+    .optional()
+    .meta({ description: 'Left out: default. A profile of its own is not shown' }),
   keepFor: z.string().optional(),
   ...lifeView,
   size: containerSizeSchema

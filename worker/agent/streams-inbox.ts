@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { HostId } from '#shared/domain/ids.ts'
-import { SlipwayError } from '#shared/errors.ts'
+import { SlipwayError, toFault } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { MessageBus } from '#shared/ports/message-bus.ts'
 import {
@@ -8,9 +8,11 @@ import {
   type StreamOrder,
   type StreamRequest,
   SUBJECTS,
+  streamAskerSchema,
   streamRequestSchema,
 } from '#shared/protocol/bus.ts'
 import { readFrames, sendFrames } from '#shared/protocol/framed-stream.ts'
+import { encodeFrame } from '#shared/protocol/stream-frame.ts'
 
 type Pieces = AsyncGenerator<Uint8Array, void>
 
@@ -27,7 +29,7 @@ export interface StreamsInboxOptions {
   signal: AbortSignal
 }
 
-function refuse(): never {
+function haveTooMany(): never {
   throw new SlipwayError(
     'exec.too-many',
     `This host sends ${MAX_STREAMS} streams already: end one, or try again later.`,
@@ -45,14 +47,26 @@ export async function answerStreams(options: StreamsInboxOptions): Promise<void>
   let streams = 0
   for await (const { body } of requests) {
     const request = streamRequestSchema.safeParse(parse(body))
+    if (!request.success) await refuse(options, body).catch(error => log.warn({ err: error }, 'a refusal was not told'))
     // Whoever is too many is told so, as long as that is not too much itself.
     if (!request.success || streams >= 2 * MAX_STREAMS) continue
     streams++
-    const answered = streams > MAX_STREAMS ? { ...options, open: refuse } : options
+    const answered = streams > MAX_STREAMS ? { ...options, open: haveTooMany } : options
     stream(answered, request.data)
       .catch(error => log.warn({ err: error, order: request.data.order.kind }, 'a stream broke off'))
       .finally(() => streams--)
   }
+}
+
+/** An order that this agent cannot read, of a newer API, say: silence would be taken for a host that is away. */
+async function refuse({ bus }: StreamsInboxOptions, body: Uint8Array): Promise<void> {
+  const asker = streamAskerSchema.safeParse(parse(body))
+  if (!asker.success) return
+  const error = new SlipwayError(
+    'request.invalid',
+    'The host does not understand what it is asked for: bring its agent and the API to the same version.',
+  )
+  await bus.publish(SUBJECTS.stream(asker.data.nonce), encodeFrame({ kind: 'end', error: toFault(error), seq: 1 }))
 }
 
 async function stream(options: StreamsInboxOptions, { nonce, order }: StreamRequest): Promise<void> {

@@ -10,8 +10,9 @@ import { removeTree } from '#worker/host/remove-tree.ts'
 import { sharesBlocks } from '#worker/host/shares-blocks.ts'
 import { BaseTrees, type TreeKind } from './base-trees.ts'
 import { LayerFolders } from './layer-folders.ts'
+import { noMapping } from './no-mapping.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
-import type { Changes, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
+import type { Changes, Preparation, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
 import { writeTreeChanges } from './tree-changes.ts'
 import { treeSize } from './tree-size.ts'
@@ -114,9 +115,10 @@ export class TreeSnapshotter implements Snapshotter {
     return this.#parts.layers.sweepUnused(new Set([...kept, ...named.flat()]), olderThan)
   }
 
-  prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot> {
+  prepare(id: string, diffIds: readonly Digest[], { firstId = 0 }: Preparation = {}): Promise<Snapshot> {
     const { snapshots, bases, kind, trash } = this.#parts
     return snapshots.inTurn(id, async () => {
+      if (firstId !== 0) throw noMapping(this.name)
       await using undo = new AsyncDisposableStack()
       if (!(await this.#isWhole(id))) {
         await trash.remove(snapshots.pathOf(id))
