@@ -122,9 +122,10 @@ export function describeExec(get: () => TestSlipway): void {
     test('a terminal: echo, its size at the start, by a message and by a call', async () => {
       const { id } = await begin('exec sh', { tty: true, stdin: true, size: { columns: 90, rows: 33 } })
       await using client = await attach(id)
-      const asked = async (expected: string) => {
-        await client.write('stty size\n')
-        await expect.poll(client.stdout, { timeout: 10_000 }).toContain(expected)
+      // A size and what is typed go two ways: either may come first.
+      const asked = (expected: string) => {
+        const ask = () => client.write('stty size\n').then(client.stdout)
+        return expect.poll(ask, { timeout: 10_000, interval: 200 }).toContain(expected)
       }
       await asked('\r\n33 90\r\n')
       client.resize(101, 41)

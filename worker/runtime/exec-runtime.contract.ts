@@ -126,7 +126,11 @@ export function describeExecRuntime(
     })
 
     test('a terminal has the size that it is given', async () => {
-      const { session, attachment } = await begin('read x; stty size; exit 3', { tty: true })
+      const { session, attachment } = await begin(
+        // A size and what is typed go two ways: either may come first.
+        'read x; until [ "$(stty size)" = "37 91" ]; do sleep 0.05; done; stty size; exit 3',
+        { tty: true },
+      )
       await opened.execs.resize(session, { columns: 91, rows: 37 })
       await attachment.write(Buffer.from('go\n'))
       expect((await written(attachment)).stdout).toContain('37 91\r\n')
