@@ -92,6 +92,9 @@ test("GitLab's pushes and tags, by the commit that is checked out", () => {
 test('what is nothing of this is refused', () => {
   const invalid = expect.objectContaining({ code: 'hook.payload-invalid' })
   expect(() => read('github', { 'x-github-event': 'push' }, { ref: 1 })).toThrow(invalid)
-  expect(() => read('signed', {}, { ref: 'main', commit: NEW })).toThrow(invalid)
+  const said = (message: string) => expect.objectContaining({ message: expect.stringContaining(message) })
+  expect(() => read('signed', {}, { ref: 'main', commit: NEW })).toThrow(said('ref: must be refs/heads/NAME'))
+  expect(() => read('signed', {}, { ref: 'refs/heads/a', commit: 'abc' })).toThrow(said('commit: must be a whole'))
+  expect(() => readEvent('signed', () => undefined, new TextEncoder().encode('{'))).toThrow(said('is not JSON'))
   expect(() => readEvent('github', () => 'push', new TextEncoder().encode('{'))).toThrow(invalid)
 })

@@ -1,3 +1,4 @@
+import { ZodError } from 'zod'
 import type { HookKind } from '#shared/domain/hook.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ForgeEvent, HeaderReader } from './event.ts'
@@ -17,9 +18,17 @@ export function readEvent(kind: HookKind, headers: HeaderReader, body: Uint8Arra
   try {
     return EVENTS[kind](headers, payloadOf(headers, new TextDecoder().decode(body)))
   } catch (cause) {
-    const message = `The delivery is not what a ${kind} hook gets: set the content type to application/json.`
+    const message = `The delivery is not what a ${kind} hook gets: ${whatIsWrong(kind, cause)}.`
     throw new SlipwayError('hook.payload-invalid', message, { cause })
   }
+}
+
+/** Of a signed one we know the form, which who sends it wrote; what forges send is right, unless it is no JSON. */
+function whatIsWrong(kind: HookKind, cause: unknown): string {
+  if (kind !== 'signed') return 'set the content type to application/json'
+  if (!(cause instanceof ZodError)) return 'the body is not JSON'
+  const [issue] = cause.issues
+  return `${issue?.path.join('.') || 'the body'}: ${issue?.message} (docs/webhooks.md, "Signing by yourself")`
 }
 
 /** GitHub and Gitea can send a form with JSON in it. */

@@ -28,7 +28,7 @@ export async function waitFor<T>(ports: Ports, wait: Wait<T>): Promise<T> {
     if (leftMs <= 0) {
       throw new SlipwayError(
         'request.timeout',
-        `The ${wait.kind} is ${seen.now} after ${wait.timeoutMs / 1000} s${seen.why ? ` (${seen.why})` : ''}: ask again, or wait longer with ?timeout=.`,
+        `The ${wait.kind} is ${seen.now} after ${wait.timeoutMs / 1000} s${seen.why ? ` (${seen.why})` : ''}: it goes on. Look with GET /v1/${wait.kind}s/${wait.id}, or wait longer with ?timeout= (300 at most).`,
         { facts: { id: wait.id, state: seen.now } },
       )
     }

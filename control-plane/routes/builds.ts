@@ -32,7 +32,7 @@ const list = createRoute({
   responses: { 200: json(pageSchema(buildSchema), 'A page of builds'), ...problems },
 })
 const create = createRoute({
-  ...{ method: 'post', path: '/v1/builds', tags, summary: 'Build the Dockerfile of an uploaded context' },
+  ...{ method: 'post', path: '/v1/builds', tags, summary: 'Build the Dockerfile of a context, a repository or a tar' },
   request: { headers: idempotencyHeader, query: buildWaitQuerySchema, body: body(createBuildSchema) },
   responses: { 201: json(buildSchema, 'The build'), ...problems },
 })
@@ -53,8 +53,8 @@ const imported = createRoute({
   responses: { 201: json(buildSchema, 'The build'), ...problems },
 })
 const inspect = createRoute({
-  ...{ method: 'get', path: '/v1/builds/{build}', tags, summary: 'Inspect a build' },
-  request: { params },
+  ...{ method: 'get', path: '/v1/builds/{build}', tags, summary: 'Inspect a build, or wait for its end' },
+  request: { params, query: buildWaitQuerySchema },
   responses: { 200: json(buildSchema, 'The build'), ...problems },
 })
 const cancel = createRoute({
@@ -108,7 +108,11 @@ export function buildRoutes() {
     const made = await createImport(c.get('ports'), asked, creationOf(c, asked))
     return c.json(await begun(c, made, c.req.valid('query')), 201)
   })
-  routes.openapi(inspect, async c => c.json(await inspectBuild(c.get('ports'), c.req.valid('param').build), 200))
+  routes.openapi(inspect, async c => {
+    const [ports, { wait, timeout }] = [c.get('ports'), c.req.valid('query')]
+    const { build } = await requireBuild(ports, c.req.valid('param').build)
+    return c.json(wait ? await awaitBuild(ports, build.id, timeout * 1000) : await inspectBuild(ports, build.id), 200)
+  })
   routes.openapi(cancel, async c => {
     const ports = c.get('ports')
     const { wait, timeout } = c.req.valid('query')

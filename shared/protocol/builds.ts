@@ -219,6 +219,9 @@ export type BuildStep = z.infer<typeof buildStepSchema>
 export const buildStepsSchema = z.object({ steps: z.array(buildStepSchema) })
 
 export const buildWaitQuerySchema = z.strictObject({
-  wait: z.enum(['finished']).optional(),
+  wait: z.enum(['finished']).optional().meta({
+    description:
+      'The answer comes when the build has ended, however it did; 504 `request.timeout` before that: it goes on.',
+  }),
   timeout: waitSecondsSchema,
 })
