@@ -31,6 +31,7 @@ import { type Digest, digestFromHex } from '#shared/digest.ts'
 import { chooseSeed } from '#test/support/seeded.ts'
 import { viewOf } from '#test/support/tree-view.ts'
 import { lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
+import { changesOf } from '#worker/layer/changes.ts'
 import { packLayer } from '#worker/layer/pack.ts'
 import type { Snapshotter } from './snapshotter.ts'
 
@@ -71,11 +72,11 @@ async function smallLayer(files: Record<string, string>): Promise<TestLayer> {
   return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
 }
 
-/** With a node that reads as many zeros as one likes. */
-function layerWithDevice(): TestLayer {
+/** Left out: a node that reads as many zeros as one likes. */
+function layerWithDevice(major = 1, minor = 5): TestLayer {
   const folder = mkdtempSync(join(tmpdir(), 'slipway-layer-'))
   try {
-    mknod(join(folder, 'zero'), S_IFCHR | 0o666, 1, 5)
+    mknod(join(folder, 'zero'), S_IFCHR | 0o666, major, minor)
     const tar = execFileSync('tar', ['-C', folder, '-c', '.'])
     return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
   } finally {
@@ -160,6 +161,44 @@ export function describeSnapshotter(
       expect(readdirSync(join(rootfs, 'etc'))).toEqual(['name'])
       expect(readdirSync(join(rootfs, 'opaque'))).toEqual(['new'])
       expect(existsSync(join(rootfs, 'kept'))).toBe(true)
+    })
+
+    test('an opaque root hides all that lower layers have, in changes and in an export too', async () => {
+      const only = layerOf({ '.wh..wh..opq': '', only: 'only' })
+      await snapshots.addLayer(only.diffId, stream(only.tar), good)
+      const { rootfs } = await snapshots.prepare('only', [base.diffId, only.diffId])
+      expect(readdirSync(rootfs)).toEqual(['only'])
+      mkdirSync(join(rootfs, 'etc'))
+      writeFileSync(join(rootfs, 'etc/name'), 'base')
+      await using changes = await snapshots.openChanges('only')
+      const found = [...changesOf(changes.upper, changes.lower)]
+      expect(found.map(({ kind, path }) => `${kind} ${path}`)).toEqual(['added /etc', 'added /etc/name'])
+    })
+
+    test('folders that a layer only implies are the same everywhere: root’s, 0755, of 1970', async () => {
+      const below = layerOf({ 'deep/old': 'old' })
+      const implied = await smallLayer({ 'deep/er/new': 'new' })
+      for (const { tar, diffId } of [below, implied]) await snapshots.addLayer(diffId, stream(tar), good)
+      const { rootfs } = await snapshots.prepare('implied', [below.diffId, implied.diffId])
+      for (const path of ['deep', 'deep/er']) {
+        const { mode, uid, gid, mtimeMs } = statSync(join(rootfs, path))
+        expect({ path, mode, uid, gid, mtimeMs }).toEqual({ path, mode: 0o40755, uid: 0, gid: 0, mtimeMs: 0 })
+      }
+      expect(readdirSync(join(rootfs, 'deep')).sort()).toEqual(['er', 'old'])
+    })
+
+    test('what AUFS kept for itself is no part of a layer', async () => {
+      const left = { '.wh..wh.aufs': '', '.wh..wh.plnk/1.2': 'x', 'in/.wh..wh.orph/3': 'x', 'in/file': 'mine' }
+      const { tar, diffId } = layerOf(left)
+      await snapshots.addLayer(diffId, stream(tar), good)
+      const { rootfs } = await snapshots.prepare('aufs', [diffId])
+      expect(readdirSync(rootfs, { recursive: true }).sort()).toEqual(['in', 'in/file'])
+    })
+
+    test('the character device 0:0, a whiteout for some drivers alone, is refused', async () => {
+      const { tar, diffId } = layerWithDevice(0, 0)
+      await expect(snapshots.addLayer(diffId, stream(tar), good)).rejects.toMatchObject({ code: 'layer.invalid' })
+      expect(await snapshots.hasLayer(diffId)).toBe(false)
     })
 
     test('a folder becomes a file, and a folder again', async () => {
@@ -351,6 +390,15 @@ export function describeSnapshotter(
       expect(await other.layers()).toEqual(expect.arrayContaining([base.diffId, top.diffId]))
       expect(await other.list()).toContainEqual({ id: 'found', rootfs, isMounted: true })
       expect(readFileSync(join((await other.prepare('found', [base.diffId])).rootfs, 'mine'), 'utf8')).toBe('mine')
+    })
+
+    test('mount points that are made are not written by anybody', async () => {
+      const { rootfs } = await snapshots.prepare('untouched', [base.diffId])
+      for (const path of ['proc', 'dev', 'dev/pts']) mkdirSync(join(rootfs, path))
+      writeFileSync(join(rootfs, 'etc/hosts'), '')
+      const { writtenBytes } = await snapshots.snapshotSize('untouched')
+      // What a dataset of ZFS takes is told as a whole.
+      expect(writtenBytes).toBeLessThanOrEqual(name.startsWith('zfs') ? 1024 ** 2 : 0)
     })
 
     test('what was written has a size', async () => {
