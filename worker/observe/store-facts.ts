@@ -36,17 +36,24 @@ export async function observeStores(ports: StorePorts, wanted: readonly DesiredC
     ports.cachedSteps(),
     ports.snapshots.layers(),
   ])
-  const layerBytes = new Map<Digest, number>()
-  for (const layer of layers) {
-    const bytes = await ports.snapshots.layerSize(layer).catch(() => 0) // It may be leaving.
-    layerBytes.set(layer, bytes)
-  }
   return {
     ...room,
     images: images.map(image => ({ ...image, isHeld: held.has(image.digest) })),
     cachedSteps,
-    layerBytes,
+    layerBytes: await sizesOf(ports, layers),
   }
+}
+
+/** Bytes of each layer, as `Snapshotter.layerSize` has them. */
+export async function sizesOf(
+  { snapshots }: Pick<StorePorts, 'snapshots'>,
+  layers: Iterable<Digest>,
+  snapshot?: string,
+): Promise<Map<Digest, number>> {
+  const sizes = new Map<Digest, number>()
+  // One that cannot be read may be leaving.
+  for (const layer of new Set(layers)) sizes.set(layer, await snapshots.layerSize(layer, snapshot).catch(() => 0))
+  return sizes
 }
 
 /** Bytes of a container's log; 0 where there is none yet. */

@@ -10,6 +10,8 @@ export interface ContainerFiles {
   /** What it added or changed, and what its files take on the disk, copies of the image among them. */
   writtenBytes: number
   takenBytes: number
+  /** Of its image's layers, as they lie below it. */
+  imageBytes: number
   logBytes: number
   isLive: boolean
 }
@@ -21,6 +23,9 @@ export function usageOf(stores: StoreFacts, containers: readonly ContainerFiles[
   const { images, cachedSteps, layerBytes } = stores
   const sizeOf = (layers: Iterable<Digest>) => sum([...new Set(layers)].map(layer => layerBytes.get(layer) ?? 0))
   const ofImages = new Set(images.flatMap(({ layers }) => layers))
+  const ofSteps = new Set(cachedSteps.flatMap(({ layer }) => layer ?? []))
+  // Of an image of which not all could be fetched, for example: the next prune takes them.
+  const unnamedBytes = sizeOf(new Set(layerBytes.keys()).difference(ofImages.union(ofSteps)))
   const ofHeld = new Set(images.filter(({ isHeld }) => isHeld).flatMap(({ layers }) => layers))
   const cachedOnly = cachedSteps.flatMap(({ layer }) => (layer && !ofImages.has(layer) ? [layer] : []))
   const cacheBytes = sum(cachedSteps.map(({ bytes }) => bytes)) + sizeOf(cachedOnly)
@@ -31,8 +36,8 @@ export function usageOf(stores: StoreFacts, containers: readonly ContainerFiles[
     images: {
       count: images.length,
       activeCount: images.filter(({ isHeld }) => isHeld).length,
-      bytes: sizeOf(ofImages),
-      reclaimableBytes: sizeOf(ofImages.difference(ofHeld)),
+      bytes: sizeOf(ofImages) + unnamedBytes,
+      reclaimableBytes: sizeOf(ofImages.difference(ofHeld)) + unnamedBytes,
     },
     containers: {
       count: containers.length,
@@ -47,11 +52,10 @@ export function usageOf(stores: StoreFacts, containers: readonly ContainerFiles[
       bytes: sum(containers.map(({ logBytes }) => logBytes)),
     },
   }
-  const layersOf = new Map(images.map(({ digest, layers }) => [digest, layers]))
-  const sizes = containers.map<ContainerSize>(({ want, writtenBytes }) => ({
+  const sizes = containers.map<ContainerSize>(({ want, writtenBytes, imageBytes }) => ({
     id: want.id,
     writableBytes: writtenBytes,
-    virtualBytes: writtenBytes + sizeOf(layersOf.get(want.spec.imageDigest) ?? []),
+    virtualBytes: writtenBytes + imageBytes,
   }))
   return { disk, containers: sizes }
 }

@@ -87,8 +87,9 @@ export class DriversTogether implements Snapshotter {
     return [...new Set(lists.flat())]
   }
 
-  /** A layer that two drivers have takes room twice. */
-  async layerSize(diffId: Digest): Promise<number> {
+  /** A layer that two drivers have takes room twice, and is once in a container. */
+  async layerSize(diffId: Digest, id?: string): Promise<number> {
+    if (id !== undefined) return (await (await this.#homeOf(id)).snapshots?.layerSize(diffId)) ?? 0
     if (this.#openLeft().length === 0) return this.#chosen.snapshots.layerSize(diffId)
     let bytes = 0
     for (const { snapshots } of this.#open()) bytes += await snapshots.layerSize(diffId)
