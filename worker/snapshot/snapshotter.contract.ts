@@ -163,7 +163,7 @@ export function describeSnapshotter(
       expect(existsSync(join(rootfs, 'kept'))).toBe(true)
     })
 
-    test('an opaque root hides all that lower layers have, in changes and in an export too', async () => {
+    test('an opaque root hides all that lower layers have, from what is found changed too', async () => {
       const only = layerOf({ '.wh..wh..opq': '', only: 'only' })
       await snapshots.addLayer(only.diffId, stream(only.tar), good)
       const { rootfs } = await snapshots.prepare('only', [base.diffId, only.diffId])
