@@ -10,5 +10,6 @@ export function layersLeft(facts: StoreFacts, plan: readonly ReclaimAction[]): M
     ({ key }) => !plan.some(at => at.kind === 'removeCachedStep' && at.key === key),
   )
   const named = new Set([...images.flatMap(({ layers }) => layers), ...steps.flatMap(({ layer }) => layer ?? [])])
-  return new Map([...facts.layerBytes].filter(([layer]) => named.has(layer)))
+  const left = (layer: Digest, bytes: number) => bytes - (facts.spareBytes.get(layer) ?? 0)
+  return new Map([...facts.layerBytes].map(([layer, bytes]) => [layer, named.has(layer) ? left(layer, bytes) : 0]))
 }

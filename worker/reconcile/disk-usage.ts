@@ -20,14 +20,16 @@ const NONE: Usage = { count: 0, activeCount: 0, bytes: 0, reclaimableBytes: 0 }
 
 /** What takes room on this host, as `docker system df -v` and `docker ps -s` count it. Pure. */
 export function usageOf(stores: StoreFacts, containers: readonly ContainerFiles[], measuredAt: number): HostUsage {
-  const { images, cachedSteps, layerBytes } = stores
+  const { images, cachedSteps, layerBytes, spareBytes } = stores
   const sizeOf = (layers: Iterable<Digest>) => sum([...new Set(layers)].map(layer => layerBytes.get(layer) ?? 0))
   const ofImages = new Set(images.flatMap(({ layers }) => layers))
-  const ofSteps = new Set(cachedSteps.flatMap(({ layer }) => layer ?? []))
-  // Of an image of which not all could be fetched, for example: the next prune takes them.
-  const unnamedBytes = sizeOf(new Set(layerBytes.keys()).difference(ofImages.union(ofSteps)))
   const ofHeld = new Set(images.filter(({ isHeld }) => isHeld).flatMap(({ layers }) => layers))
-  const cachedOnly = cachedSteps.flatMap(({ layer }) => (layer && !ofImages.has(layer) ? [layer] : []))
+  const cachedOnly = new Set(cachedSteps.flatMap(({ layer }) => (layer && !ofImages.has(layer) ? [layer] : [])))
+  // Of an image of which not all could be fetched, for example.
+  const unnamed = new Set(layerBytes.keys()).difference(ofImages.union(cachedOnly))
+  const ofNoContainer = ofImages.difference(ofHeld)
+  const counted = ofNoContainer.union(cachedOnly)
+  const spare = sum([...spareBytes].map(([layer, bytes]) => (counted.has(layer) ? 0 : bytes)))
   const cacheBytes = sum(cachedSteps.map(({ bytes }) => bytes)) + sizeOf(cachedOnly)
   const live = containers.filter(({ isLive }) => isLive)
   const taken = (some: readonly ContainerFiles[]) => sum(some.map(({ takenBytes }) => takenBytes))
@@ -36,8 +38,8 @@ export function usageOf(stores: StoreFacts, containers: readonly ContainerFiles[
     images: {
       count: images.length,
       activeCount: images.filter(({ isHeld }) => isHeld).length,
-      bytes: sizeOf(ofImages) + unnamedBytes,
-      reclaimableBytes: sizeOf(ofImages.difference(ofHeld)) + unnamedBytes,
+      bytes: sizeOf(ofImages) + sizeOf(unnamed),
+      reclaimableBytes: sizeOf(ofNoContainer) + spare,
     },
     containers: {
       count: containers.length,

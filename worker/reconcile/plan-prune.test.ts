@@ -23,6 +23,7 @@ const FACTS: StoreFacts = {
     step('new', 900, 5),
   ],
   layerBytes: new Map([1, 2, 3, 4, 5].map(at => [digest(at), 100])),
+  spareBytes: new Map(),
 }
 const ALL: PruneTerms = { images: true, buildCache: true, usedBefore: 1000 }
 

@@ -158,6 +158,11 @@ describe('an agent that opens all drivers', () => {
       expect(Math.min(await left, await chosen)).toBeGreaterThan(0)
       expect(await all).toBe((await left) + (await chosen))
     }
+    expect(await now.spareLayers(new Set(layers))).toEqual(new Map())
+    const sizes = await Promise.all(layers.map(layer => now.layerSize(layer, 'running')))
+    for (const id of ['running', 'stopped']) await now.remove(id)
+    const spare = await now.spareLayers(new Set(layers))
+    expect(layers.map(layer => spare.get(layer))).toEqual(sizes)
     await now.remove('fresh')
   })
 

@@ -124,6 +124,15 @@ export class DriversTogether implements Snapshotter {
     return [...new Set(removed)]
   }
 
+  async spareLayers(kept: ReadonlySet<Digest>): Promise<Map<Digest, number>> {
+    const spare = await this.#chosen.snapshots.spareLayers(kept)
+    for (const { snapshots } of this.#openLeft()) {
+      for (const [layer, bytes] of await snapshots.spareLayers(new Set()))
+        spare.set(layer, bytes + (spare.get(layer) ?? 0))
+    }
+    return spare
+  }
+
   async settled(): Promise<void> {
     await Promise.all(this.#open().map(({ snapshots }) => snapshots.settled()))
   }

@@ -9,7 +9,7 @@ import { mountOverlay, type OverlayMount, unmount } from '#worker/host/mount.ts'
 import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
 import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
 import { shownLayers } from '#worker/layer/lower-tree.ts'
-import type { LayerStore } from './layer-store.ts'
+import { type LayerStore, spareIn } from './layer-store.ts'
 import { removePrivateMarks } from './private-marks.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
 import type { Changes, Preparation, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
@@ -100,6 +100,11 @@ export class OverlaySnapshotter implements Snapshotter {
   async sweepLayers(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]> {
     const named = await this.#parts.snapshots.layersOfAll()
     return named ? this.#parts.layers.sweepUnused(new Set([...kept, ...named.flat()]), olderThan) : []
+  }
+
+  async spareLayers(kept: ReadonlySet<Digest>): Promise<Map<Digest, number>> {
+    const { layers, snapshots } = this.#parts
+    return spareIn(layers, kept, await snapshots.layersOfAll())
   }
 
   prepare(id: string, diffIds: readonly Digest[], how: Preparation = {}): Promise<Snapshot> {

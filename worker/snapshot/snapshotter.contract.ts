@@ -339,6 +339,9 @@ export function describeSnapshotter(
       const others = before.filter(diffId => !all.includes(diffId))
       const keep = new Set([kept.diffId, ...others])
       expect(await other.sweepLayers(keep, Date.now() - 60_000)).toEqual([])
+      const spare = [...(await other.spareLayers(keep))]
+      expect(spare).toEqual(expect.arrayContaining([[left.diffId, await other.layerSize(left.diffId)]]))
+      expect(spare.map(([layer]) => layer).toSorted()).toEqual([asked.diffId, left.diffId].toSorted())
       expect(await other.sweepLayers(keep, moment)).toEqual([left.diffId])
       expect((await other.layers()).toSorted()).toEqual(before.filter(diffId => diffId !== left.diffId).toSorted())
       await other.addLayer(left.diffId, stream(left.tar), good)

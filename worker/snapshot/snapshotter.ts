@@ -46,6 +46,8 @@ export interface Snapshotter {
    * neither a snapshot nor `kept` names, and says which.
    */
   sweepLayers(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]>
+  /** What `sweepLayers` would remove, whatever its age: bytes on the disk, by layer. Reads a small file for each snapshot. */
+  spareLayers(kept: ReadonlySet<Digest>): Promise<Map<Digest, number>>
   /** Resolves once what was removed takes no room any more. */
   settled(): Promise<void>
   /** Removes what a crash left half made (temporary folders). Call before any other work. */

@@ -10,6 +10,7 @@ import { removeTree } from '#worker/host/remove-tree.ts'
 import { sharesBlocks } from '#worker/host/shares-blocks.ts'
 import { BaseTrees, type TreeKind } from './base-trees.ts'
 import { LayerFolders } from './layer-folders.ts'
+import { spareIn } from './layer-store.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
 import type { Changes, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
@@ -112,6 +113,11 @@ export class TreeSnapshotter implements Snapshotter {
     if (!named) return []
     await this.#parts.bases.sweepUnused(named)
     return this.#parts.layers.sweepUnused(new Set([...kept, ...named.flat()]), olderThan)
+  }
+
+  async spareLayers(kept: ReadonlySet<Digest>): Promise<Map<Digest, number>> {
+    const { layers, snapshots } = this.#parts
+    return spareIn(layers, kept, await snapshots.layersOfAll())
   }
 
   prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot> {
