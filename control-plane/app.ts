@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { reaches } from '#shared/domain/api-scope.ts'
 import { ERRORS, SlipwayError } from '#shared/errors.ts'
 import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
@@ -22,6 +23,7 @@ import { hookRoutes } from './routes/hooks.ts'
 import { hostRoutes } from './routes/hosts.ts'
 import { imageRoutes } from './routes/images.ts'
 import { logRoutes } from './routes/logs.ts'
+import { isNewWork } from './routes/new-work.ts'
 import { problemOf, tooLarge } from './routes/problems.ts'
 import { registryRoutes } from './routes/registry.ts'
 import { isRegistryPath, registryErrors, registryHeaders } from './routes/registry-problems.ts'
@@ -64,6 +66,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
   app.use('/v1/*', async (c, next) => {
     c.set('principal', await authenticate(c.get('ports'), c.req.header('authorization')))
     refuseStrangers(c)
+    if (isNewWork(c.req.method, c.req.path)) c.get('ports').requireRoom()
     return (isAgentPath(c.req.path) ? agentLimit : operatorLimit)(c, async () => {
       await forgetTypeOfNothing(c)
       await next()
@@ -132,6 +135,8 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     }
     if (problem.status === 405) headers.allow = String(problem.facts?.allowed)
     if (problem.status === 401) headers['www-authenticate'] ??= 'Bearer'
+    // The rest of the body is not read, so the connection cannot carry another request; of a delivery it is.
+    if (problem.status === 413 && !c.req.path.startsWith('/hooks/')) headers.connection = 'close'
     if (problem.retry && problem.status === ERRORS['host.unreachable'].status) headers['retry-after'] = '1'
     if (typeof problem.facts?.retryAfterS === 'number') headers['retry-after'] = String(problem.facts.retryAfterS)
     return c.body(JSON.stringify(isRegistry ? registryErrors(problem) : problem), problem.status as 400, headers)
@@ -161,8 +166,10 @@ const isAgentPath = (path: string) => path.startsWith('/v1/agent/')
 
 /** A host's token is good for the agent's own calls, a scoped one for the registry, an operator's for everything else. */
 function refuseStrangers(c: Context<AppEnv>): void {
-  if (c.get('principal').scopes !== null) {
-    throw new SlipwayError('auth.forbidden', 'This token has scopes, which are for the registry alone (/v2/).')
+  const { scopes } = c.get('principal')
+  if (!reaches(scopes, c.req.method, c.req.path)) {
+    const what = `This token may not ${c.req.method} ${c.req.path}: its scopes are ${scopes?.join(' ')}`
+    throw new SlipwayError('auth.forbidden', `${what}, which are for other things. Use an operator's token.`)
   }
   const isAgent = c.get('principal').hostId !== null
   if (isAgent === isAgentPath(c.req.path)) return

@@ -16,6 +16,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { logOutput } from '#shared/ports/log-output.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
+import { diskFull, openDatabaseReserve } from './adapters/database-reserve.ts'
 import { FileStream } from './adapters/file-stream.ts'
 import { folderBlobRoutes } from './adapters/folder-blob-routes.ts'
 import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
@@ -24,7 +25,7 @@ import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { migrate } from './adapters/migrate.ts'
 import { requestBody } from './adapters/request-body.ts'
 import { sendFile } from './adapters/send-file.ts'
-import { openSqlite } from './adapters/sqlite.ts'
+import { openSqlite, type SqliteClient } from './adapters/sqlite.ts'
 import { endStalledClients } from './adapters/stalled-clients.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
@@ -67,6 +68,7 @@ const environment = z
   .parse(process.env)
 
 const SWEEP_MS = 60_000
+const RESERVE_MS = 10_000
 const STOP_MS = 5000
 /** For a client to go on with what it sends, or with what it takes. */
 const STALL_MS = 5 * 60_000
@@ -79,8 +81,10 @@ const log = pino(
 
 const data = environment.SLIPWAY_DATA
 mkdirSync(data, { recursive: true, mode: 0o700 })
-const sqlite = openSqlite(join(data, 'slipway.db'))
-await migrate(sqlite, join(import.meta.dirname, 'store/migrations'))
+const reserve = openDatabaseReserve(data)
+const keepReserve = () => reserve.keep().catch(error => log.warn({ err: error }, 'no room could be reserved'))
+const sqlite = await openStore()
+void keepReserve()
 
 const publicUrl = environment.SLIPWAY_PUBLIC_URL ?? `http://${environment.SLIPWAY_LISTEN}`
 const secret = await readSecret(join(data, 'url-signing.key'))
@@ -111,6 +115,7 @@ const ports: Ports = {
   share: openShare(),
   forges: httpForgeApi(),
   deliveries: new DeliveryRoom(64 * 1024 ** 2),
+  requireRoom: reserve.requireRoom,
   later: work => void work().catch(error => log.error({ err: error }, 'work in the background failed')),
   note: (what, facts) => log.warn(facts, what),
 }
@@ -133,7 +138,7 @@ for (const name of DOCS_ASSETS) {
     }),
   )
 }
-local.route('/', folderBlobRoutes(blobs))
+local.route('/', folderBlobRoutes(blobs, reserve.requireRoom))
 const api = createApp({
   portsFor: () => ports,
   bodyOf: c => requestBody((c.env as HttpBindings).incoming),
@@ -176,6 +181,7 @@ server.on('error', (error: NodeJS.ErrnoException) => {
 const sweeping = setInterval(() => {
   sweep(ports).catch(error => log.error({ err: error }, 'sweep failed'))
 }, SWEEP_MS)
+setInterval(keepReserve, RESERVE_MS).unref()
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop)
 
@@ -186,6 +192,19 @@ function stop(): void {
   setTimeout(exit, STOP_MS).unref()
   server.close(() => ports.bus.close().finally(exit))
   if ('closeAllConnections' in server) server.closeAllConnections()
+}
+
+/** Whoever supervises us starts us again: there may be room by then. */
+async function openStore(): Promise<SqliteClient> {
+  try {
+    const client = openSqlite(join(data, 'slipway.db'), reserve)
+    await migrate(client, join(import.meta.dirname, 'store/migrations'))
+    return client
+  } catch (error) {
+    if (reserve.isDiskFull()) log.fatal({ err: error }, diskFull(data).message)
+    else log.fatal({ err: error }, 'the database could not be opened')
+    process.exit(1)
+  }
 }
 
 /** Its passwords are for nobody else on this machine. */

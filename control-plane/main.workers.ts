@@ -127,6 +127,7 @@ function openPorts(bindings: Bindings, environment: Environment, execution: Exec
     secrets: openSecretBox(environment.SECRETS_KEY, random),
     share: openShare(),
     deliveries,
+    requireRoom: () => {}, // D1 keeps its own disks.
     forges: httpForgeApi(),
     later: work =>
       execution.waitUntil(work().catch(error => console.error(JSON.stringify({ error: describe(error) })))),

@@ -24,6 +24,8 @@ export interface Ports {
   secrets: SecretBox
   share: Share
   deliveries: DeliveryRoom
+  /** Before work that may as well begin later. Errors: `host.disk-full` where the records have room for what ends work alone. */
+  requireRoom(): void
   /** Work that the answer does not wait for: it gets some seconds, and its failure is noted. */
   later(work: () => Promise<void>): void
   /** A line for whoever runs this, of something that went another way than it should and was not a failure. */

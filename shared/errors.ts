@@ -31,6 +31,7 @@ export const ERRORS = {
   'host.addresses-exhausted': { status: 507, retry: false },
   'host.disk-full': { status: 507, retry: true },
   'host.storage-unusable': { status: 500, retry: false },
+  'host.unable': { status: 422, retry: false },
   'host.kernel-refused': { status: 500, retry: true },
   'host.command-failed': { status: 500, retry: true },
   // blobs and images
@@ -126,6 +127,7 @@ export const ERRORS = {
   'container.command-not-found': { status: 422, retry: false },
   'container.command-not-executable': { status: 422, retry: false },
   'container.user-not-found': { status: 422, retry: false },
+  'container.files-unsafe': { status: 422, retry: false },
   'container.start-failed': { status: 500, retry: true },
   'container.logs-unavailable': { status: 404, retry: false },
   'container.files-unavailable': { status: 404, retry: false },

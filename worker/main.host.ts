@@ -6,9 +6,11 @@ import { systemClock } from '#shared/ports/clock.ts'
 import type { LayerSize } from '#shared/protocol/agent.ts'
 import type { ControlPlane } from './agent/control-plane.ts'
 import { requireReserve, requireRoom } from './execute/disk-room.ts'
+import { type AllowedHere, defaultOomScore, hostAbilities } from './execute/host-abilities.ts'
 import { containerResolvConf } from './execute/identity-files.ts'
 import { createImageFetches } from './execute/image-fetches.ts'
 import type { HostPorts } from './execute/ports.ts'
+import { openSecretFiles } from './execute/secret-files.ts'
 import { snapshotHolds } from './execute/snapshot-holds.ts'
 import { readBootId } from './host/boot-id.ts'
 import { prepareCgroups } from './host/cgroup.ts'
@@ -18,11 +20,13 @@ import { openImageStore } from './image/oci-image-store.ts'
 import { bridgeDriver } from './network/bridge-driver.ts'
 import type { BuildReach } from './network/network-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
+import { loadApparmorProfile } from './runtime/apparmor-profile.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { INIT_PROGRAM } from './runtime/init-program.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
 import { openDrivers } from './snapshot/open-drivers.ts'
 import { probeDrivers } from './snapshot/probe.ts'
+import { mappingRefusal } from './snapshot/probe-mapping.ts'
 
 export interface HostOptions {
   instance: string
@@ -33,6 +37,8 @@ export interface HostOptions {
   storageDriver?: string | undefined
   /** Where builds may go. */
   buildReach?: BuildReach
+  /** What containers may have of this host besides. Left out: nothing. */
+  allowed?: AllowedHere
   /** Told of what went wrong in the background and will be tried again. */
   onTrouble(error: unknown, what: string): void
   /** Told of each layer that was fetched. */
@@ -61,6 +67,14 @@ export async function openHost(
     onLayer,
   })
   const room = () => requireRoom(dataFolder)
+  const allowed = options.allowed ?? { devices: [], isPrivilegedAllowed: true }
+  const abilities = hostAbilities(instance, allowed, {
+    usernsRefusal: await mappingRefusal(snapshots.name, dataFolder),
+    apparmorProfile: await loadApparmorProfile().catch(error => {
+      options.onTrouble(error, 'the AppArmor profile of containers could not be loaded: apt-get install apparmor')
+      return undefined
+    }),
+  })
   return {
     requireRoom: room,
     requireReserve: () => requireReserve(dataFolder),
@@ -77,6 +91,9 @@ export async function openHost(
     architecture: ociArchitecture(arch()),
     seccomp: await readSeccompProfile(DEFAULT_PROFILE),
     maxOpenFiles: maxOpenFiles(),
+    abilities,
+    oomScoreAdj: defaultOomScore(abilities),
+    secrets: openSecretFiles({ fetch: api.containerSecrets, folder: join(runFolder, 'secrets') }),
     bootId: await readBootId(),
     initProgram: await programPath(INIT_PROGRAM).catch(() => undefined),
     hasSnapshot: id => snapshots.has(id),

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, writeSync } from 'node:fs'
-import { statfs } from 'node:fs/promises'
+import { mkdir, statfs } from 'node:fs/promises'
 import { availableParallelism, hostname, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'nats'
@@ -30,10 +30,13 @@ import { openContainerStream } from './execute/container-streams.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { cgroupVersion } from './host/cgroup.ts'
 import { openDiskReserve } from './host/disk-reserve.ts'
+import { isDiskFull } from './host/kernel-error.ts'
 import { openHost } from './main.host.ts'
 import { observeContainer } from './observe/container-facts.ts'
 
 /** The agent of one host: root, outbound connections only. Containers outlive it. */
+
+const DEVICE_PATTERN = /^\/dev\/([A-Za-z0-9][^/*,]*\/)*([A-Za-z0-9][^/*,]*|\*)$/
 
 const environment = z
   .object({
@@ -66,6 +69,14 @@ const environment = z
     SLIPWAY_BUILDS_AT_ONCE: z.coerce.number().int().min(0).max(14).default(BUILDS_AT_ONCE),
     /** What builds may ask for: `zone=eu,disk=nvme`. */
     SLIPWAY_LABELS: z.string().default('').transform(readLabels).pipe(labelsSchema),
+    /** Devices that containers may be given: `/dev/fuse,/dev/dri/*`. Whoever has one has what is behind it. */
+    SLIPWAY_DEVICES: z
+      .string()
+      .default('')
+      .transform(readList)
+      .pipe(z.array(z.string().regex(DEVICE_PATTERN))),
+    /** `refused`: no container has all of this host, whatever the token of who asks for it says. */
+    SLIPWAY_PRIVILEGED: z.enum(['allowed', 'refused']).default('allowed'),
     SLIPWAY_LOG: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .parse(process.env)
@@ -91,6 +102,11 @@ refuseIfUnable()
 const dataFolder = environment.SLIPWAY_DATA
 const lock = await lockFolder(dataFolder)
 await lockFolder(`instance ${environment.SLIPWAY_INSTANCE}`) // Its bridge, table and cgroups bear that name.
+process.once('uncaughtExceptionMonitor', sayWhichDiskIsFull)
+await mkdir(dataFolder, { recursive: true, mode: 0o700 })
+const reserve = openDiskReserve(dataFolder)
+// On a full disk its room is what the start goes on with.
+await reserve.keep().catch((error: unknown) => log.warn({ err: error }, 'no room could be reserved'))
 const api = httpControlPlane(environment.SLIPWAY_URL, readFileSync(environment.SLIPWAY_TOKEN_FILE, 'utf8').trim())
 const [user, password] = environment.SLIPWAY_NATS_CREDENTIALS
   ? readFileSync(environment.SLIPWAY_NATS_CREDENTIALS, 'utf8').trim().split(':')
@@ -109,6 +125,10 @@ const host = await openHost(
     runFolder: environment.SLIPWAY_RUN,
     runtime: environment.SLIPWAY_RUNTIME,
     buildReach: environment.SLIPWAY_BUILD_REACH,
+    allowed: {
+      devices: environment.SLIPWAY_DEVICES,
+      isPrivilegedAllowed: environment.SLIPWAY_PRIVILEGED === 'allowed',
+    },
     storageDriver: environment.SLIPWAY_STORAGE_DRIVER || undefined,
     onTrouble: (error, what) => log.warn({ err: error }, what),
     onLayer: size => reporter.layer(size),
@@ -163,7 +183,7 @@ const disk = createDiskKeeper({
     },
     expireContainer: id => api.expireContainer(id).catch(error => log.warn({ err: error, id }, 'it was not given up')),
   },
-  reserve: openDiskReserve(dataFolder),
+  reserve,
   marks: {
     ...{ high: environment.SLIPWAY_DISK_HIGH / 100, low: environment.SLIPWAY_DISK_LOW / 100 },
     minAgeMs: durationMs(environment.SLIPWAY_DISK_MIN_AGE),
@@ -250,6 +270,14 @@ function canBuild(): boolean {
   }
 }
 
+/** Words with commas between them. */
+function readList(text: string): string[] {
+  return text
+    .split(',')
+    .map(word => word.trim())
+    .filter(word => word !== '')
+}
+
 /** `key=value,…`; what is no label is refused with the rest of the environment. */
 function readLabels(text: string): Record<string, string> {
   const pairs = text.split(',').filter(pair => pair.trim() !== '')
@@ -284,6 +312,7 @@ async function hostFacts(): Promise<HostFacts> {
     cgroup: cgroupVersion(),
     labels: environment.SLIPWAY_LABELS,
     buildsAtOnce: environment.SLIPWAY_BUILDS_AT_ONCE,
+    abilities: host.abilities,
   }
 }
 
@@ -300,6 +329,14 @@ function refuseIfUnable(): void {
 function giveUp(sentence: string): never {
   log.fatal(sentence)
   process.exit(EX_CONFIG)
+}
+
+/** A start that fails for want of room is tried again by who supervises it; until then this is what to do about it. */
+function sayWhichDiskIsFull(error: unknown): void {
+  if (!isDiskFull(error)) return
+  log.fatal(
+    `The disk of ${dataFolder} is full, and the agent cannot go on without some room: free some megabytes there (docs/disk.md). Containers run on meanwhile.`,
+  )
 }
 
 /** Whoever runs the host has to do something first. */

@@ -6,7 +6,8 @@ import { httpControlPlane } from './agent/http-control-plane.ts'
 import { removeContainer } from './execute/remove-container.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { removeCgroups } from './host/cgroup.ts'
-import { unmountBelow } from './host/mount.ts'
+import { unmountOwn } from './host/own-mounts.ts'
+import { removeAroundMounts } from './host/remove-around-mounts.ts'
 import { openHost } from './main.host.ts'
 import { observedIds } from './observe/container-facts.ts'
 import { destroyZfsTrees } from './snapshot/zfs-trees.ts'
@@ -37,7 +38,7 @@ for (const runtime of ['crun', 'runc'] as const) {
   await host.network.removeHost()
 }
 await removeCgroups(instance, runFolder)
-await unmountBelow(dataFolder)
+await unmountOwn(dataFolder)
 await destroyZfsTrees(join(dataFolder, 'zfs'))
-await rm(join(dataFolder), { recursive: true, force: true })
+await removeAroundMounts(dataFolder)
 await rm(runFolder, { recursive: true, force: true })

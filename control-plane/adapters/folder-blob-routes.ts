@@ -4,12 +4,16 @@ import { Hono } from 'hono'
 import { readRange } from '#shared/protocol/byte-range.ts'
 import type { FolderBlobs } from './folder-blobs.ts'
 
-/** Answers the signed URLs of a folder store: PUT, GET with one range (RFC 9110 §14). The signature is the only key. */
-export function folderBlobRoutes(blobs: FolderBlobs) {
+/**
+ * Answers the signed URLs of a folder store: PUT, GET with one range (RFC 9110 §14). The signature is the only key.
+ * `requireRoom`: throws where what is free is not for uploads.
+ */
+export function folderBlobRoutes(blobs: FolderBlobs, requireRoom: () => void) {
   const routes = new Hono<{ Bindings: HttpBindings }>()
   routes.put('/blobs/:key{.+}', async c => {
     const key = c.req.param('key')
     const terms = blobs.verify('PUT', key, new URL(c.req.url).searchParams)
+    requireRoom()
     // As they came off the socket, and it stays open for the answer (`request-body.ts`).
     const bytes = Readable.from(c.env.incoming.iterator({ destroyOnReturn: false }))
     const tag = await blobs.write(key, bytes, terms)

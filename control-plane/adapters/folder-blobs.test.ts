@@ -17,7 +17,7 @@ const port = await freePort()
 const publicUrl = `http://127.0.0.1:${port}`
 const secret = Buffer.alloc(32, 7)
 const store = await openFolderBlobs({ folder, secret, publicUrl, clock: systemClock })
-const routes = folderBlobRoutes(store)
+const routes = folderBlobRoutes(store, () => {})
 routes.onError((error, c) => c.text(error.message, problemOf(error, 'test').status as 400))
 const server = serve({ fetch: routes.fetch, hostname: '127.0.0.1', port })
 

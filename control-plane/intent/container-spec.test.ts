@@ -46,12 +46,44 @@ test('an update to what is there already is none', () => {
   expect(updatedSpec(first, { image: 'app:1' }, image('c', ['run']))?.revision).toBe(1) // The tag has moved.
 })
 
+const ALL_LIMITS = {
+  ...{ memorySwap: '128m', memoryReservation: '32m', memorySwappiness: 10, oomKillDisable: true, oomScoreAdj: 500 },
+  ...{ cpuShares: 512, cpusetCpus: '0', cpusetMems: '0', blkioWeight: 100, ulimits: { nofile: '64:128', core: 0 } },
+  ...{ deviceReadBps: { '/dev/sda': '1m' }, deviceWriteBps: { '/dev/sda': 5 }, deviceReadIops: { '/dev/sda': 5 } },
+  ...{ deviceWriteIops: { '/dev/sda': 5 }, shmSize: '1m' },
+}
+const ALL_SECURITY = {
+  ...{ capAdd: ['net_admin'], capDrop: ['ALL'], seccomp: 'unconfined' as const, noNewPrivileges: false },
+  ...{ privileged: true, systemPaths: 'unconfined' as const, apparmor: 'own', userns: 'host' as const, groupAdd: [7] },
+  ...{ devices: ['/dev/fuse'], deviceCgroupRules: ['c 1:3 r'], sysctls: { 'net.core.somaxconn': 5 } },
+  ...{ tmpfs: { '/run': 'size=1m' }, secrets: ['s'] },
+}
+
+test('CPU time has two words, of which an update changes one for the other', () => {
+  const bare = image('a', ['run'])
+  const second = updatedSpec(first, { cpuQuota: 5000 }, bare)
+  expect(second?.resources.cpuQuota).toBe(5000)
+  const third = second && updatedSpec(second, { cpus: 2 }, bare)
+  expect(third?.resources).toEqual({ memoryBytes: 64 * 1024 ** 2, cpus: 2 })
+})
+
+test('an update to what a default is takes the setting away', () => {
+  const bare = image('a', ['run'])
+  const confined = { seccomp: 'unconfined' as const, capAdd: ['sys_admin'], systemPaths: 'unconfined' as const }
+  const open = containerSpec({ ...asked, ...confined }, bare)
+  expect(open.security).toEqual({ ...confined, capAdd: ['CAP_SYS_ADMIN'] })
+  const closed = updatedSpec(open, { seccomp: 'default', capAdd: [], systemPaths: 'default' }, bare)
+  expect(closed).toMatchObject({ revision: 1, security: undefined })
+})
+
 test('an update keeps every setting that it does not name', () => {
-  const { name, host, start, dependsOn: _dependsOn, ...settings } = createContainerSchema.shape
-  const all: Required<Omit<CreateContainer, 'name' | 'host' | 'start' | 'dependsOn'>> = {
+  const { name, host, start, cpuPeriod, cpuQuota, dependsOn: _dependsOn, ...settings } = createContainerSchema.shape
+  const all: Required<Omit<CreateContainer, 'name' | 'host' | 'start' | 'cpuPeriod' | 'cpuQuota' | 'dependsOn'>> = {
     ...asked,
     ...{ command: ['x'], entrypoint: ['e'], workdir: '/w', user: 'nobody', hostname: 'h', labels: { a: 'b' } },
     ...{ cpus: 0.5, pidsLimit: 10, keepFor: '36h' },
+    ...ALL_LIMITS,
+    ...ALL_SECURITY,
     ...{ stopSignal: 'SIGINT', stopTimeout: 2.5, init: true, autoRemove: false },
     healthCheck: {
       test: ['CMD', 'true'],

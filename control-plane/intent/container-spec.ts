@@ -6,13 +6,11 @@ import { durationMs, formatDuration } from '#shared/domain/duration.ts'
 import type { ImageConfig } from '#shared/domain/image.ts'
 import { type PublishedPort, parsePublishedPort } from '#shared/domain/port.ts'
 import { formatImageReference, parseImageReference } from '#shared/domain/reference.ts'
-import { bytesOf } from '#shared/domain/size.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { CreateContainer, UpdateContainer } from '#shared/protocol/containers.ts'
+import { furtherLimits, memoryBytes } from './container-limits.ts'
+import { security } from './container-security.ts'
 import { lifeOptionsOf, lifeSpec } from './life-spec.ts'
-
-const MEMORY_MINIMUM = 6 * 1024 ** 2
-const MEMORY_MAXIMUM = 1024 ** 5
 
 /** What was asked for, against the image it names, as a spec. Pure. */
 export function containerSpec(
@@ -38,8 +36,12 @@ export function containerSpec(
     labels: asked.labels ?? {},
     ports: publishedPorts(asked.ports ?? []),
     restart: restartPolicy(asked.restart ?? 'no'),
-    resources: { memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
+    resources: {
+      ...{ memoryBytes: memoryBytes(asked.memory), cpus: asked.cpus, pids: asked.pidsLimit },
+      ...furtherLimits(asked),
+    },
     isReadOnly: asked.readOnly ?? false,
+    security: security(asked),
     keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
     ...lifeSpec(asked),
     dependsOn,
@@ -60,14 +62,15 @@ export function updatedSpec(
   image: { digest: Digest; config: ImageConfig },
 ): ContainerSpec | undefined {
   const { restart, resources, isReadOnly, keepForMs, ports, imageDigest: _digest, revision = 0, ...same } = current
-  const { dependsOn, stopSignal: _signal, healthCheck: _check, ...plain } = same
+  const { dependsOn, stopSignal: _signal, healthCheck: _check, security: confinement, ...plain } = same
+  const { memoryBytes: memory, cpus, pids: pidsLimit, ...further } = resources
   const before: CreateContainer = {
     ...{ ...plain, restart: formatRestartPolicy(restart), readOnly: isReadOnly },
-    ...{ memory: resources.memoryBytes, cpus: resources.cpus, pidsLimit: resources.pids },
+    ...{ memory, cpus, pidsLimit, ...further, ...confinement },
     keepFor: keepForMs === undefined ? undefined : formatDuration(keepForMs),
     ...lifeOptionsOf(current),
   }
-  const merged = { ...before, ...asked, image: asked.image ?? current.image }
+  const merged = { ...withoutOtherWord(before, asked), ...asked, image: asked.image ?? current.image }
   const next = containerSpecSchema.parse({ ...containerSpec(merged, image, dependsOn), ports, revision })
   const old = containerSpecSchema.parse({ ...current, revision })
   // Whoever is not sure that an update was heard asks again.
@@ -79,6 +82,12 @@ export function updatedSpec(
 function withoutLive({ restart, keepForMs, stopSignal, stopTimeoutMs, isAutoRemoved, ...spec }: ContainerSpec) {
   const resources = Object.entries(spec.resources).filter(([name]) => !LIVE_RESOURCES.some(live => live === name))
   return { ...spec, resources }
+}
+
+/** CPU time has two words: the one that an update names takes the other's place. */
+function withoutOtherWord(before: CreateContainer, { cpus, cpuQuota, cpuPeriod }: UpdateContainer): CreateContainer {
+  if (cpus !== undefined) return { ...before, cpuQuota: undefined, cpuPeriod: undefined }
+  return cpuQuota !== undefined || cpuPeriod !== undefined ? { ...before, cpus: undefined } : before
 }
 
 function publishedPorts(texts: readonly string[]): PublishedPort[] {
@@ -102,11 +111,4 @@ export function restartPolicy(text: string): RestartPolicy {
 export function formatRestartPolicy(policy: RestartPolicy): string {
   if (policy.kind !== 'on-failure' || policy.maxRetries === undefined) return policy.kind
   return `on-failure:${policy.maxRetries}`
-}
-
-function memoryBytes(size: string | number | undefined): number | undefined {
-  if (size === undefined) return undefined
-  const bytes = bytesOf(size)
-  if (bytes >= MEMORY_MINIMUM && bytes <= MEMORY_MAXIMUM) return bytes
-  throw new SlipwayError('request.invalid', 'memory must be from 6m to 1048576g: a smaller container cannot start.')
 }

@@ -1,4 +1,5 @@
 import type { ContainerSpec } from '#shared/domain/container.ts'
+import { refusalOf } from '#shared/domain/host-abilities.ts'
 import { parseImageReference } from '#shared/domain/reference.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { UpdateContainer } from '#shared/protocol/containers.ts'
@@ -8,9 +9,12 @@ import { resolveImage } from '../registry/resolve.ts'
 import { insertUpdateEvent, updateSpec } from '../store/container-updates.ts'
 import { type ContainerOnHost, findContainerById } from '../store/containers.ts'
 import { bumpGeneration } from '../store/hosts.ts'
+import { requireScopes } from './container-scopes.ts'
+import { requireSecretsOf } from './container-secrets.ts'
 import { updatedSpec } from './container-spec.ts'
 import { requireContainer } from './containers.ts'
 import { nextGoal } from './goals.ts'
+import type { Principal } from './principal.ts'
 
 const RACES = 5
 
@@ -22,6 +26,7 @@ const RACES = 5
  */
 export async function updateContainer(
   ports: Ports,
+  principal: Pick<Principal, 'scopes'>,
   idOrName: string,
   { signal, timeout, ...asked }: UpdateContainer,
 ): Promise<ContainerOnHost> {
@@ -33,6 +38,9 @@ export async function updateContainer(
     const image = await imageFor(ports, found, asked.image)
     const spec = updatedSpec(container.spec, asked, image)
     if (!spec) return found
+    requireScopes(principal, spec)
+    requireAble(found.host, spec)
+    await requireSecretsOf(ports, spec)
     const isLive = (spec.revision ?? 0) === (container.spec.revision ?? 0)
     const goal = isLive ? container.goal : (wanted?.goal ?? container.goal)
     const data = { name: container.name, image: spec.image, revision: spec.revision }
@@ -49,6 +57,11 @@ export async function updateContainer(
     if (changed.length > 0) return (await findContainerById(ports.db, container.id)) ?? found
   }
   throw new SlipwayError('store.unavailable', 'This container is being changed by many at once: try again.')
+}
+
+function requireAble({ name, observedFacts }: ContainerOnHost['host'], spec: ContainerSpec): void {
+  const refusal = observedFacts?.abilities && refusalOf(spec, observedFacts.abilities)
+  if (refusal) throw new SlipwayError('host.unable', `Host ${name} cannot run this container: ${refusal}.`)
 }
 
 /** For the host that has the container. */

@@ -1,4 +1,4 @@
-import type { ObservedState } from '#shared/domain/container.ts'
+import type { ContainerSpec, ObservedState } from '#shared/domain/container.ts'
 import { formatDuration } from '#shared/domain/duration.ts'
 import { formatPublishedPort } from '#shared/domain/port.ts'
 import type { ContainerView } from '#shared/protocol/containers.ts'
@@ -42,11 +42,23 @@ export function viewContainer(
     cpus: spec.resources.cpus,
     pidsLimit: spec.resources.pids,
     readOnly: spec.isReadOnly,
+    ...furtherSettings(spec),
     keepFor: spec.keepForMs === undefined ? undefined : formatDuration(spec.keepForMs),
     ...lifeOptionsOf(spec),
     dependsOn: spec.dependsOn,
     size: sizeOf(container),
   }
+}
+
+/** A secret is a name here, too; a profile may be as long as everything else together. */
+function furtherSettings({ resources, security = {} }: ContainerSpec) {
+  const { memoryBytes: _memory, cpus: _cpus, pids: _pids, ...limits } = resources
+  const { seccomp, ...confinement } = security
+  return { ...limits, ...confinement, ...(seccomp ? { seccomp: profileName(seccomp) } : {}) }
+}
+
+function profileName(seccomp: NonNullable<NonNullable<ContainerSpec['security']>['seccomp']>) {
+  return seccomp === 'unconfined' ? ('unconfined' as const) : ('custom' as const)
 }
 
 function sizeOf({ observedWritableBytes: writableBytes, observedVirtualBytes: virtualBytes }: ContainerRow) {

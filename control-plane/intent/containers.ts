@@ -1,5 +1,6 @@
-import { containerGoalSchema } from '#shared/domain/container.ts'
+import { type ContainerSpec, containerGoalSchema } from '#shared/domain/container.ts'
 import { type HostFacts, leastFreeBytes } from '#shared/domain/host.ts'
+import { type HostAbilities, refusalOf } from '#shared/domain/host-abilities.ts'
 import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { newId } from '#shared/domain/ids.ts'
 import type { PublishedPort } from '#shared/domain/port.ts'
@@ -26,6 +27,8 @@ import { insertEvents } from '../store/events.ts'
 import { bumpGeneration, hostsWithLoad } from '../store/hosts.ts'
 import { uniqueViolation } from '../store/violations.ts'
 import { freeAddress } from './addresses.ts'
+import { requireScopes } from './container-scopes.ts'
+import { requireSecretsOf } from './container-secrets.ts'
 import { containerSpec } from './container-spec.ts'
 import { viewContainer } from './container-view.ts'
 import { hostsFor, resolveDependencies } from './dependencies.ts'
@@ -59,7 +62,10 @@ export async function createContainer(
     const hosts = hostsFor(await candidates(ports), dependencies, asked.host)
     const image = await resolveImage(ports, asked.image, architecturesOf(hosts, asked.host))
     const spec = containerSpec(asked, image, dependencies?.list)
-    const host = chooseHost(await withFreePorts(ports, hosts, asked.host, spec.ports), {
+    requireScopes(creation.principal, spec)
+    await requireSecretsOf(ports, spec)
+    const able = withAbilities(hosts, spec)
+    const host = chooseHost(await withFreePorts(ports, able, asked.host, spec.ports), {
       host: asked.host,
       architecture: image.config.architecture,
       now: ports.clock.now(),
@@ -108,8 +114,17 @@ export async function candidates(ports: Ports) {
     architecture: host.observedFacts?.architecture,
     lastSeenAt: host.observedAt ?? undefined,
     hasRoom: hasRoom(host.observedFacts),
+    abilities: host.observedFacts?.abilities,
     load,
   }))
+}
+
+/** What each of them cannot do of this container, as far as is known: the host itself says so, too, when it starts it. Pure. */
+export function withAbilities<T extends { abilities?: HostAbilities | undefined }>(
+  hosts: readonly T[],
+  spec: ContainerSpec,
+): (T & { refusal: string | undefined })[] {
+  return hosts.map(host => ({ ...host, refusal: host.abilities && refusalOf(spec, host.abilities) }))
 }
 
 /** As it was said last: the host itself refuses what does not fit. */

@@ -1,6 +1,6 @@
 import { durationMs } from '#shared/domain/duration.ts'
 import type { HostId } from '#shared/domain/ids.ts'
-import { bytesOf } from '#shared/domain/size.ts'
+import { keptBytesOf } from '#shared/domain/size.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { PruneOrder } from '#shared/protocol/bus.ts'
 import { type PrunedHost, type PruneHost, prunedHostSchema } from '#shared/protocol/prune-host.ts'
@@ -17,7 +17,7 @@ export async function pruneHost(ports: Ports, hostId: HostId, asked: PruneHost):
   const { images, buildCache, unusedFor, keepBytes } = asked
   const order: PruneOrder = {
     ...{ kind: 'prune', images, buildCache, unusedForMs: unusedFor === undefined ? 0 : durationMs(unusedFor) },
-    ...(keepBytes === undefined ? {} : { keepBytes: bytesOf(keepBytes) }),
+    keepBytes: keptBytesOf(keepBytes),
   }
   const answer = streamFromHost(ports, hostId, order, AbortSignal.timeout(PATIENCE_MS))
   for await (const [line = ''] of linesOf(answer)) return prunedHostSchema.parse(JSON.parse(line))

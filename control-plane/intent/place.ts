@@ -8,6 +8,8 @@ export interface Candidate {
   lastSeenAt: number | undefined
   /** Its disk has room for new images. */
   hasRoom: boolean
+  /** Why it cannot run the container in question. */
+  refusal?: string | undefined
   load: number
 }
 
@@ -38,10 +40,16 @@ export function chooseHost<T extends Candidate>(candidates: readonly T[], wanted
     )
   }
   const fitting = ready.filter(({ architecture }) => !wanted.architecture || architecture === wanted.architecture)
-  const best = fitting.sort(
+  const able = fitting.filter(({ refusal }) => refusal === undefined)
+  const best = able.sort(
     (a, b) => Number(b.hasRoom) - Number(a.hasRoom) || a.load - b.load || a.name.localeCompare(b.name),
   )[0]
   if (best) return best
+  const unable = fitting[0]
+  if (unable) {
+    const others = fitting.length > 1 ? `, and no other of ${fitting.length} that are ready` : ''
+    throw new SlipwayError('host.unable', `Host ${unable.name} cannot run this container${others}: ${unable.refusal}.`)
+  }
   const have = [...new Set(ready.map(({ architecture }) => architecture))].join(', ')
   throw new SlipwayError(
     'image.wrong-architecture',

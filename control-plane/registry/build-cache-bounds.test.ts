@@ -139,3 +139,11 @@ test('a prune of more than one statement removes has them all, or says that it h
   const hurried = { ...world.ports, config: { ...world.ports.config, registrySteps: 2 } }
   expect(await pruneBuildCache(hurried, asked({ all: true }))).toMatchObject({ steps: 10_000, isComplete: false })
 })
+
+test.each([0, '0'])('to keep %j bytes takes every step, those without a layer, too', async keepBytes => {
+  await using world = await openRegistryWorld()
+  await fill(world, TEN)
+  const { steps } = await buildCacheUsage(world.ports)
+  expect(await pruneBuildCache(world.ports, { all: false, keepBytes })).toMatchObject({ steps, bytes: 10 * KIB })
+  expect(await buildCacheUsage(world.ports)).toMatchObject({ steps: 0 })
+})

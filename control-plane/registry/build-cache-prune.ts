@@ -1,6 +1,6 @@
 import type { Digest } from '#shared/digest.ts'
 import { durationMs, formatDuration } from '#shared/domain/duration.ts'
-import { bytesOf } from '#shared/domain/size.ts'
+import { keptBytesOf } from '#shared/domain/size.ts'
 import type { BuildCacheUsage, PruneBuildCache, PrunedBuildCache } from '#shared/protocol/build-cache-usage.ts'
 import type { Ports } from '../ports.ts'
 import { bytesLeft, deleteStepsBeyond, deleteUnusedSteps, stepAges, stepUsage } from '../store/cached-steps.ts'
@@ -28,13 +28,14 @@ export async function pruneBuildCache(
 ): Promise<PrunedBuildCache> {
   const { db, clock, config } = ports
   const before = unusedFor === undefined ? Number.MAX_SAFE_INTEGER : clock.now() - durationMs(unusedFor)
+  const kept = keptBytesOf(keepBytes)
   const total = { steps: 0, bytes: 0, reclaimableBytes: 0, isComplete: false }
   const layers = new Set<Digest>()
   for (let run = 0; !total.isComplete && run < config.registrySteps; run++) {
     const gone =
-      keepBytes === undefined
+      kept === undefined
         ? await deleteUnusedSteps(db, before, AT_ONCE)
-        : await deleteStepsBeyond(db, bytesOf(keepBytes), before, AT_ONCE)
+        : await deleteStepsBeyond(db, kept, before, AT_ONCE)
     total.steps += gone.length
     for (const { digest } of gone) if (digest !== null) layers.add(digest)
     total.isComplete = gone.length < AT_ONCE

@@ -45,7 +45,7 @@ beforeEach(async () => {
   const random = (array: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(array)
   ports = {
     ...{ db: openDatabase(client), clock, bus: fakeMessageBus(), share: openShare(), note: () => {} },
-    ...{ forges: httpForgeApi(), later: () => {}, deliveries: new DeliveryRoom(0) },
+    ...{ forges: httpForgeApi(), later: () => {}, deliveries: new DeliveryRoom(0), requireRoom: () => {} },
     blobs: await openFolderBlobs({ folder, secret: Buffer.alloc(32), publicUrl: 'http://127.0.0.1', clock }),
     random,
     secrets: openSecretBox(undefined, random),

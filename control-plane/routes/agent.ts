@@ -7,6 +7,7 @@ import {
   appendBuildLogSchema,
   claimBuildSchema,
   claimedBuildSchema,
+  containerSecretsSchema,
   desiredStateSchema,
   missingBlobsRequestSchema,
   missingBlobsSchema,
@@ -23,6 +24,7 @@ import { claimFor, releaseFor } from '../intent/build-claims.ts'
 import { secretsForBuild } from '../intent/build-secrets.ts'
 import { isBuildingContext } from '../intent/builds.ts'
 import { tellForges } from '../intent/commit-statuses.ts'
+import { secretsForContainer } from '../intent/container-secrets.ts'
 import { expireContainer } from '../intent/containers.ts'
 import { contextKey, requireContext } from '../intent/contexts.ts'
 import { desiredState } from '../intent/desired.ts'
@@ -124,6 +126,16 @@ const secrets = createRoute({
   request: { params: z.object({ build: z.string() }) },
   responses: { 200: json(agentSecretsSchema, 'What they hold'), ...problems },
 })
+const containerSecrets = createRoute({
+  ...{
+    method: 'get',
+    path: '/v1/agent/containers/{container}/secrets',
+    tags,
+    summary: 'The secrets of a container that this host has',
+  },
+  request: { params: z.object({ container: idSchema<ContainerId>() }) },
+  responses: { 200: json(containerSecretsSchema, 'What they hold'), ...problems },
+})
 const expire = createRoute({
   ...{
     method: 'post',
@@ -201,6 +213,10 @@ export function agentRoutes() {
   routes.openapi(secrets, async c => {
     c.header('Cache-Control', 'no-store')
     return c.json(await secretsForBuild(c.get('ports'), hostOf(c), c.req.valid('param').build), 200)
+  })
+  routes.openapi(containerSecrets, async c => {
+    c.header('Cache-Control', 'no-store')
+    return c.json(await secretsForContainer(c.get('ports'), hostOf(c), c.req.valid('param').container), 200)
   })
   routes.openapi(claim, async c => {
     const ports = c.get('ports')

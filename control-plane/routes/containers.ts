@@ -153,7 +153,12 @@ export function containerRoutes() {
     return changed(c, c.req.valid('param').container, { kind: 'kill', signal }, c.req.valid('query'))
   })
   routes.openapi(update, async c => {
-    const found = await updateContainer(c.get('ports'), c.req.valid('param').container, c.req.valid('json'))
+    const found = await updateContainer(
+      c.get('ports'),
+      c.get('principal'),
+      c.req.valid('param').container,
+      c.req.valid('json'),
+    )
     return reached(c, found, c.req.valid('query'))
   })
   routes.openapi(remove, async c => {

@@ -8,7 +8,7 @@ const tags = ['contexts']
 const create = createRoute({
   ...{ method: 'post', path: '/v1/contexts', tags, summary: 'Make room for a build context' },
   description:
-    'PUT a tar of the context (plain or gzip) to `upload.url` with `upload.headers`; it goes straight to the blob store.',
+    'PUT a tar of the context (plain, or compressed with gzip or zstd) to `upload.url` with `upload.headers`; it goes straight to the blob store.',
   request: { headers: idempotencyHeader, body: optionalBody(z.strictObject({})) },
   responses: { 201: json(createdContextSchema, 'Where to upload the tar'), ...problems },
 })

@@ -3,6 +3,7 @@ import { type Action, allows, parseRepository, type Repository } from '#shared/d
 import { SlipwayError } from '#shared/errors.ts'
 import { refuseUpstreamName, sourceOf } from '../registry/upstream-names.ts'
 import { type AppEnv, router } from './environment.ts'
+import { isNewWork } from './new-work.ts'
 import { getBlob, getReferrers, headBlob, listTagsOf, removeBlobOf } from './registry-blobs.ts'
 import { deleteManifest, getManifest, putManifest } from './registry-manifests.ts'
 import { authenticateClient, repositoriesOf, tokenAnswer } from './registry-token.ts'
@@ -78,6 +79,7 @@ function dispatch(c: Context<AppEnv>): Promise<Response> {
     })
   const repository = repositoryOf(c, match.name)
   refuseUnlessAllowed(c, repository, match.endpoint.action)
+  if (isNewWork(c.req.method, c.req.path)) c.get('ports').requireRoom()
   if (match.endpoint.action === 'push') refuseUpstreamName(c.get('ports'), repository)
   return match.endpoint.answer(c, repository, match.argument)
 }

@@ -66,7 +66,7 @@ async function problemOf(response: Response): Promise<ApiProblem> {
   }
 }
 
-/** Makes a context and uploads a tar file (plain or gzip) to it. Returns the context's id. */
+/** Makes a context and uploads a tar file (plain, gzip or zstd) to it. Returns the context's id. */
 export async function uploadContext(api: ApiClient, tarPath: string): Promise<string> {
   const context = await api.call<{ id: string; upload: { url: string; headers: Record<string, string> } }>(
     'POST',

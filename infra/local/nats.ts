@@ -43,7 +43,9 @@ ${webSocket(layout.natsWebSocketPort)}authorization {
   ]
 }
 `
-  writeFileSync(paths.natsConfig, config, { mode: 0o600 })
+  // One that is right stays: on a full disk it could not be written again, and would be lost.
+  const isRight = existsSync(paths.natsConfig) && readFileSync(paths.natsConfig, 'utf8') === config
+  if (!isRight) writeFileSync(paths.natsConfig, config, { mode: 0o600 })
   return paths.natsConfig
 }
 

@@ -6,7 +6,7 @@
 node_version=24.21.0
 npm_version=11.19.1
 run_packages="crun conmon catatonit nats-server iproute2 nftables busybox-static golang-github-containers-common ca-certificates tar gzip bzip2 xz-utils zstd libisal2 util-linux curl git openssh-client"
-test_packages="runc e2fsprogs debootstrap openssh-server procps skopeo podman buildah docker.io containerd docker-registry iptables radosgw ceph-mon ceph-osd btrfs-progs fuse-overlayfs rpm"
+test_packages="runc e2fsprogs debootstrap openssh-server procps skopeo podman buildah docker.io containerd docker-registry iptables radosgw ceph-mon ceph-osd btrfs-progs fuse-overlayfs rpm apparmor"
 
 say() { printf '\033[2m[setup]\033[0m %s\n' "$*" >&2; }
 die() {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { type Booted, bootSlipway } from './boot.ts'
 import { containerLogs, containerTable, runDemo } from './demo.ts'
+import { diskIsFull } from './full-disk.ts'
 import { layoutFromEnvironment, pathsOf } from './layout.ts'
 
 /** `npm start`: boots Slipway on this machine, runs the main job on it and stays in the foreground. */
@@ -19,11 +20,15 @@ try {
   const cannotWork = slipway.agent.gaveUp.then(reason => {
     throw new Error(`The agent cannot work: ${reason}`)
   })
-  await Promise.race([showMainJob(slipway), aborted(), cannotWork])
+  const full = diskIsFull(layout.dataFolder)
+  if (full === undefined) await Promise.race([showMainJob(slipway), aborted(), cannotWork])
+  else say(`${full} Slipway runs, without its example: ${slipway.api.url}/docs`)
   await Promise.race([aborted(), cannotWork])
   say('stopping Slipway; containers go on, and the next npm start adopts them')
 } catch (error) {
   console.error(`\n${bold('Slipway did not start.')} ${error instanceof Error ? error.message : error}`)
+  const full = diskIsFull(layout.dataFolder)
+  if (full !== undefined) console.error(full)
   process.exitCode = 1
 }
 

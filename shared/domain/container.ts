@@ -5,6 +5,8 @@ import { lifeSpecSchema } from './container-life.ts'
 import { containerHealthSchema } from './health.ts'
 import { type ContainerId, idSchema } from './ids.ts'
 import { publishedPortSchema } from './port.ts'
+import { resourcesSchema } from './resources.ts'
+import { securitySchema } from './security.ts'
 import { signalNameSchema } from './signal.ts'
 
 export const faultSchema = z.object({
@@ -21,17 +23,6 @@ export const restartPolicySchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('unless-stopped') }),
 ])
 export type RestartPolicy = z.infer<typeof restartPolicySchema>
-
-/** Limits of one container; what is left out is unlimited, but for `pids`, which has a default. */
-export const resourcesSchema = z.object({
-  memoryBytes: z
-    .int()
-    .min(6 * 1024 * 1024)
-    .optional(),
-  cpus: z.number().min(0.01).max(1024).optional(),
-  pids: z.int().min(1).max(4_194_304).optional(),
-})
-export type Resources = z.infer<typeof resourcesSchema>
 
 /** What a container is, resolved by the API when it is created or updated: the agent asks nobody to run it. */
 export const containerSpecSchema = z.object({
@@ -50,6 +41,8 @@ export const containerSpecSchema = z.object({
   restart: restartPolicySchema,
   resources: resourcesSchema,
   isReadOnly: z.boolean(),
+  /** Left out: the defaults. */
+  security: securitySchema.optional(),
   /** How long it is kept after its end; later its host may give it up for room. Left out: until it is removed. */
   keepForMs: z.int().min(0).optional(),
   ...lifeSpecSchema.shape,

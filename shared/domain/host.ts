@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { hostAbilitiesSchema } from './host-abilities.ts'
 
 /** How a host keeps the files of its containers: the driver in use, and whether each that there is could be. */
 export const storageSchema = z.object({
@@ -74,6 +75,8 @@ export const hostFactsSchema = z.object({
   cgroup: z.enum(['v1', 'v2']),
   labels: labelsSchema.optional().meta({ description: 'SLIPWAY_LABELS of its agent: what builds may ask for' }),
   buildsAtOnce: z.int().min(0).optional(),
+  /** Left out by agents of before. */
+  abilities: hostAbilitiesSchema.optional(),
 })
 export type HostFacts = z.infer<typeof hostFactsSchema>
 

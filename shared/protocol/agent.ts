@@ -21,6 +21,7 @@ import { descriptorSchema, imageConfigSchema, imageManifestSchema } from '../dom
  * - `POST builds/claims`: takes a build that fits this host and waits, or this one; 204 when there is none for it. Whoever
  *   took it last has it: all other calls about a build are refused to others. Begins are counted.
  * - `GET builds/{id}/secrets`: what the secrets hold of an unfinished build of this host. Never kept on disk.
+ * - `GET containers/{id}/secrets`: what the secrets hold that a container of this host names; asked at each of its starts.
  * - `POST containers/{id}/expire`: one that has ended, was kept for its time and whose room is needed is to be removed.
  * - `POST builds/{id}/log`: lines of a build's log, at an offset, so that a repeat adds nothing.
  */
@@ -106,6 +107,10 @@ export type MissingBlobs = z.infer<typeof missingBlobsSchema>
 /** `kept`: those that the source of the build names; the others are for RUN. */
 export const agentSecretsSchema = buildSecretsSchema.extend({ kept: z.record(z.string(), z.string()) })
 export type AgentSecrets = z.infer<typeof agentSecretsSchema>
+
+/** What the secrets hold that a container has as files, by name. */
+export const containerSecretsSchema = z.object({ secrets: z.record(z.string(), z.string()) })
+export type ContainerSecrets = z.infer<typeof containerSecretsSchema>
 
 export const claimBuildSchema = z.strictObject({
   /** Left out: the next that waits and fits. */

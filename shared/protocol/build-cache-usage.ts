@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { durationSchema } from '../domain/duration.ts'
-import { sizeSchema } from '../domain/size.ts'
+import { sizeOrNothingSchema } from '../domain/size.ts'
 
 /** What the fleet's cache of build steps takes in the store. */
 export const buildCacheSchema = z.object({
@@ -25,8 +25,9 @@ export const pruneBuildCacheSchema = z
   .strictObject({
     all: z.boolean().default(false).meta({ description: 'Every step' }),
     unusedFor: durationSchema.optional().meta({ description: 'Only steps that were not used for so long: 24h, 7d' }),
-    keepBytes: sizeSchema.optional().meta({
-      description: 'The longest unused go until layers of so many bytes are left: bytes, or a number with k, m or g',
+    keepBytes: sizeOrNothingSchema.optional().meta({
+      description:
+        'The longest unused go until layers of so many bytes are left: bytes, or a number with k, m or g. 0: every step goes',
     }),
   })
   .refine(({ all, unusedFor, keepBytes }) => all !== (unusedFor !== undefined || keepBytes !== undefined), {

@@ -79,6 +79,8 @@ export type ContainerOrder = Exclude<StreamOrder, PruneOrder>
 export type LogsOrder = Extract<StreamOrder, { kind: 'logs' }>
 
 export const streamRequestSchema = z.object({ nonce: z.string().regex(/^[a-z2-7]{32}$/), order: streamOrderSchema })
+/** Who asked, also where nobody understands for what: that can be answered. */
+export const streamAskerSchema = streamRequestSchema.pick({ nonce: true })
 export type StreamRequest = z.infer<typeof streamRequestSchema>
 
 export const logLineSchema = z.object({

@@ -1,9 +1,13 @@
 import { z } from 'zod'
 import { containerSizeSchema, faultSchema } from '../domain/container.ts'
 import { durationSchema } from '../domain/duration.ts'
+import { furtherLimitsSchema } from '../domain/resources.ts'
+import { securitySchema } from '../domain/security.ts'
 import { signalSchema } from '../domain/signal.ts'
 import { sizeSchema } from '../domain/size.ts'
 import { lifeOptions, lifeView } from './container-life.ts'
+import { askedLimits } from './container-limits.ts'
+import { askedSecurity } from './container-security.ts'
 import { flagSchema, waitSecondsSchema } from './paging.ts'
 
 export const containerNameSchema = z
@@ -63,6 +67,8 @@ export const createContainerSchema = z.strictObject({
   cpus: said(z.number().min(0.01).max(1024), 'CPUs, in fractions. Left out: no limit.'),
   pidsLimit: said(z.int().min(1).max(4_194_304), 'Processes and threads.'),
   readOnly: said(z.boolean(), 'The root filesystem cannot be written.'),
+  ...askedLimits,
+  ...askedSecurity,
   keepFor: said(
     durationSchema,
     'How long it is kept after its end, such as 24h: later its host may remove it when its disk fills. Left out: until it is removed.',
@@ -121,6 +127,12 @@ export const containerSchema = z.object({
   cpus: z.number().optional(),
   pidsLimit: z.int().optional(),
   readOnly: z.boolean(),
+  ...furtherLimitsSchema.shape,
+  ...securitySchema.shape,
+  seccomp: z
+    .enum(['default', 'unconfined', 'custom'])
+    .optional()
+    .meta({ description: 'Left out: default. A profile of its own is not shown' }),
   keepFor: z.string().optional(),
   ...lifeView,
   size: containerSizeSchema

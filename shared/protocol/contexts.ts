@@ -9,7 +9,7 @@ export const contextSchema = z.object({
 })
 export type ContextView = z.infer<typeof contextSchema>
 
-/** PUT the tar (plain or gzip) to `upload.url` with `upload.headers`. */
+/** PUT the tar (plain, gzip or zstd) to `upload.url` with `upload.headers`. */
 export const createdContextSchema = z.object({
   id: z.string(),
   upload: signedUploadSchema.extend({ method: z.literal('PUT') }),

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { durationSchema } from '../domain/duration.ts'
-import { sizeSchema } from '../domain/size.ts'
+import { sizeOrNothingSchema } from '../domain/size.ts'
 
 /** As `docker image prune --all` and `docker builder prune` of one machine. Strict: a mistyped bound is none. */
 export const pruneHostSchema = z
@@ -10,8 +10,9 @@ export const pruneHostSchema = z
       description: 'Steps of builds that the host keeps, and folders of RUN --mount=type=cache',
     }),
     unusedFor: durationSchema.optional().meta({ description: 'Only what was not used for so long: 24h, 7d' }),
-    keepBytes: sizeSchema.optional().meta({
-      description: 'Of the build cache: the longest unused go until so much is left: bytes, or a number with k, m or g',
+    keepBytes: sizeOrNothingSchema.optional().meta({
+      description:
+        'Of the build cache: the longest unused go until so much is left: bytes, or a number with k, m or g. 0: all of it goes',
     }),
   })
   .refine(({ images, buildCache }) => images || buildCache, { message: 'say what goes: images, buildCache or both' })

@@ -1,12 +1,18 @@
 import { z } from 'zod'
+import { containerScopeSchema } from '../domain/api-scope.ts'
 import { scopeSchema } from '../domain/repository.ts'
 
 export const createTokenSchema = z.strictObject({
   name: z.string().min(1).max(100),
-  scopes: z.array(scopeSchema).min(1).max(100).optional().meta({
-    description:
-      "For the registry alone: `repository:PATTERN:pull,push,delete`, `*` for any characters. Left out: an operator's token",
-  }),
+  scopes: z
+    .array(z.union([containerScopeSchema, scopeSchema]))
+    .min(1)
+    .max(100)
+    .optional()
+    .meta({
+      description:
+        "For the registry `repository:PATTERN:pull,push,delete`, `*` for any characters; for containers `containers`, and `containers:privileged` or `containers:secrets` for what those say. Left out: an operator's token, for everything",
+    }),
 })
 export const tokenSchema = z.object({
   id: z.string(),

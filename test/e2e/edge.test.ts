@@ -19,6 +19,7 @@ import { describeBuildLimits } from './build-limits.contract.ts'
 import { describeBuildQueue } from './build-queue.contract.ts'
 import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeCacheMounts } from './cache-mounts.contract.ts'
+import { describeConfinement } from './confinement.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
@@ -88,6 +89,7 @@ describe('on workerd', () => {
   })
 
   describeApi(() => slipway)
+  describeConfinement(() => slipway)
   describePushedLayers(() => slipway)
   describeExpiry(() => slipway)
   describeFiles(() => slipway)

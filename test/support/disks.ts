@@ -9,12 +9,12 @@ const MAKERS = {
 } as const
 export type DiskKind = keyof typeof MAKERS
 
-/** A file with a filesystem in it; btrfs takes 128 MiB or more. */
-export function makeDiskFile(path: string, kind: DiskKind, mebibytes: number): void {
+/** A file with a filesystem in it; btrfs takes 128 MiB or more. `more`: further options of its mkfs. */
+export function makeDiskFile(path: string, kind: DiskKind, mebibytes: number, more: readonly string[] = []): void {
   writeFileSync(path, '')
   truncateSync(path, mebibytes * MEBIBYTE)
   const [program, ...options] = MAKERS[kind]
-  execFileSync(program, [...options, path])
+  execFileSync(program, [...options, ...more, path])
 }
 
 /** Makes a folder at `place` and mounts a disk file there. It is gone, with all that is mounted in it, after `unmountDisk`. */

@@ -83,6 +83,7 @@ export async function openRegistryWorld(seed = 1, registryGraceMs = 24 * HOUR_MS
     secrets,
     share,
     deliveries: new DeliveryRoom(64 * 1024 ** 2),
+    requireRoom: () => {},
     later,
     note,
   }

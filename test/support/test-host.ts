@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { digestFromHex, digestOf } from '#shared/digest.ts'
@@ -86,6 +86,7 @@ async function addBusybox(ports: HostPorts, folder: string) {
 
 function busyboxTar(folder: string): Buffer {
   const rootfs = mkdtempSync(join(folder, 'rootfs-'))
+  chmodSync(rootfs, 0o755) // Not only root may enter.
   for (const path of ['bin', 'etc', 'proc', 'sys', 'dev', 'tmp']) mkdirSync(join(rootfs, path))
   copyFileSync('/bin/busybox', join(rootfs, 'bin/busybox'))
   for (const applet of ['sh', 'sleep', 'true']) symlinkSync('busybox', join(rootfs, 'bin', applet))

@@ -6,6 +6,7 @@ import type {
   AgentSecrets,
   AppendBuildLog,
   ClaimedBuild,
+  ContainerSecrets,
   DesiredState,
   MissingBlob,
   PublishImage,
@@ -37,6 +38,8 @@ export interface ControlPlane {
   releaseBuild(id: BuildId): Promise<void>
   /** What the secrets hold of a build that this host has, while it is not over. */
   buildSecrets(id: BuildId): Promise<AgentSecrets>
+  /** What the secrets hold that a container of this host names. One attempt. */
+  containerSecrets(id: ContainerId): Promise<ContainerSecrets['secrets']>
   /** A container of this host that has ended and was kept for its time is to be removed. Errors: `container.kept`. */
   expireContainer(id: ContainerId): Promise<void>
   /** What was saved last of a cache mount, for hosts of this architecture. It counts as used. */

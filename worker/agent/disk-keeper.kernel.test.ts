@@ -13,6 +13,7 @@ import { MEDIA_TYPES } from '#shared/domain/image.ts'
 import type { HostUsage } from '#shared/protocol/agent.ts'
 import { openTestHost, type TestHost } from '#test/support/test-host.ts'
 import { openStepCache } from '../build/step-cache.ts'
+import { sweepCache } from '../build/sweep-cache.ts'
 import { runContainer } from '../execute/run-container.ts'
 import { openDiskReserve } from '../host/disk-reserve.ts'
 import { observeContainer } from '../observe/container-facts.ts'
@@ -53,7 +54,7 @@ beforeEach(async () => {
     isLive: async id => (await ports.runtime.inspect(id)).state === 'running',
     observe: want => observeContainer(ports, want, false),
     busySince: () => busySince,
-    sweepCache: async () => {},
+    sweepCache: olderThan => sweepCache(join(dataFolder, 'cache'), olderThan),
     report: usage => said.push(usage),
   })
 })
@@ -151,17 +152,21 @@ test('a prune gives up what was asked for, however much room there is, and nothi
   writeFileSync(cache.blobPath(blob), Buffer.alloc(2 * MEGABYTE))
   const layer = { diffId: unused.diffId, digest: blob, size: 2 * MEGABYTE }
   await cache.keep('a'.repeat(64), { result: { created: '2026-01-01T00:00:00.000Z', layer } })
+  const unnamed = cache.blobPath(await digestOf('of a step that could not be written down'))
+  writeFileSync(unnamed, 'blob')
   const ask = (terms: { images: boolean; buildCache: boolean; unusedForMs?: number }) =>
     tomorrow(() => keeper.prune({ kind: 'prune', unusedForMs: 0, ...terms }))
   const nothing = { images: 0, cachedSteps: 0, bytes: 0 }
   expect(await ask({ images: true, buildCache: true, unusedForMs: 48 * 3600_000 })).toEqual(nothing)
   busySince = Date.now() - 2 * 3600_000
   expect(await ask({ images: true, buildCache: true })).toEqual(nothing)
+  expect(existsSync(unnamed)).toBe(true)
   busySince = undefined
   expect(await ask({ images: true, buildCache: false })).toMatchObject({ cachedSteps: 0 })
   expect([await imagesNow(), (await layersNow()).includes(unused.diffId)]).toEqual([[held.digest], true])
   const { cachedSteps, bytes } = await ask({ images: false, buildCache: true })
   expect([cachedSteps, bytes > 6 * MEGABYTE]).toEqual([1, true])
+  expect(existsSync(unnamed)).toBe(false)
   expect([await cache.list(), (await layersNow()).includes(unused.diffId)]).toEqual([[], false])
   expect(await layersNow()).toContain(held.diffId)
 })

@@ -79,7 +79,7 @@ export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
     if (!wasFull && clock.now() - sweptAt < SWEEP_EVERY_MS) return
     sweptAt = clock.now()
     const usedBefore = unusedSince(wasFull ? marks.minAgeMs : UNNAMED_MS)
-    await options.sweepCache(unusedSince(UNNAMED_MS))
+    await options.sweepCache(usedBefore)
     const layers = await giveUp([], usedBefore) // What nothing names costs nobody anything.
     const planned = (await isFull()) ? await plan(usedBefore) : []
     if (planned.length > 0) layers.push(...(await giveUp(planned, usedBefore)))
@@ -87,6 +87,7 @@ export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
   }
   const prune = async ({ unusedForMs, ...order }: PruneOrder) => {
     const usedBefore = unusedSince(unusedForMs)
+    if (order.buildCache) await options.sweepCache(usedBefore)
     const stores = await observeStores(ports, wanted())
     const planned = planPrune(stores, { ...order, usedBefore })
     const layers = await reclaim(ports, planned, usedBefore)

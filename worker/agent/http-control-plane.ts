@@ -8,6 +8,7 @@ import { systemClock } from '#shared/ports/clock.ts'
 import {
   agentSecretsSchema,
   claimedBuildSchema,
+  containerSecretsSchema,
   desiredStateSchema,
   missingBlobsSchema,
   publishedImageSchema,
@@ -26,6 +27,8 @@ const CALL_MS = 10_000
 const RELEASE_MS = 2000
 /** A build waits for it, and does the step itself then. */
 const FIND_STEPS_MS = 2000
+/** A start waits for it, and takes what it got at an earlier one then. */
+const CONTAINER_SECRETS_MS = 3000
 /** The API may have to ask a registry, its mirrors and its token server first, each of them a few times. */
 const RESOLVE_MS = 120_000
 /** It fetches a blob from its upstream first, for two minutes at a time, and may wait for another request's two before. */
@@ -138,6 +141,11 @@ export function httpControlPlane(url: string, token: string): ControlPlane {
     savedMount: id => call('GET', `${CACHE_MOUNTS}?${new URLSearchParams({ id, architecture })}`, foundMountSchema),
     saveMount: mount =>
       patiently(async () => void (await send('PUT', CACHE_MOUNTS, { ...mount, architecture }, CALL_MS, 'follow'))),
+    containerSecrets: async id => {
+      const path = `/v1/agent/containers/${id}/secrets`
+      const response = await send('GET', path, undefined, CONTAINER_SECRETS_MS, 'follow')
+      return containerSecretsSchema.parse(await response.json()).secrets
+    },
     expireContainer: async id =>
       void (await send('POST', `/v1/agent/containers/${id}/expire`, undefined, CALL_MS, 'follow')),
     findSteps: async key => {

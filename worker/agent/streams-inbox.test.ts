@@ -5,7 +5,7 @@ import type { ContainerId, HostId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { fakeMessageBus } from '#shared/ports/message-bus.fake.ts'
-import { STREAM_FRAME_BYTES, STREAM_WINDOW, type StreamRequest, SUBJECTS } from '#shared/protocol/bus.ts'
+import { STREAM_FRAME_BYTES, STREAM_WINDOW, SUBJECTS } from '#shared/protocol/bus.ts'
 import { decodeFrame, type StreamFrame } from '#shared/protocol/stream-frame.ts'
 import { answerStreams } from './streams-inbox.ts'
 
@@ -15,13 +15,18 @@ const nonce = 'c'.repeat(32)
 const text = (value: string) => new TextEncoder().encode(value)
 
 /** The frames that answer one request, acknowledged as they come, or none at all. */
-async function frames(open: () => AsyncGenerator<Uint8Array, void>, isAcknowledged = true, atMost = Infinity) {
+async function frames(
+  open: () => AsyncGenerator<Uint8Array, void>,
+  isAcknowledged = true,
+  atMost = Infinity,
+  order: object = { kind: 'changes', containerId },
+) {
   const bus = fakeMessageBus()
   const stopping = new AbortController()
   const log = pino({ level: 'silent' })
   const answering = answerStreams({ bus, hostId, clock: systemClock, log, open, signal: stopping.signal })
   await using stream = await bus.subscribe(SUBJECTS.stream(nonce))
-  const request: StreamRequest = { nonce, order: { kind: 'changes', containerId } }
+  const request = { nonce, order }
   await bus.publish(SUBJECTS.hostStreams(hostId), text(JSON.stringify(request)))
   const found: (StreamFrame | undefined)[] = []
   for await (const { body } of stream) {
@@ -96,3 +101,14 @@ test('what cannot be opened is an answer at once, not a silence', async () => {
     { kind: 'end', seq: 2, error: { code: 'container.files-unavailable', message: 'There is none.' } },
   ])
 })
+
+test.each([{ kind: 'dance' }, { kind: 'prune', images: true, buildCache: true, unusedForMs: 0, keepBytes: 2 ** 53 }])(
+  'an order that the agent cannot read is refused, not met with silence: %j',
+  async order => {
+    const never = () => {
+      throw new Error('nothing is to be opened')
+    }
+    const found = await frames(never, true, 1, order)
+    expect(found).toMatchObject([{ kind: 'end', seq: 1, error: { code: 'request.invalid' } }])
+  },
+)

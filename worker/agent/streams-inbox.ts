@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { HostId } from '#shared/domain/ids.ts'
-import { type Fault, toFault } from '#shared/errors.ts'
+import { type Fault, SlipwayError, toFault } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { MessageBus } from '#shared/ports/message-bus.ts'
 import {
@@ -10,6 +10,7 @@ import {
   type StreamOrder,
   type StreamRequest,
   SUBJECTS,
+  streamAskerSchema,
   streamRequestSchema,
 } from '#shared/protocol/bus.ts'
 import { encodeFrame } from '#shared/protocol/stream-frame.ts'
@@ -35,12 +36,24 @@ export async function answerStreams(options: StreamsInboxOptions): Promise<void>
   let streams = 0
   for await (const { body } of requests) {
     const request = streamRequestSchema.safeParse(parse(body))
+    if (!request.success) await refuse(options, body).catch(error => log.warn({ err: error }, 'a refusal was not told'))
     if (!request.success || streams >= MAX_STREAMS) continue
     streams++
     stream(options, request.data)
       .catch(error => log.warn({ err: error, order: request.data.order }, 'a stream broke off'))
       .finally(() => streams--)
   }
+}
+
+/** An order that this agent cannot read, of a newer API, say: silence would be taken for a host that is away. */
+async function refuse({ bus }: StreamsInboxOptions, body: Uint8Array): Promise<void> {
+  const asker = streamAskerSchema.safeParse(parse(body))
+  if (!asker.success) return
+  const error = new SlipwayError(
+    'request.invalid',
+    'The host does not understand what it is asked for: bring its agent and the API to the same version.',
+  )
+  await bus.publish(SUBJECTS.stream(asker.data.nonce), encodeFrame({ kind: 'end', error: toFault(error), seq: 1 }))
 }
 
 async function stream(options: StreamsInboxOptions, { nonce, order }: StreamRequest): Promise<void> {

@@ -1,4 +1,5 @@
 import type PQueue from 'p-queue'
+import type { Digest } from '#shared/digest.ts'
 import type { BuildSecrets } from '#shared/domain/build.ts'
 import type { BuildLimits } from '#shared/domain/build-needs.ts'
 import type { StepResult } from '#shared/domain/cached-step.ts'
@@ -36,6 +37,8 @@ export interface SharedWork {
   random: Random
   /** Ids that this agent's builds own: what else is on the host without an owner is removed. */
   owned: Set<string>
+  /** Where this build's folder has the layers that no step gave. */
+  ownLayers: Map<Digest, string>
   /** Containers that stand still for a build: they are left so. */
   held: Set<string>
   /** Layers of base images that are being pulled. */

@@ -17,7 +17,7 @@ import type { ControlPlane } from '../agent/control-plane.ts'
 import type { HostPorts } from '../execute/ports.ts'
 import { diskUsage } from '../host/disk-usage.ts'
 import { unmountBelow } from '../host/mount.ts'
-import { removeTree } from '../host/remove-tree.ts'
+import { emptyFolder, removeTree } from '../host/remove-tree.ts'
 import { workUnderWay } from '../host/work-under-way.ts'
 import type { HostNetwork } from '../network/network-driver.ts'
 import { sentenceOf } from './advice.ts'
@@ -40,6 +40,7 @@ import { once } from './once.ts'
 import { type Published, type PublishOptions, publishDraft } from './publish.ts'
 import { openStepSharing } from './share-steps.ts'
 import { openStepCache, type StepCache } from './step-cache.ts'
+import { sweepCache } from './sweep-cache.ts'
 import { openTurns } from './turns.ts'
 
 export interface BuilderOptions {
@@ -80,8 +81,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   const { ports, folder, log } = options
   const workFolder = join(folder, 'work')
   await unmountBelow(workFolder)
-  await removeTree(workFolder)
-  await mkdir(workFolder, { recursive: true, mode: 0o700 })
+  await emptyFolder(workFolder)
+  // Nothing runs yet: what no step names is of builds that a dead agent left. They make it again, to the same bytes.
+  await sweepCache(join(folder, 'cache'), Number.POSITIVE_INFINITY)
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
   const cacheMounts = await openCacheMounts(join(folder, 'cache-mounts'))
@@ -119,6 +121,8 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     const { random, api, identity } = options
     const { id, spec } = wanted
     const materials = openMaterials(spec.kind === 'dockerfile' && spec.provenance !== false)
+    const ownLayers: SharedWork['ownLayers'] = new Map()
+    const layerFile = (digest: Digest) => ownLayers.get(digest) ?? cache.blobPath(digest)
     const secrets = once((build: BuildId) => api.buildSecrets(build))
     const ofBuild = {
       ...{ log: buildLog, mountTransfer: told.mountTransfer },
@@ -128,6 +132,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
       },
       materials,
       arriving: new Map(),
+      ownLayers,
       fleet,
       limits: wanted.limits,
     }
@@ -140,17 +145,17 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     )
     if (isCheck(spec)) return undefined
     const facts = { buildId: id, builder: identity, commit: told.commit, startedAt: told.startedAt }
-    if (spec.kind !== 'dockerfile' || !hasAttestations(spec)) {
+    if (spec.kind === 'dockerfile' && !hasAttestations(spec)) {
       // Nobody reads it any more: it goes while the API hears of the image. A failure is told when it is waited for.
       clear(own).catch(() => {})
     }
-    // Awaited here: attestations are uploaded out of the build's folder, which goes when this ends.
+    // Awaited here: attestations, and layers that no step gave, are uploaded out of the build's folder, which goes when this ends.
     return await buildLog.step('exporting the image', signal, log => {
       const attested: PublishOptions['attest'] =
         spec.kind === 'dockerfile'
           ? (image, signal) => attest(image, { spec, draft, work: { ...shared, signal }, log, api, pushes, facts })
           : undefined
-      return publishDraft(draft, wanted, { ...options, cache, log, pushes, stored, attest: attested, signal })
+      return publishDraft(draft, wanted, { ...options, layerFile, log, pushes, stored, attest: attested, signal })
     })
   }
 

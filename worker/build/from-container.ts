@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
@@ -26,7 +25,6 @@ export async function fromContainer(spec: Spec, work: SharedWork): Promise<Draft
   const snapshot = undo.use(await openSnapshot(work.ports, container.id, container.spec))
   const draft = withChanges(startedAs(draftOf(snapshot.image), container.spec), spec)
   const path = join(work.folder, 'changes.layer')
-  undo.defer(() => rm(path, { force: true }))
   const packed = await packChanges(spec, work, snapshot, path)
   const said = (container.spec.command ?? container.spec.entrypoint ?? []).join(' ')
   return annotated(withStep(draft, await keepLayer(packed, work), said), { comment: message, author })

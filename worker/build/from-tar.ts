@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { addAbortSignal } from 'node:stream'
 import type { BuildSpecOf } from '#shared/domain/build.ts'
@@ -23,10 +22,8 @@ export async function fromTar(
   api: Pick<ControlPlane, 'downloadContext'>,
 ): Promise<Draft> {
   const draft = withChanges(EMPTY_DRAFT, spec)
-  await using undo = new AsyncDisposableStack()
   const upload = addAbortSignal(work.signal, await untilAborted(api.downloadContext(spec.contextId), work.signal))
   const path = join(work.folder, 'import.layer')
-  undo.defer(() => rm(path, { force: true }))
   const { compression, compressionLevel: level } = spec
   const packing = { path, compression, level, signal: work.signal }
   const packed = await packTar(await plainTar(upload, CONTEXT_LIMITS), packing)

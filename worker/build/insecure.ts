@@ -1,15 +1,6 @@
+import { ALL_CAPABILITIES } from '#shared/domain/capabilities.ts'
 import type { RunStep } from '../dockerfile/step.ts'
 import type { OciMount, OciRuntimeConfig } from '../runtime/oci-config.ts'
-
-/** capabilities(7), all of them. */
-const ALL_CAPABILITIES = [
-  ...['CHOWN', 'DAC_OVERRIDE', 'DAC_READ_SEARCH', 'FOWNER', 'FSETID', 'KILL', 'SETGID', 'SETUID', 'SETPCAP'],
-  ...['LINUX_IMMUTABLE', 'NET_BIND_SERVICE', 'NET_BROADCAST', 'NET_ADMIN', 'NET_RAW', 'IPC_LOCK', 'IPC_OWNER'],
-  ...['SYS_MODULE', 'SYS_RAWIO', 'SYS_CHROOT', 'SYS_PTRACE', 'SYS_PACCT', 'SYS_ADMIN', 'SYS_BOOT', 'SYS_NICE'],
-  ...['SYS_RESOURCE', 'SYS_TIME', 'SYS_TTY_CONFIG', 'MKNOD', 'LEASE', 'AUDIT_WRITE', 'AUDIT_CONTROL', 'SETFCAP'],
-  ...['MAC_OVERRIDE', 'MAC_ADMIN', 'SYSLOG', 'WAKE_ALARM', 'BLOCK_SUSPEND', 'AUDIT_READ', 'PERFMON', 'BPF'],
-  'CHECKPOINT_RESTORE',
-].map(name => `CAP_${name}`)
 
 interface Around {
   mounts: readonly OciMount[]

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import PQueue from 'p-queue'
 import type { BuildSpec } from '#shared/domain/build.ts'
 import { isChosen } from '#shared/domain/cache-mount.ts'
@@ -6,7 +5,7 @@ import type { BuildId } from '#shared/domain/ids.ts'
 import { toFault } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { ControlPlane } from '../agent/control-plane.ts'
-import { removeTree } from '../host/remove-tree.ts'
+import { emptyFolder } from '../host/remove-tree.ts'
 import type { BuildLog, StepLog } from './build-log.ts'
 import type { CacheMounts } from './cache-mounts.ts'
 import { restoreMount } from './restore-mount.ts'
@@ -48,8 +47,7 @@ const WAITING = 200
 export async function openMountTransfers(
   options: TransferOptions,
 ): Promise<(id: BuildId, spec: BuildSpec) => MountTransfer> {
-  await removeTree(options.folder)
-  await mkdir(options.folder, { recursive: true, mode: 0o700 })
+  await emptyFolder(options.folder)
   const transfers: Transfers = { ...options, states: new Map() }
   const saves = new PQueue({ concurrency: 1 })
   return (build, spec) => {

@@ -20,7 +20,7 @@ function optionsWith(signal: AbortSignal, upload: () => Promise<void>, did: stri
       upload,
       publishImage: async () => void did.push('published'),
     },
-    cache: { blobPath: () => import.meta.filename },
+    layerFile: () => import.meta.filename,
     log: { write: () => {}, progress: (soFar: Progress) => void progress.push(soFar) },
     pushes: openTurns(),
     stored: new Set(),

@@ -12,13 +12,13 @@ import type { StepLog } from './build-log.ts'
 import { untilAborted } from './deadline.ts'
 import { layersLost } from './have-layers.ts'
 import { type Draft, imageOf } from './image-draft.ts'
-import type { StepCache } from './step-cache.ts'
 import type { Turns } from './turns.ts'
 
 export interface PublishOptions {
   ports: HostPorts
   api: ControlPlane
-  cache: StepCache
+  /** Where this host has a layer, if it has it. */
+  layerFile(digest: Digest): string
   log: Pick<StepLog, 'write' | 'progress'>
   /** By digest, of all builds of this host. */
   pushes: Turns
@@ -64,7 +64,7 @@ async function publish(
   isStored: boolean,
   options: PublishOptions,
 ): Promise<Published> {
-  const { api, cache, log, ports, pushes, stored } = options
+  const { api, layerFile, log, ports, pushes, stored } = options
   const over = new AbortController()
   const signal = AbortSignal.any([options.signal, over.signal])
   const annotations = spec.kind === 'dockerfile' ? spec.annotations : {}
@@ -72,10 +72,10 @@ async function publish(
   const missing = isStored ? [] : await api.missingBlobs(draft.layers)
   const push = async (blob: MissingBlob) => {
     signal.throwIfAborted()
-    if (!existsSync(cache.blobPath(blob.digest))) return bringFromUpstream(api, blob.digest)
+    if (!existsSync(layerFile(blob.digest))) return bringFromUpstream(api, blob.digest)
     const inParts = 'parts' in blob ? ` in ${blob.parts.missing.length} parts` : ''
     log.write('step', `pushing layer ${blob.digest}${inParts}`)
-    await api.upload(blob, cache.blobPath(blob.digest), signal)
+    await api.upload(blob, layerFile(blob.digest), signal)
   }
   const pushWhatLacks = async (digest: Digest) => {
     const [blob] = await api.missingBlobs(draft.layers.filter(layer => layer.digest === digest))

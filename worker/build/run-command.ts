@@ -1,6 +1,7 @@
 import { mkdir, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BuildLimits } from '#shared/domain/build-needs.ts'
+import { DEFAULT_CAPABILITIES } from '#shared/domain/capabilities.ts'
 import type { Endpoint } from '#shared/domain/container.ts'
 import type { ImageDefaults } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
@@ -12,7 +13,6 @@ import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import type { RunStep } from '../dockerfile/step.ts'
 import { hostsFile } from '../execute/identity-files.ts'
 import type { HostPorts } from '../execute/ports.ts'
-import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import { readLog } from '../runtime/logs.ts'
 import type { OciMount, OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
@@ -125,6 +125,8 @@ async function makeConfig(command: Command, netns: string | undefined, ports: Ho
     files: Object.fromEntries(Object.keys(files).map(name => [`/etc/${name}`, join(folder, name)])),
     seccomp: seccompFor(ports.seccomp, ports.architecture, DEFAULT_CAPABILITIES),
     maxOpenFiles: ports.maxOpenFiles,
+    limitsSwap: !('memorySwap' in ports.abilities.lacks),
+    oomScoreAdj: ports.oomScoreAdj,
   })
   return withAround(config, command)
 }

@@ -13,6 +13,7 @@ const NAME = /^[0-9a-f]{64}$/
 export async function sweepCache(folder: string, olderThan: number): Promise<void> {
   const blobs = join(folder, 'blobs')
   const named = new Set<string>()
+  if (!existsSync(blobs)) return // Before the first start.
   // Before the entries: a blob is there before its entry is.
   const found = await readdir(blobs)
   for (const key of (await readdir(folder)).filter(name => NAME.test(name))) {

@@ -4,7 +4,7 @@ import { cgroupRoot } from '#worker/host/cgroup.ts'
 import { setLimits } from '#worker/host/live-limits.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import { limitsKey } from '../reconcile/live-spec.ts'
-import { limitsOf } from '../runtime/runtime-config.ts'
+import { limitsOf } from '../runtime/resources.ts'
 import { failureAfter } from './failure.ts'
 import type { HostPorts } from './ports.ts'
 

@@ -1,10 +1,12 @@
+import type { HostAbilities } from '#shared/domain/host-abilities.ts'
+import type { SeccompProfile } from '#shared/domain/seccomp-profile.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { ImageStore } from '../image/image-store.ts'
 import type { HostNetwork, NetworkDriver } from '../network/network-driver.ts'
 import type { OciRuntime } from '../runtime/oci-runtime.ts'
-import type { SeccompProfile } from '../runtime/seccomp.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ImageFetches } from './image-fetches.ts'
+import type { SecretFiles } from './secret-files.ts'
 import type { SnapshotHolds } from './snapshot-holds.ts'
 
 /** What executors need of the host. `main.ts` makes it once. */
@@ -22,6 +24,10 @@ export interface HostPorts {
   architecture: string
   seccomp: SeccompProfile
   maxOpenFiles: number
+  abilities: HostAbilities
+  /** Of processes that ask for none of their own. */
+  oomScoreAdj: number
+  secrets: SecretFiles
   /** Of this start of the machine. */
   bootId: string
   /** Path of the program that containers may have as their first; undefined where the host has none. */

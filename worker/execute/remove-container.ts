@@ -16,6 +16,7 @@ export async function removeContainer(ports: HostPorts, id: string): Promise<voi
   await ports.runtime.delete(id)
   await ports.network.detach(id)
   await ports.snapshots.remove(id)
+  await ports.secrets.remove(id)
   // The folder last: while it is there, the container is not gone. A health check may be at its last word in it.
   await rm(join(ports.containersFolder, id), { recursive: true, force: true, maxRetries: 3 })
 }

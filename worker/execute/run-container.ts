@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { chown, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import type { HealthPlan } from '#shared/domain/health.ts'
@@ -7,20 +7,22 @@ import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import { cgroupRoot } from '#worker/host/cgroup.ts'
 import { readFileInRoot } from '#worker/host/rooted-fs.ts'
+import { ownerOf } from '#worker/host/userns.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
 import { type ContainerRecord, isStale } from '../reconcile/facts.ts'
 import { healthPlan } from '../reconcile/health.ts'
 import { runEnd, UNKNOWN_EXIT } from '../reconcile/run-end.ts'
+import { confined } from '../runtime/confine.ts'
 import { INIT_PROGRAM } from '../runtime/init-program.ts'
-import { DEFAULT_CAPABILITIES } from '../runtime/isolation.ts'
 import type { OciRuntimeConfig } from '../runtime/oci-config.ts'
 import { runtimeConfig } from '../runtime/runtime-config.ts'
-import { seccompFor } from '../runtime/seccomp.ts'
 import { resolveUser } from '../runtime/user.ts'
+import { blockDevices, confinementOf, makeFurtherMountPoints } from './confinement.ts'
 import { failureAfter } from './failure.ts'
 import { hostsFile } from './identity-files.ts'
 import { makeMountPoints } from './make-mount-points.ts'
+import { firstIdOf } from './own-ids.ts'
 import type { HostPorts } from './ports.ts'
 import { requireUnread, resetStale } from './reset-container.ts'
 import { unmountUnlessHeld } from './snapshot-holds.ts'
@@ -62,7 +64,8 @@ export async function runContainer(
   try {
     await using undo = new AsyncDisposableStack()
     using _ = ports.holds.hold(want.id) // Given back before anything is undone.
-    const { config, health } = await makeReady(want, folder, ports, undo)
+    using own = new DisposableStack() // What the runtime enters has to be there until it has.
+    const { config, health } = await makeReady(want, folder, ports, { undo, own })
     if (health) await writeRecord(folder, { ...record, health })
     undo.defer(() => ports.runtime.delete(want.id))
     await ports.runtime.create(want.id, { config, path: folder, logPath: logPathOf(ports, want.id), statePath: folder })
@@ -123,25 +126,28 @@ async function makeReady(
   want: DesiredContainer,
   folder: string,
   ports: HostPorts,
-  undo: AsyncDisposableStack,
+  { undo, own }: { undo: AsyncDisposableStack; own: DisposableStack },
 ): Promise<{ config: OciRuntimeConfig; health: HealthPlan | undefined }> {
   const { id, spec, endpoint } = want
+  const firstId = spec.security?.userns === 'auto' ? firstIdOf(endpoint) : undefined
   // Before anything else: an earlier run may have left them, and a start that fails holds no port.
   undo.defer(() => ports.network.detach(id))
   undo.defer(() => unmountUnlessHeld(ports, id))
   const image = await imageOf(want, ports)
   const work = [
-    ports.snapshots.prepare(id, image.config.rootfs.diff_ids),
-    ports.network.attach(id, endpoint, spec.ports),
+    ports.snapshots.prepare(id, image.config.rootfs.diff_ids, { firstId }),
+    ports.network.attach(id, endpoint, spec.ports, firstId),
     ports.readResolvConf(),
+    ports.secrets.prepare(id, spec.security?.secrets ?? [], firstId),
   ] as const
   await Promise.allSettled(work) // One that fails must not be undone while the others are still at it.
-  const [snapshot, attachment, resolvConf] = await Promise.all(work)
+  const [snapshot, attachment, resolvConf, secretsFolder] = await Promise.all(work)
   const hostname = spec.hostname ?? id.slice(0, 12)
   const files = { 'resolv.conf': resolvConf, hosts: hostsFile(endpoint.address, hostname), hostname: `${hostname}\n` }
   const defaults = image.config.config ?? {}
-  await makeMountPoints(snapshot.rootfs)
-  await makeVolumeFolders(snapshot.rootfs, defaults)
+  await makeMountPoints(snapshot.rootfs, firstId)
+  await makeVolumeFolders(snapshot.rootfs, defaults, firstId)
+  await makeFurtherMountPoints(snapshot.rootfs, spec, firstId)
   const readAccounts = async (path: string) =>
     (await readFileInRoot(snapshot.rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
   const [passwd, group] = await Promise.all([readAccounts('/etc/passwd'), readAccounts('/etc/group')])
@@ -155,12 +161,17 @@ async function makeReady(
     hostname,
     init: spec.hasInit ? requireInit(ports) : undefined,
     files: Object.fromEntries(Object.keys(files).map(name => [`/etc/${name}`, join(folder, name)])),
-    seccomp: seccompFor(ports.seccomp, ports.architecture, DEFAULT_CAPABILITIES),
     maxOpenFiles: ports.maxOpenFiles,
+    blockDevices: blockDevices(spec),
+    limitsSwap: !('memorySwap' in ports.abilities.lacks),
+    oomScoreAdj: ports.oomScoreAdj,
   })
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text, { mode: 0o644 })))
-  return { config, health: healthPlan(spec.healthCheck, defaults) }
+  if (firstId !== undefined) for (const name of Object.keys(files)) await chown(join(folder, name), firstId, firstId)
+  const userns = firstId === undefined ? undefined : { path: own.use(ownerOf(attachment.netns)).path, firstId }
+  const confinement = confinementOf(spec, ports, { groupFile: group, secretsFolder, userns })
+  return { config: confined(config, confinement), health: healthPlan(spec.healthCheck, defaults) }
 }
 
 /** Errors: `host.command-failed` where the host has none. */

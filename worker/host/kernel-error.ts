@@ -20,6 +20,13 @@ export function kernelError(errno: string, doing: string, cause?: unknown): Slip
   return new SlipwayError('host.kernel-refused', message, { cause, facts })
 }
 
+/** Whether it failed since a disk has no room left, whoever says so. */
+export function isDiskFull(error: unknown): boolean {
+  if (error instanceof SlipwayError && error.code === 'host.disk-full') return true
+  if (FULL.has(errnoOf(error) ?? '')) return true
+  return error instanceof Error && error.cause !== undefined && isDiskFull(error.cause)
+}
+
 /** What a file call of Node threw, as `kernelError` says it; every other value comes back as it is. */
 export function asKernelError(error: unknown, doing: string): unknown {
   if (error instanceof SlipwayError) return error

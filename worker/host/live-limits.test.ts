@@ -12,6 +12,8 @@ test('one tree: swap is what comes on top of memory', () => {
   expect(written('v2', '/a/b', { pids: { limit: 7 } }, true)).toEqual([
     ...['/a/b/memory.max max', '/a/b/memory.swap.max max', '/a/b/cpu.max max 100000', '/a/b/pids.max 7'],
   ])
+  const endless: CgroupLimits = { memory: { limit: 100, swap: -1 }, pids: { limit: 7 } }
+  expect(written('v2', '/a/b', endless, false)).toContain('/a/b/memory.swap.max max')
 })
 
 test('a tree a controller: the larger of both limits of memory goes first when they grow, last when they shrink', () => {

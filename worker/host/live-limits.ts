@@ -6,7 +6,7 @@ import { asKernelError, errnoOf } from './kernel-error.ts'
 
 /** What a cgroup may take; what is left out has no limit. */
 export interface CgroupLimits {
-  /** `swap` counts the memory in, as runtime-spec has it. */
+  /** `swap` counts the memory in, as runtime-spec has it; -1: no limit of it. */
   memory?: { limit: number; swap: number } | undefined
   cpu?: { period: number; quota: number } | undefined
   pids: { limit: number }
@@ -40,10 +40,15 @@ function unifiedWrites(cgroupPath: string, { memory, cpu, pids }: CgroupLimits):
   const quota = cpu ? `${cpu.quota} ${cpu.period}` : `max ${UNLIMITED_PERIOD_US}`
   return [
     { path: file('memory.max'), text: memory ? String(memory.limit) : 'max' },
-    { path: file('memory.swap.max'), text: memory ? String(memory.swap - memory.limit) : 'max', isOptional: true },
+    { path: file('memory.swap.max'), text: swapText(memory), isOptional: true },
     { path: file('cpu.max'), text: quota },
     { path: file('pids.max'), text: String(pids.limit) },
   ]
+}
+
+/** Of swap alone. */
+function swapText(memory: CgroupLimits['memory']): string {
+  return memory && memory.swap !== -1 ? String(memory.swap - memory.limit) : 'max'
 }
 
 function treeWrites(cgroupPath: string, { memory, cpu, pids }: CgroupLimits, grows: boolean): LimitWrite[] {

@@ -4,6 +4,10 @@ import { readFile } from 'node:fs/promises'
 export interface Mount {
   id: number
   parentId: number
+  /** `major:minor`, of the filesystem. */
+  device: string
+  /** What of the filesystem is mounted: `/`, or a folder in it. */
+  root: string
   target: string
   type: string
   source: string
@@ -19,11 +23,16 @@ export async function readMounts(): Promise<Mount[]> {
 export function parseMounts(text: string): Mount[] {
   return text.split('\n').flatMap(line => {
     const [before = '', after] = line.split(' - ')
-    const [id, parentId, , , target] = before.split(' ')
+    const [id, parentId, device, root, target] = before.split(' ')
     const [type, source, options] = after?.split(' ') ?? []
     if (target === undefined || type === undefined) return []
-    const names = { target: unescaped(target), type: unescaped(type), source: unescaped(source ?? '') }
-    return [{ id: Number(id), parentId: Number(parentId), ...names, options: options ?? '' }]
+    const names = {
+      root: unescaped(root ?? ''),
+      target: unescaped(target),
+      type: unescaped(type),
+      source: unescaped(source ?? ''),
+    }
+    return [{ id: Number(id), parentId: Number(parentId), device: device ?? '', ...names, options: options ?? '' }]
   })
 }
 

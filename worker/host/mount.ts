@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { SlipwayError } from '#shared/errors.ts'
 import { errnoOf } from './kernel-error.ts'
 import { readMounts } from './mount-table.ts'
@@ -9,9 +10,11 @@ import {
   MOUNT_ATTR,
   MS,
   MS_PROPAGATION,
+  mapIds,
   mount,
   moveMount,
   O_PATH,
+  openTree,
   UMOUNT,
   umount,
 } from './syscalls.ts'
@@ -27,6 +30,8 @@ export interface OverlayMount {
   upper: string
   work: string
   target: string
+  /** A user namespace whose ids all of its files have instead of their own. `upper` and `work` lie in one folder then. */
+  usernsFd?: number
   /**
    * Nothing written to it waits for the disk, whoever syncs; a crash of the machine may lose it, and the kernel mounts the upper folder
    * no second time (overlayfs.rst, "Volatile mount"). Kernels before Linux 6.8 go on syncing.
@@ -44,8 +49,27 @@ export function mountOverlay(overlay: OverlayMount): void {
     throw new SlipwayError('request.too-large', message)
   }
   using files = new DisposableStack()
-  if (!mountByContext(overlay, path => contextValue(path, files))) {
-    mountByOptions(overlay, path => shortName(path, files))
+  const { usernsFd } = overlay
+  const folders = usernsFd === undefined ? overlay : mappedFolders(overlay, usernsFd, files)
+  if (!mountByContext(folders, path => contextValue(path, files))) {
+    mountByOptions(folders, path => shortName(path, files))
+  }
+}
+
+/** The same folders, of mounts of them that lie nowhere and end with `files`: the overlay keeps its own of them (Linux 6.15). */
+function mappedFolders(overlay: OverlayMount, usernsFd: number, files: DisposableStack): OverlayMount {
+  const mapped = (path: string) => {
+    const fd = openTree(path)
+    files.defer(() => closeSync(fd))
+    mapIds(fd, usernsFd)
+    return `/proc/self/fd/${fd}`
+  }
+  const own = mapped(dirname(overlay.upper)) // One mount for both: they may not lie in two.
+  return {
+    ...overlay,
+    lower: overlay.lower.map(mapped),
+    upper: join(own, basename(overlay.upper)),
+    work: join(own, basename(overlay.work)),
   }
 }
 

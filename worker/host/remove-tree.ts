@@ -1,3 +1,5 @@
+import { mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { SlipwayError } from '#shared/errors.ts'
 import { readMounts } from './mount-table.ts'
 import { run } from './run.ts'
@@ -20,4 +22,12 @@ export async function removeTreeAcross(path: string): Promise<void> {
     throw new SlipwayError('internal', `Something is mounted in ${path}, which was to be removed.`)
   }
   await run('rm', ['-rf', '--', path], { timeoutMs: TIMEOUT_MS })
+}
+
+/**
+ * An empty folder, made where there is none. The one that is there is kept: to make it anew takes room, which a full disk has not.
+ */
+export async function emptyFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 })
+  for (const name of await readdir(path)) await removeTree(join(path, name))
 }

@@ -10,7 +10,9 @@ import { errnoName, kernelError } from './kernel-error.ts'
 export type Path = string | Uint8Array
 
 /** Numbers of the calls that C libraries wrap late or never; the same on x86-64, arm64 and riscv64. */
-const SYSCALL = { moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432, openat2: 437 } as const
+const SYSCALL = {
+  ...{ openTree: 428, moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432, openat2: 437, mountSetattr: 442 },
+} as const
 
 export const AT_FDCWD = -100
 export const MS = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, REMOUNT: 32, BIND: 4096, REC: 16384 } as const
@@ -28,6 +30,11 @@ export const S_IFBLK = 0o060000
 const CREATE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | O_CLOEXEC
 const FSCONFIG = { SET_FLAG: 0, SET_STRING: 1, CMD_CREATE: 6 } as const
 const MOVE_MOUNT_F_EMPTY_PATH = 4
+const OPEN_TREE_CLONE = 1
+const AT_EMPTY_PATH = 0x1000
+const MOUNT_ATTR_IDMAP = 0x100000
+/** ioctl_ns(2). */
+export const NS_GET_USERNS = 0xb701
 const AT_SYMLINK_NOFOLLOW = 0x100
 const BYTES = 'const uint8_t *'
 
@@ -52,6 +59,8 @@ const call = {
   fsconfig: libc.func('syscall', 'long', ['long', 'int', 'uint', BYTES, BYTES, 'int']),
   fsmount: libc.func('syscall', 'long', ['long', 'int', 'uint', 'uint']),
   moveMount: libc.func('syscall', 'long', ['long', 'int', BYTES, 'int', BYTES, 'uint']),
+  openTree: libc.func('syscall', 'long', ['long', 'int', BYTES, 'uint']),
+  mountSetattr: libc.func('syscall', 'long', ['long', 'int', BYTES, 'uint', BYTES, 'ulong']),
   openat2: libc.func('syscall', 'long', ['long', 'int', BYTES, BYTES, 'ulong']),
 } as const
 
@@ -218,6 +227,22 @@ export function fsconfig(fd: number, key: string, value?: string): void {
 export function fsmount(fd: number, attributes: number): number {
   checked(call.fsconfig(SYSCALL.fsconfig, fd, FSCONFIG.CMD_CREATE, null, null, 0), () => 'make the filesystem')
   return checked(call.fsmount(SYSCALL.fsmount, fd, 1, attributes), () => 'make a mount')
+}
+
+/** open_tree(2): a mount of a folder that lies nowhere, and ends when it is closed; the caller closes it. */
+export function openTree(path: string): number {
+  const fd = call.openTree(SYSCALL.openTree, AT_FDCWD, cString(path), OPEN_TREE_CLONE | O_CLOEXEC)
+  return checked(fd, () => `take the mount of ${path}`)
+}
+
+/** mount_setattr(2): the ids of a mount that lies nowhere yet are those of a user namespace from here on (Linux 5.12). */
+export function mapIds(mountFd: number, usernsFd: number): void {
+  const attributes = Buffer.alloc(32)
+  attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR_IDMAP), 0)
+  attributes.writeBigUInt64LE(BigInt(usernsFd), 24)
+  const size = attributes.length
+  const result = call.mountSetattr(SYSCALL.mountSetattr, mountFd, EMPTY, AT_EMPTY_PATH, attributes, size)
+  checked(result, () => 'map the ids of a mount')
 }
 
 /** Attaches what fsmount() made to a folder. */

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { createCipheriv } from 'node:crypto'
 import { linkSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -107,4 +108,15 @@ test('in a whole upload .wh.NAME is a file like others', async () => {
   const own = mkdtempSync(join(folder, 'whole-'))
   await extractContext(uploadOf({ path: '.wh.x', text: 'x' }), own, limits)
   expect(readdirSync(own)).toEqual(['.wh.x'])
+})
+
+test('random bytes are said to be no tar, whatever number would stand where a tar has one', async () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const bytes = createCipheriv('aes-128-ctr', Buffer.alloc(16, seed), Buffer.alloc(16)).update(Buffer.alloc(20_000))
+    const own = mkdtempSync(join(folder, 'r-'))
+    const attempt = extractContext(streamOf(bytes), own, { maxBytes: 100_000, maxEntries: 2 })
+    await expect(attempt, `seed ${seed}`).rejects.toMatchObject({
+      ...{ code: 'context.invalid', message: expect.stringMatching(/not a tar/) },
+    })
+  }
 })

@@ -111,7 +111,7 @@ function hasRightSum(block: Buffer, errors: TarErrors): boolean {
     sum += 32 - byte
     negatives -= byte >> 7
   }
-  const stored = decodeNumber(block, 148, 8, errors)
+  const stored = sumOf(block)
   if (stored !== sum && stored !== sum - 256 * negatives) {
     throw invalidTar(
       errors,
@@ -119,6 +119,12 @@ function hasRightSum(block: Buffer, errors: TarErrors): boolean {
     )
   }
   return true
+}
+
+/** What the header says its sum is; undefined where no number stands there: then it is no header, whatever else it holds. */
+function sumOf(block: Buffer): number | undefined {
+  const digits = /^[ \0]*([0-7]+)(?:[ \0]|$)/.exec(block.toString('latin1', 148, 156))?.[1]
+  return digits === undefined ? undefined : Number.parseInt(digits, 8)
 }
 
 /** Octal digits, or base 256 when the first bit is set (GNU); in the range that JavaScript counts exactly. */

@@ -42,13 +42,13 @@ export function bridgeDriver({ instance, runFolder, buildReach = 'private' }: Br
   const { inTurn } = parts
   return {
     ensureHost: shared(network => ensureHost(parts, network)),
-    attach: (id, endpoint, published) =>
+    attach: (id, endpoint, published, firstId) =>
       inTurn(id, async () => {
         if (hasRemains(parts, id)) await release(parts, id)
         const attached = { endpoint, ports: [...published] }
         await attachments.write(id, attached)
         try {
-          await together(links.make(id, endpoint), ports.publish(attached))
+          await together(links.make(id, endpoint, firstId), ports.publish(attached))
         } catch (error) {
           await release(parts, id)
           throw error

@@ -3,13 +3,15 @@ import type { Endpoint } from '#shared/domain/container.ts'
 import { isId } from '#shared/domain/ids.ts'
 import { isNetns, makeNetns, removeNetns } from '#worker/host/netns.ts'
 import { ensureSysctl } from '#worker/host/sysctl.ts'
+import { makeOwnedNetns } from '#worker/host/userns.ts'
 import { portsOf } from './bridge.ts'
 import { configureInside, joinBridge, makeVethPair, removeLink } from './links.ts'
 import { type Names, NETNS_FOLDER, VETH_PREFIX } from './names.ts'
 
 /** A namespace a container, and the link that joins it to the bridge. */
 export interface Interfaces {
-  make(id: string, endpoint: Endpoint): Promise<void>
+  /** `firstId`: of a user namespace of its own. */
+  make(id: string, endpoint: Endpoint, firstId?: number): Promise<void>
   removeLink(id: string): Promise<void>
   removeNamespace(id: string): Promise<void>
   /** A container that runs gets back what somebody took: its link, or the link's place on the bridge. */
@@ -31,9 +33,11 @@ export function interfaces(names: Names): Interfaces {
     await configureInside(names.netns(id), endpoint)
   }
   return {
-    make: async (id, endpoint) => {
+    make: async (id, endpoint, firstId) => {
       // Containers have IPv4 alone, so the kernel gives eth0 no address of its own making. Loopback keeps ::1.
-      makeNetns(names.netns(id), () => void ensureSysctl('net/ipv6/conf/default/disable_ipv6', '1'))
+      const prepare = () => void ensureSysctl('net/ipv6/conf/default/disable_ipv6', '1')
+      if (firstId === undefined) makeNetns(names.netns(id), prepare)
+      else await makeOwnedNetns(names.netns(id), firstId, prepare)
       await makeLink(id, endpoint)
     },
     removeLink: async id => {

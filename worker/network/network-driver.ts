@@ -11,9 +11,10 @@ export interface NetworkDriver {
   ensureHost(network: HostNetwork): Promise<void>
   /**
    * The namespace of container `id` with an interface at `endpoint`, its ports published. Idempotent.
-   * Errors: `port.taken-on-host` when a process of the host holds a port.
+   * `firstId`: it belongs to a user namespace with the ids from there on. Errors: `port.taken-on-host` when a process of the host holds
+   * a port.
    */
-  attach(id: string, endpoint: Endpoint, ports: readonly PublishedPort[]): Promise<Attachment>
+  attach(id: string, endpoint: Endpoint, ports: readonly PublishedPort[], firstId?: number): Promise<Attachment>
   /** Takes ports, interface and namespace away. One that is not there is no error. */
   detach(id: string): Promise<void>
   /** Whether a namespace of this id is there: one look, no list. */

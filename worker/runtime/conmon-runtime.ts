@@ -8,9 +8,12 @@ import { cgroupRoot, isFrozen, listCgroups, memoryKills, removeCgroup } from '#w
 import { launchMonitor } from '#worker/host/monitor.ts'
 import { commandLine, processFacts, signalProcess } from '#worker/host/process.ts'
 import { programPath, run, runAny } from '#worker/host/run.ts'
+import { configText } from './config-text.ts'
 import { crunFilters, NO_FILTERS } from './crun-filters.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
+import { requireOwnFolders } from './own-folders.ts'
 import { runProbe } from './probe.ts'
+import { reachablePath, removeReachable, withReachableRoot } from './reachable-root.ts'
 import { startFailure } from './start-failure.ts'
 
 export interface ConmonRuntimeOptions {
@@ -53,6 +56,7 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
   const remove = async (id: string) => {
     if (existsSync(join(root, id))) await command('delete', '--force', id)
     await removeCgroup(cgroupOf(id))
+    await removeReachable(reachablePath(instance, id))
     await endMonitor(id)
     await rm(join(root, id), { recursive: true, force: true })
     await forget(id)
@@ -72,9 +76,12 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     name: program,
     create: async (id, bundle) => {
       await remove(id) // What an earlier run or a killed attempt left would stand in the way.
+      const { path } = bundle
+      requireOwnFolders(bundle.config.root.path)
+      await using reachable = await withReachableRoot(bundle.config, reachablePath(instance, id))
+      const { config } = reachable
       await mkdir(bundle.statePath, { recursive: true, mode: 0o700 })
-      const { config, path } = bundle
-      await writeFile(join(path, 'config.json'), JSON.stringify(filters.compiled(config)), { mode: 0o600 })
+      await writeFile(join(path, 'config.json'), configText(filters.compiled(config)), { mode: 0o600 })
       try {
         const result = await launchMonitor('conmon', monitorArgs(id, bundle))
         if (result.pid === undefined) throw startFailure(program, result.message)

@@ -22,7 +22,7 @@ const MOST_FILTERS = 64
 
 export function crunFilters(): CompiledFilters {
   const known = new Map<string, string>()
-  const keyOf = ({ linux }: OciRuntimeConfig) => JSON.stringify(linux.seccomp)
+  const keyOf = ({ linux }: OciRuntimeConfig) => JSON.stringify(linux.seccomp ?? null)
   return {
     compiled: config => {
       const filter = known.get(keyOf(config))

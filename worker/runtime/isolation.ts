@@ -1,24 +1,5 @@
 import type { OciDeviceRule, OciMount } from './oci-config.ts'
 
-/** What a container may do unless it asks for more: Docker's documented defaults (docs.docker.com, "Runtime privilege and Linux capabilities"). */
-
-export const DEFAULT_CAPABILITIES = [
-  'CAP_AUDIT_WRITE',
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FOWNER',
-  'CAP_FSETID',
-  'CAP_KILL',
-  'CAP_MKNOD',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_NET_RAW',
-  'CAP_SETFCAP',
-  'CAP_SETGID',
-  'CAP_SETPCAP',
-  'CAP_SETUID',
-  'CAP_SYS_CHROOT',
-] as const
-
 /** Files of /proc and /sys that tell about the host, or reach it. */
 export const MASKED_PATHS = [
   '/proc/acpi',
@@ -56,9 +37,10 @@ export const DEVICE_RULES: OciDeviceRule[] = [
   { allow: true, type: 'c', major: 136, access: 'rwm' },
 ]
 
+/** Docker's. */
 const SHM_BYTES = 64 * 1024 * 1024
 
-export function standardMounts(): OciMount[] {
+export function standardMounts(shmBytes = SHM_BYTES): OciMount[] {
   const guarded = ['nosuid', 'noexec', 'nodev']
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: guarded },
@@ -74,7 +56,7 @@ export function standardMounts(): OciMount[] {
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...guarded, 'mode=1777', `size=${SHM_BYTES}`] },
+    { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...guarded, 'mode=1777', `size=${shmBytes}`] },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: guarded },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...guarded, 'ro'] },
     { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...guarded, 'relatime', 'ro'] },

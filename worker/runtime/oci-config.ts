@@ -7,9 +7,11 @@ export interface OciRuntimeConfig {
     args: readonly string[]
     env: readonly string[]
     cwd: string
-    capabilities: { bounding: readonly string[]; effective: readonly string[]; permitted: readonly string[] }
-    rlimits: readonly { type: string; hard: number; soft: number }[]
+    capabilities: OciCapabilities
+    rlimits: readonly OciRlimit[]
     noNewPrivileges: boolean
+    oomScoreAdj?: number
+    apparmorProfile?: string
   }
   root: { path: string; readonly: boolean }
   hostname: string
@@ -22,9 +24,43 @@ export interface OciRuntimeConfig {
     sysctl: Record<string, string>
     maskedPaths: readonly string[]
     readonlyPaths: readonly string[]
-    seccomp: OciSeccomp
+    /** Left out: every call is allowed. */
+    seccomp?: OciSeccomp
+    devices?: readonly OciDevice[]
+    uidMappings?: readonly OciIdMapping[]
+    gidMappings?: readonly OciIdMapping[]
     rootfsPropagation: string
   }
+}
+
+export interface OciCapabilities {
+  bounding: readonly string[]
+  effective: readonly string[]
+  permitted: readonly string[]
+  inheritable?: readonly string[]
+  ambient?: readonly string[]
+}
+
+export interface OciRlimit {
+  type: string
+  hard: number
+  soft: number
+}
+
+export interface OciIdMapping {
+  containerID: number
+  hostID: number
+  size: number
+}
+
+export interface OciDevice {
+  path: string
+  type: string
+  major: number
+  minor: number
+  fileMode: number
+  uid: number
+  gid: number
 }
 
 export interface OciMount {
@@ -45,8 +81,30 @@ export interface OciDeviceRule {
 export interface OciResources {
   devices: readonly OciDeviceRule[]
   pids: { limit: number }
-  memory?: { limit: number; swap: number }
-  cpu?: { period: number; quota: number }
+  memory?: {
+    limit: number | undefined
+    swap: number | undefined
+    reservation: number | undefined
+    swappiness: number | undefined
+    disableOOMKiller: true | undefined
+  }
+  cpu?: {
+    shares: number | undefined
+    period: number | undefined
+    quota: number | undefined
+    cpus: string | undefined
+    mems: string | undefined
+  }
+  blockIO?: OciBlockIo
+}
+
+type OciRates = readonly { major: number; minor: number; rate: number }[] | undefined
+export interface OciBlockIo {
+  weight: number | undefined
+  throttleReadBpsDevice: OciRates
+  throttleWriteBpsDevice: OciRates
+  throttleReadIOPSDevice: OciRates
+  throttleWriteIOPSDevice: OciRates
 }
 
 export interface OciSeccomp {

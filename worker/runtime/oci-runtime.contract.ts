@@ -1,14 +1,24 @@
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { DEFAULT_CAPABILITIES } from '#shared/domain/capabilities.ts'
 import { newId } from '#shared/domain/ids.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { processesOf } from '#test/support/processes.ts'
 import { cgroupRoot, prepareCgroups, removeCgroups } from '#worker/host/cgroup.ts'
 import { commandLine, maxOpenFiles } from '#worker/host/process.ts'
-import { DEFAULT_CAPABILITIES } from './isolation.ts'
 import type { OciRuntimeConfig } from './oci-config.ts'
 import type { OciRuntime, RuntimeState } from './oci-runtime.ts'
 import { runtimeConfig } from './runtime-config.ts'
@@ -203,6 +213,21 @@ export function describeRuntime(
       await expect(attempt).rejects.toThrow(expect.objectContaining({ code }))
       expect(await runtime.list()).toEqual([])
     })
+
+    test.each(['dev', 'proc', 'sys'])(
+      'a link in place of /%s is refused, and nothing comes to lie where it leads',
+      async name => {
+        const [other, outside] = [join(folder, `linked-${name}`), join(folder, `outside-${name}`)]
+        cpSync(rootfs, other, { recursive: true, verbatimSymlinks: true })
+        rmSync(join(other, name), { recursive: true })
+        mkdirSync(outside)
+        symlinkSync(outside, join(other, name))
+        const attempt = makeWith(config => ({ ...config, root: { ...config.root, path: other } }))
+        await expect(attempt).rejects.toMatchObject({ code: 'container.files-unsafe' })
+        expect(readdirSync(outside)).toEqual([])
+        expect(await runtime.list()).toEqual([])
+      },
+    )
 
     test("a fault of the host is not the command's", async () => {
       const gone = { type: 'network', path: '/run/netns/slw-gone' }

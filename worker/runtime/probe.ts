@@ -3,6 +3,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { endMarked } from '#worker/host/marked-processes.ts'
 import { type BoundedResult, runBounded } from '#worker/host/run-bounded.ts'
+import { configText } from './config-text.ts'
 import type { OciRuntimeConfig } from './oci-config.ts'
 
 export interface ProbeOptions {
@@ -43,7 +44,7 @@ export async function runProbe(
   const path = join(folder, `${id}.json`)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const marked = { ...program, terminal: false, env: [...program.env, mark] }
-  await writeFile(path, JSON.stringify(marked), { mode: 0o600 })
+  await writeFile(path, configText(marked), { mode: 0o600 })
   try {
     return await runBounded(runtime.program, ['--root', root, 'exec', '--process', path, id], {
       ...options,

@@ -1,10 +1,12 @@
+import { DEFAULT_CAPABILITIES } from '#shared/domain/capabilities.ts'
 import { commandOf } from '#shared/domain/command.ts'
 import type { ContainerSpec } from '#shared/domain/container.ts'
 import type { ImageDefaults } from '#shared/domain/image.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import { initMount, underInit } from './init-program.ts'
-import { DEFAULT_CAPABILITIES, DEVICE_RULES, MASKED_PATHS, READ_ONLY_PATHS, standardMounts } from './isolation.ts'
-import type { OciResources, OciRuntimeConfig, OciSeccomp } from './oci-config.ts'
+import { MASKED_PATHS, READ_ONLY_PATHS, standardMounts } from './isolation.ts'
+import type { OciRuntimeConfig, OciSeccomp } from './oci-config.ts'
+import { type BlockDevice, ociResources, rlimits } from './resources.ts'
 import type { ResolvedUser } from './user.ts'
 
 export type ProcessSpec = Pick<ContainerSpec, 'entrypoint' | 'command' | 'env' | 'workdir'>
@@ -22,14 +24,19 @@ export interface RuntimeConfigInput {
   files: Record<string, string>
   /** The host's init program, where the container is to have one. */
   init?: string | undefined
-  seccomp: OciSeccomp
+  /** Left out: every call is allowed, until it is confined. */
+  seccomp?: OciSeccomp
   /** The host's own limit of open files, which no container may exceed. */
   maxOpenFiles: number
+  /** The block devices that its limits name. */
+  blockDevices?: ReadonlyMap<string, BlockDevice>
+  /** False where the kernel counts no swap. */
+  limitsSwap?: boolean
+  /** Where it asks for none: the agent's own must not be passed on, which keeps the agent from being killed. */
+  oomScoreAdj?: number
 }
 
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-const DEFAULT_PIDS = 4096
-const CPU_PERIOD_US = 100_000
 
 /** The runtime-spec 1.0 `config.json` of a container: a function of its spec, its image and its host. Pure. */
 export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
@@ -49,13 +56,14 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
         effective: isRoot ? DEFAULT_CAPABILITIES : [],
         permitted: isRoot ? DEFAULT_CAPABILITIES : [],
       },
-      rlimits: [{ type: 'RLIMIT_NOFILE', hard: input.maxOpenFiles, soft: Math.min(1024 * 1024, input.maxOpenFiles) }],
+      rlimits: rlimits(spec.resources, input.maxOpenFiles),
+      oomScoreAdj: spec.resources.oomScoreAdj ?? input.oomScoreAdj ?? 0,
       noNewPrivileges: true,
     },
     root: { path: input.rootfs, readonly: spec.isReadOnly },
     hostname: input.hostname,
     mounts: [
-      ...standardMounts(),
+      ...standardMounts(spec.resources.shmSize),
       ...(input.init === undefined ? [] : [initMount(input.init)]),
       ...Object.entries(input.files).map(([destination, source]) => ({
         destination,
@@ -74,11 +82,11 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
         { type: 'cgroup' },
         input.netns === undefined ? { type: 'network' } : { type: 'network', path: input.netns },
       ],
-      resources: { devices: DEVICE_RULES, ...limitsOf(spec.resources) },
+      resources: ociResources(spec.resources, input.blockDevices ?? new Map(), input.limitsSwap ?? true),
       sysctl: { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' },
       maskedPaths: MASKED_PATHS,
       readonlyPaths: READ_ONLY_PATHS,
-      seccomp: input.seccomp,
+      ...(input.seccomp ? { seccomp: input.seccomp } : {}),
       rootfsPropagation: 'private',
     },
   }
@@ -100,16 +108,4 @@ function processEnv(spec: ProcessSpec, image: ImageDefaults, user: ResolvedUser,
     merged.set(at < 0 ? entry : entry.slice(0, at), at < 0 ? '' : entry.slice(at + 1))
   }
   return [...merged].map(([name, value]) => `${name}=${value}`)
-}
-
-/** What a container may take. The same for one that runs and gets other limits. Pure. */
-export function limitsOf({ memoryBytes, cpus, pids }: ContainerSpec['resources']): Omit<OciResources, 'devices'> {
-  return {
-    pids: { limit: pids ?? DEFAULT_PIDS },
-    // Swap counts in: memory that may not be had as memory may not be had as swap either.
-    ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes, swap: memoryBytes } }),
-    ...(cpus === undefined
-      ? {}
-      : { cpu: { period: CPU_PERIOD_US, quota: Math.max(1000, Math.round(cpus * CPU_PERIOD_US)) } }),
-  }
 }

@@ -10,6 +10,7 @@ const NOT_EXECUTABLE = [
   /\bexec: ".*": (permission denied|is a directory|exec format error|stat .*: not a directory)/i,
   /\bexec container process .*: (permission denied|is a directory|exec format error)/i,
 ]
+const SYSCTL = [/\b(open|write)( to)?( file)? `?\/proc\/sys\//i, /`?\/proc\/sys\/[a-z0-9_/.-]+`?: invalid argument/i]
 
 /** What a runtime said when it could not start a container, as an error. Pure. */
 export function startFailure(program: string, message: string): SlipwayError {
@@ -23,5 +24,7 @@ export function startFailure(program: string, message: string): SlipwayError {
     const fix = 'See that it is a program, and that its user may execute it.'
     return new SlipwayError('container.command-not-executable', `The command cannot be run: ${why}. ${fix}`)
   }
+  if (says(SYSCTL))
+    return new SlipwayError('host.unable', `The kernel does not take a sysctl: ${why}. Give another value.`)
   return new SlipwayError('container.start-failed', `${program} could not start the container: ${why}`)
 }

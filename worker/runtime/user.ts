@@ -39,6 +39,12 @@ export function resolveUser(text: string, passwd: string, group: string): Resolv
   return { uid, gid, additionalGids, home: entry?.home || '/' }
 }
 
+/** Groups by name or number against an image's /etc/group. Errors: `container.user-not-found`. Pure. */
+export function groupIds(names: readonly string[], group: string): number[] {
+  const groups = parseGroup(group)
+  return names.map(name => groupId(name, groups))
+}
+
 function groupId(name: string, groups: ReturnType<typeof parseGroup>): number {
   if (NUMBER.test(name)) return Number(name)
   const found = groups.find(group => group.name === name)

@@ -1,4 +1,5 @@
 import { mountFuseOverlay } from '#worker/host/mount-fuse-overlay.ts'
+import { noMapping } from './no-mapping.ts'
 import { type OverlayKind, UNPACKED_OVERLAY } from './overlay-snapshotter.ts'
 import { removeMarkFiles } from './private-marks.ts'
 
@@ -6,6 +7,9 @@ import { removeMarkFiles } from './private-marks.ts'
 export const FUSE_OVERLAY: OverlayKind = {
   ...UNPACKED_OVERLAY,
   name: 'fuse-overlayfs',
-  mount: mountFuseOverlay,
+  mount: async overlay => {
+    if (overlay.usernsFd !== undefined) throw noMapping('fuse-overlayfs')
+    await mountFuseOverlay(overlay)
+  },
   tidyUpper: removeMarkFiles,
 }

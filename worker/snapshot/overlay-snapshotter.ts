@@ -7,6 +7,7 @@ import { diskUsage, foldersUsage } from '#worker/host/disk-usage.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { mountOverlay, type OverlayMount, unmount } from '#worker/host/mount.ts'
 import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
+import { withMapping } from '#worker/host/userns.ts'
 import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
 import { shownLayers } from '#worker/layer/lower-tree.ts'
 import { type LayerStore, spareIn } from './layer-store.ts'
@@ -200,12 +201,16 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   async #ensureMount(id: string, lower: readonly string[], how: Preparation): Promise<void> {
+    const { firstId = 0, ...rest } = how
     const state = await this.#mountState(id)
-    if (state === 'mounted') return
     const target = this.#parts.snapshots.rootfsOf(id)
+    if (state === 'mounted') return requireMapping(target, this.#upper(id), firstId)
     if (state === 'broken') await unmount(target)
     const work = join(this.#parts.snapshots.pathOf(id), 'work')
-    await this.#parts.kind.mount({ lower, upper: this.#upper(id), work, target, ...how })
+    const folders = { lower, upper: this.#upper(id), work, target, ...rest }
+    const { kind } = this.#parts
+    if (firstId === 0) return kind.mount(folders)
+    await withMapping(firstId, usernsFd => kind.mount({ ...folders, usernsFd }))
   }
 
   /**
@@ -216,6 +221,15 @@ export class OverlaySnapshotter implements Snapshotter {
     const topFirst = [...new Set(diffIds.toReversed())]
     return topFirst.length > 0 ? shownLayers(await this.#parts.layers.lowerFolders(topFirst)) : [this.#parts.empty]
   }
+}
+
+/** Whoever reads files with a container's ids would take them for the files' own. */
+function requireMapping(rootfs: string, upper: string, firstId: number): void {
+  if (statSync(rootfs).uid - statSync(upper).uid === firstId) return
+  throw new SlipwayError(
+    'container.files-in-use',
+    'Its files are in use with other ids than those that are asked for (userns auto): try again once it has ended, or nobody reads them.',
+  )
 }
 
 /** The merged root is the writable layer's own: it starts as the image's root is. */

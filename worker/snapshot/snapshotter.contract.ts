@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
@@ -21,39 +20,17 @@ import {
 import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
-import { buffer } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
-import { pack } from 'tar-stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Digest, digestFromHex } from '#shared/digest.ts'
+import { digestFromHex } from '#shared/digest.ts'
 import { chooseSeed } from '#test/support/seeded.ts'
+import { good, layerOf, layerWithDevice, smallLayer, stream, type TestLayer } from '#test/support/test-layers.ts'
 import { viewOf } from '#test/support/tree-view.ts'
-import { lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
-import { changesOf } from '#worker/layer/changes.ts'
+import { lsetxattr } from '#worker/host/syscalls.ts'
 import { packLayer } from '#worker/layer/pack.ts'
+import { describeLayerRules } from './layer-rules.contract.ts'
 import type { Snapshotter } from './snapshotter.ts'
-
-interface TestLayer {
-  tar: Buffer
-  diffId: Digest
-}
-
-/** A layer out of files (path → text; a path that ends in a slash is a folder). */
-function layerOf(files: Record<string, string>, ...tarOptions: string[]): TestLayer {
-  const folder = mkdtempSync(join(tmpdir(), 'slipway-layer-'))
-  try {
-    for (const [path, text] of Object.entries(files)) {
-      mkdirSync(join(folder, path, path.endsWith('/') ? '.' : '..'), { recursive: true })
-      if (!path.endsWith('/')) writeFileSync(join(folder, path), text)
-    }
-    const tar = execFileSync('tar', ['-C', folder, '-c', ...tarOptions, '.'])
-    return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
 
 /** As many as a test asks for, made once for all drivers of a file and without a process for each. */
 let many: Promise<TestLayer[]> | undefined
@@ -64,27 +41,6 @@ function manyLayers(): Promise<TestLayer[]> {
   return many
 }
 
-async function smallLayer(files: Record<string, string>): Promise<TestLayer> {
-  const packing = pack()
-  for (const [name, text] of Object.entries(files)) packing.entry({ name }, text)
-  packing.finalize()
-  const tar = await buffer(packing)
-  return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
-}
-
-/** Left out: a node that reads as many zeros as one likes. */
-function layerWithDevice(major = 1, minor = 5): TestLayer {
-  const folder = mkdtempSync(join(tmpdir(), 'slipway-layer-'))
-  try {
-    mknod(join(folder, 'zero'), S_IFCHR | 0o666, major, minor)
-    const tar = execFileSync('tar', ['-C', folder, '-c', '.'])
-    return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-const good = async () => {}
 const MOST_LAYERS = 500
 /** Odd, so that tails of both kinds are seen: `cut` decides. */
 const SOME_CUTS = 7
@@ -124,7 +80,6 @@ function cutsOf(length: number): number[] {
 /** Every name below a folder. */
 const namesIn = async (folder: string) =>
   (await readdir(folder, { recursive: true, withFileTypes: true })).map(({ name }) => name)
-const stream = (tar: Buffer) => Readable.from([tar], { objectMode: false })
 
 /**
  * What every Snapshotter does. Needs root. `open` opens the same folder again, as another agent would; `makeFolder` makes
@@ -163,43 +118,7 @@ export function describeSnapshotter(
       expect(existsSync(join(rootfs, 'kept'))).toBe(true)
     })
 
-    test('an opaque root hides all that lower layers have, from what is found changed too', async () => {
-      const only = layerOf({ '.wh..wh..opq': '', only: 'only' })
-      await snapshots.addLayer(only.diffId, stream(only.tar), good)
-      const { rootfs } = await snapshots.prepare('only', [base.diffId, only.diffId])
-      expect(readdirSync(rootfs)).toEqual(['only'])
-      mkdirSync(join(rootfs, 'etc'))
-      writeFileSync(join(rootfs, 'etc/name'), 'base')
-      await using changes = await snapshots.openChanges('only')
-      const found = [...changesOf(changes.upper, changes.lower)]
-      expect(found.map(({ kind, path }) => `${kind} ${path}`)).toEqual(['added /etc', 'added /etc/name'])
-    })
-
-    test('folders that a layer only implies are the same everywhere: root’s, 0755, of 1970', async () => {
-      const below = layerOf({ 'deep/old': 'old' })
-      const implied = await smallLayer({ 'deep/er/new': 'new' })
-      for (const { tar, diffId } of [below, implied]) await snapshots.addLayer(diffId, stream(tar), good)
-      const { rootfs } = await snapshots.prepare('implied', [below.diffId, implied.diffId])
-      for (const path of ['deep', 'deep/er']) {
-        const { mode, uid, gid, mtimeMs } = statSync(join(rootfs, path))
-        expect({ path, mode, uid, gid, mtimeMs }).toEqual({ path, mode: 0o40755, uid: 0, gid: 0, mtimeMs: 0 })
-      }
-      expect(readdirSync(join(rootfs, 'deep')).sort()).toEqual(['er', 'old'])
-    })
-
-    test('what AUFS kept for itself is no part of a layer', async () => {
-      const left = { '.wh..wh.aufs': '', '.wh..wh.plnk/1.2': 'x', 'in/.wh..wh.orph/3': 'x', 'in/file': 'mine' }
-      const { tar, diffId } = layerOf(left)
-      await snapshots.addLayer(diffId, stream(tar), good)
-      const { rootfs } = await snapshots.prepare('aufs', [diffId])
-      expect(readdirSync(rootfs, { recursive: true }).sort()).toEqual(['in', 'in/file'])
-    })
-
-    test('the character device 0:0, a whiteout for some drivers alone, is refused', async () => {
-      const { tar, diffId } = layerWithDevice(0, 0)
-      await expect(snapshots.addLayer(diffId, stream(tar), good)).rejects.toMatchObject({ code: 'layer.invalid' })
-      expect(await snapshots.hasLayer(diffId)).toBe(false)
-    })
+    describeLayerRules(() => snapshots)
 
     test('a folder becomes a file, and a folder again', async () => {
       const stages = [{ 'a/old': 'old' }, { a: 'a file' }, { 'a/new': 'new' }].map(files => layerOf(files))

@@ -15,7 +15,10 @@ export interface Snapshotter {
    * Errors: `layer.invalid` (an entry leaves the layer's root), `host.disk-full`.
    */
   addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void>
-  /** Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. */
+  /**
+   * Makes (or finds) the snapshot `id` over these layers, bottom first, and mounts it. Idempotent. Errors: `host.unable` where the driver
+   * cannot do it so, `container.files-in-use` while it is mounted with other ids.
+   */
   prepare(id: string, diffIds: readonly Digest[], how?: Preparation): Promise<Snapshot>
   /**
    * What the snapshot changed against its layers, for as long as it is not disposed of. Nobody writes to the snapshot
@@ -60,6 +63,8 @@ export interface Preparation {
    * so. What becomes a layer is synced by its store.
    */
   isVolatile?: boolean
+  /** In the mount its files have ids from there on instead of from 0 on, and keep their own on the disk. Left out: the disk's. */
+  firstId?: number | undefined
 }
 
 export interface Snapshot {

@@ -11,8 +11,9 @@ import { sharesBlocks } from '#worker/host/shares-blocks.ts'
 import { BaseTrees, type TreeKind } from './base-trees.ts'
 import { LayerFolders } from './layer-folders.ts'
 import { spareIn } from './layer-store.ts'
+import { noMapping } from './no-mapping.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
-import type { Changes, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
+import type { Changes, Preparation, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
 import { Trash } from './trash.ts'
 import { writeTreeChanges } from './tree-changes.ts'
 import { treeSize } from './tree-size.ts'
@@ -120,9 +121,10 @@ export class TreeSnapshotter implements Snapshotter {
     return spareIn(layers, kept, await snapshots.layersOfAll())
   }
 
-  prepare(id: string, diffIds: readonly Digest[]): Promise<Snapshot> {
+  prepare(id: string, diffIds: readonly Digest[], { firstId = 0 }: Preparation = {}): Promise<Snapshot> {
     const { snapshots, bases, kind, trash } = this.#parts
     return snapshots.inTurn(id, async () => {
+      if (firstId !== 0) throw noMapping(this.name)
       await using undo = new AsyncDisposableStack()
       if (!(await this.#isWhole(id))) {
         await trash.remove(snapshots.pathOf(id))
