@@ -29,7 +29,7 @@ export function layerOf(files: Record<string, string>, ...tarOptions: string[]):
   }
 }
 
-/** Of files alone, which folders it only implies. Without a process. */
+/** Of files alone: their folders are only implied. Without a process. */
 export async function smallLayer(files: Record<string, string>): Promise<TestLayer> {
   const packing = pack()
   for (const [name, text] of Object.entries(files)) packing.entry({ name }, text)
