@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { reaches } from '#shared/domain/api-scope.ts'
 import { ERRORS, SlipwayError } from '#shared/errors.ts'
+import type { Upgrade } from '#shared/ports/socket-peer.ts'
 import { authenticate } from './intent/principal.ts'
 import type { Ports } from './ports.ts'
 import { agentRoutes } from './routes/agent.ts'
@@ -17,6 +18,7 @@ import { contextRoutes } from './routes/contexts.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { type AppEnv, router } from './routes/environment.ts'
 import { eventRoutes } from './routes/events.ts'
+import { execRoutes } from './routes/execs.ts'
 import { garbageRoutes } from './routes/garbage.ts'
 import { healthRoutes } from './routes/health.ts'
 import { hookRoutes } from './routes/hooks.ts'
@@ -43,6 +45,8 @@ export interface AppOptions {
   portsFor(c: Context): Ports | Promise<Ports>
   /** The bytes of a request that may be large, where the platform has a better way than `Request.body`. */
   bodyOf?(c: Context): ReadableStream<Uint8Array> | null
+  /** How the platform makes a WebSocket of a request. */
+  upgrade?: Upgrade<Context>
   /** Called with what was no refusal of ours, to be logged. */
   onFailure(error: unknown, requestId: string): void
 }
@@ -56,6 +60,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     c.header('X-Content-Type-Options', 'nosniff')
     c.set('ports', await options.portsFor(c))
     c.set('bodyOf', () => (options.bodyOf ? options.bodyOf(c) : c.req.raw.body))
+    c.set('upgrade', talk => options.upgrade?.(c, talk) ?? new Response(null, { status: 501 }))
     await next()
   })
   const onError = () => {
@@ -81,7 +86,7 @@ export function createApp(options: AppOptions): OpenAPIHono<AppEnv> {
     buildRoutes,
     imageRoutes,
   ]
-  const containers = [containerRoutes, containerFileRoutes, containerHealthRoutes, logRoutes]
+  const containers = [containerRoutes, containerFileRoutes, containerHealthRoutes, logRoutes, execRoutes]
   const registry = [registryRoutes, repositoryRoutes, garbageRoutes]
   for (const routes of [
     ...modules,

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeSync } from 'node:f
 import { readFile } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
-import { type HttpBindings, serve } from '@hono/node-server'
+import { type HttpBindings, serve, type WebSocketServerLike } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
 import { connect } from 'nats'
@@ -23,6 +23,7 @@ import { openFolderBlobs, readSecret } from './adapters/folder-blobs.ts'
 import { httpForgeApi } from './adapters/http-forge-api.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { migrate } from './adapters/migrate.ts'
+import { openSocketServer, upgradeOnNode } from './adapters/node-sockets.ts'
 import { requestBody } from './adapters/request-body.ts'
 import { sendFile } from './adapters/send-file.ts'
 import { openSqlite, type SqliteClient } from './adapters/sqlite.ts'
@@ -142,6 +143,7 @@ local.route('/', folderBlobRoutes(blobs, reserve.requireRoom))
 const api = createApp({
   portsFor: () => ports,
   bodyOf: c => requestBody((c.env as HttpBindings).incoming),
+  upgrade: upgradeOnNode,
   onFailure: (error, requestId) => log.error({ err: error, requestId }, 'request failed'),
 })
 const isLocal = (url: string) => /^https?:\/\/[^/]+\/(?:blobs|docs\/assets)\//.test(url)
@@ -158,6 +160,7 @@ const answer = async (request: Request, env: HttpBindings): Promise<Response> =>
 }
 
 const [hostname = '', port = ''] = environment.SLIPWAY_LISTEN.split(':')
+const sockets = openSocketServer()
 const server = serve(
   // A layer may take longer to come than Node's five minutes for a request; one that stalls is given up all the same.
   {
@@ -165,6 +168,7 @@ const server = serve(
     hostname,
     port: Number(port),
     serverOptions: { requestTimeout: 0 },
+    websocket: { server: sockets as unknown as WebSocketServerLike }, // Hono names the least of it, in other words.
   },
   () => log.info({ url: publicUrl }, 'ready'),
 )
@@ -191,6 +195,7 @@ function stop(): void {
   const exit = () => process.exit(0)
   setTimeout(exit, STOP_MS).unref()
   server.close(() => ports.bus.close().finally(exit))
+  for (const socket of sockets.clients) socket.close(1012, 'restarting')
   if ('closeAllConnections' in server) server.closeAllConnections()
 }
 

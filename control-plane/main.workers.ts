@@ -8,6 +8,7 @@ import { natsWsBus } from '#shared/ports/nats-ws.ts'
 import { httpForgeApi } from './adapters/http-forge-api.ts'
 import { httpUpstreams } from './adapters/http-upstreams.ts'
 import { s3Blobs } from './adapters/s3-blobs.ts'
+import { upgradeOnWorkers } from './adapters/workers-sockets.ts'
 import { createApp } from './app.ts'
 import { addressPoolSchema } from './intent/addresses.ts'
 import { readBuildPolicy } from './intent/build-limits.ts'
@@ -70,14 +71,19 @@ export default {
     if (asset) return bindings.ASSETS.fetch(new Request(new URL(`/${asset}`, request.url)))
     const environment = environmentSchema.parse(bindings)
     const ports = openPorts(bindings, environment, execution)
+    let talk: Promise<void> | undefined
     const app = createApp({
+      upgrade: (c, conversation) => upgradeOnWorkers(c, conversation, over => (talk = over)),
       portsFor: async () => {
         if (environment.FIRST_TOKEN && pathname.startsWith('/v')) await createFirstToken(ports, environment.FIRST_TOKEN)
         return ports
       },
       onFailure: (error, requestId) => console.error(JSON.stringify({ requestId, error: describe(error) })),
     })
-    return closedAtItsEnd(await app.fetch(request), ports, execution)
+    const response = await app.fetch(request)
+    if (!talk) return closedAtItsEnd(response, ports, execution)
+    execution.waitUntil(talk.finally(() => ports.bus.close()))
+    return response
   },
 
   async scheduled(_event: unknown, bindings: Bindings, execution: Execution): Promise<void> {

@@ -21,6 +21,7 @@ import { bridgeDriver } from './network/bridge-driver.ts'
 import type { BuildReach } from './network/network-driver.ts'
 import type { ObservedPorts } from './observe/container-facts.ts'
 import { loadApparmorProfile } from './runtime/apparmor-profile.ts'
+import { openConmonExec } from './runtime/conmon-exec.ts'
 import { openConmonRuntime } from './runtime/conmon-runtime.ts'
 import { INIT_PROGRAM } from './runtime/init-program.ts'
 import { DEFAULT_PROFILE, readSeccompProfile } from './runtime/seccomp.ts'
@@ -79,6 +80,8 @@ export async function openHost(
     requireRoom: room,
     requireReserve: () => requireReserve(dataFolder),
     runtime: await openConmonRuntime({ program: options.runtime, instance, runFolder, dataFolder }),
+    execs: await openConmonExec({ program: options.runtime, runFolder }),
+    execFolder: join(runFolder, 'exec'),
     snapshots,
     storage,
     holds: snapshotHolds(),

@@ -11,7 +11,7 @@ import { SlipwayError } from '#shared/errors.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { logOutput } from '#shared/ports/log-output.ts'
 import { natsTcpBus } from '#shared/ports/nats-tcp.ts'
-import { AGENT_INBOXES, type PruneOrder } from '#shared/protocol/bus.ts'
+import { AGENT_INBOXES, type PruneOrder, type StreamOrder } from '#shared/protocol/bus.ts'
 import { takeBuilds } from './agent/build-taker.ts'
 import { createBuildRunner } from './agent/builds.ts'
 import { openDesiredCopy } from './agent/desired-copy.ts'
@@ -25,8 +25,10 @@ import { createReporter } from './agent/reporter.ts'
 import { answerStreams } from './agent/streams-inbox.ts'
 import { openBuilder } from './build/builder.ts'
 import { sweepCache } from './build/sweep-cache.ts'
+import { openAttach } from './execute/attach.ts'
 import { hasProcess } from './execute/container-snapshot.ts'
 import { openContainerStream } from './execute/container-streams.ts'
+import { createExecSessions } from './execute/exec-sessions.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { cgroupVersion } from './host/cgroup.ts'
 import { openDiskReserve } from './host/disk-reserve.ts'
@@ -195,6 +197,7 @@ const disk = createDiskKeeper({
   sweepCache: olderThan => sweepCache(join(dataFolder, 'builds/cache'), olderThan),
   busySince: () => earliest(builder.busySince(), host.images.pullingSince()),
 })
+const sessions = createExecSessions(host, desired.container)
 using _exits = host.runtime.watchExits(reconciler.look)
 using _fetches = host.fetches.watchEnds(reconciler.look)
 
@@ -203,6 +206,7 @@ const loops = [
   every(FULL_PASS_MS, fullPass),
   every(HEARTBEAT_MS, async () => reporter.heartbeat()),
   every(ROOM_MS, disk.makeRoom),
+  every(ROOM_MS, sessions.sweep),
   every(durationMs(environment.SLIPWAY_MEASURE_EVERY), disk.measure),
   runInbox({
     ...{ api, bus, clock: systemClock, log, desired, signal },
@@ -247,11 +251,27 @@ async function streams(): Promise<void> {
     if (hostId && bus.isConnected()) {
       await answerStreams({
         ...{ bus, hostId, clock: systemClock, log, signal },
-        open: (order, over) =>
-          order.kind === 'prune' ? prune(order) : openContainerStream(order, host, desired.container, over),
+        open: openStream,
       }).catch(error => log.warn({ err: error }, 'requests for logs and files cannot be heard'))
     }
     await systemClock.sleep(500, signal)
+  }
+}
+
+function openStream(order: StreamOrder, over: AbortSignal, input: AsyncGenerator<Uint8Array, void>) {
+  switch (order.kind) {
+    case 'prune':
+      return prune(order)
+    case 'exec':
+    case 'exec-state':
+    case 'exec-list':
+    case 'exec-resize':
+      return sessions.answer(order, over)
+    case 'attach':
+    case 'exec-attach':
+      return openAttach(order, host, sessions, desired.container, input, over)
+    default:
+      return openContainerStream(order, host, desired.container, over)
   }
 }
 

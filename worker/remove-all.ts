@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { isId } from '#shared/domain/ids.ts'
 import { httpControlPlane } from './agent/http-control-plane.ts'
+import { forgetExec, listExecContainers, listExecs } from './execute/exec-record.ts'
 import { removeContainer } from './execute/remove-container.ts'
 import { lockFolder } from './host/agent-lock.ts'
 import { removeCgroups } from './host/cgroup.ts'
@@ -31,6 +32,9 @@ await lockFolder(`instance ${instance}`)
 const nowhere = httpControlPlane('http://127.0.0.1:9', '')
 for (const runtime of ['crun', 'runc'] as const) {
   const host = await openHost({ instance, dataFolder, runFolder, runtime, onTrouble: console.error }, nowhere)
+  for (const containerId of await listExecContainers(host)) {
+    for (const { id } of await listExecs(host, containerId)) await forgetExec(host, { containerId, execId: id })
+  }
   for (const id of await observedIds(host)) {
     if (isId(id)) await removeContainer(host, id)
     else await host.snapshots.remove(id)

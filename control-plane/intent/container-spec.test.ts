@@ -82,6 +82,7 @@ test('an update keeps every setting that it does not name', () => {
     ...asked,
     ...{ command: ['x'], entrypoint: ['e'], workdir: '/w', user: 'nobody', hostname: 'h', labels: { a: 'b' } },
     ...{ cpus: 0.5, pidsLimit: 10, keepFor: '36h' },
+    ...{ tty: true, stdin: true, stdinOnce: true },
     ...ALL_LIMITS,
     ...ALL_SECURITY,
     ...{ stopSignal: 'SIGINT', stopTimeout: 2.5, init: true, autoRemove: false },

@@ -27,9 +27,7 @@ export function containerSpec(
     imageDigest: image.digest,
     entrypoint: asked.entrypoint,
     command: asked.command,
-    env: Array.isArray(asked.env)
-      ? asked.env
-      : Object.entries(asked.env ?? {}).map(([key, value]) => `${key}=${value}`),
+    env: envList(asked.env),
     workdir: asked.workdir,
     user: asked.user,
     hostname: asked.hostname,
@@ -41,11 +39,17 @@ export function containerSpec(
       ...furtherLimits(asked),
     },
     isReadOnly: asked.readOnly ?? false,
+    ...{ tty: asked.tty, stdin: asked.stdin, stdinOnce: asked.stdinOnce },
     security: security(asked),
     keepForMs: asked.keepFor === undefined ? undefined : durationMs(asked.keepFor),
     ...lifeSpec(asked),
     dependsOn,
   } satisfies ContainerSpec)
+}
+
+/** Pure. */
+export function envList(env: CreateContainer['env']): string[] {
+  return Array.isArray(env) ? env : Object.entries(env ?? {}).map(([key, value]) => `${key}=${value}`)
 }
 
 /** What an update of it changes at once, in the present run: all else begins the container anew, as the next revision. */

@@ -42,6 +42,8 @@ export function viewContainer(
     cpus: spec.resources.cpus,
     pidsLimit: spec.resources.pids,
     readOnly: spec.isReadOnly,
+    tty: spec.tty ?? false,
+    stdin: spec.stdin ?? false,
     ...furtherSettings(spec),
     keepFor: spec.keepForMs === undefined ? undefined : formatDuration(spec.keepForMs),
     ...lifeOptionsOf(spec),

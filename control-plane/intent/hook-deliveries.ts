@@ -91,13 +91,14 @@ async function buildOnce(
 async function passOver(ports: Ports, hook: HookRow, push: Push, reason: string): Promise<DeliveryAnswer> {
   for (let race = 1; push.move; race++) {
     const { position, toBuildAgain } = await placeOf(ports, hook.id, push)
+    const newestMove = toBuildAgain()
     const noted = placed(ports, hook.id, push, position, false)
     try {
-      if (!toBuildAgain) {
+      if (!newestMove) {
         for (const statement of noted) await ports.db.batch([statement])
         break
       }
-      const { before, after } = toBuildAgain
+      const { before, after } = newestMove
       const newest = { ...push, commit: after, move: { before, after }, paths: undefined }
       const id = newId<BuildId>(ports.random)
       const records = [...noted, ...placed(ports, hook.id, newest, position + 1, true)]

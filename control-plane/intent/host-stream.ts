@@ -1,11 +1,13 @@
 import type { HostId, Random } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import { STREAM_IDLE_MS, type StreamOrder, type StreamRequest, SUBJECTS } from '#shared/protocol/bus.ts'
-import { decodeFrame } from '#shared/protocol/stream-frame.ts'
+import { type AttachOrder, type StreamOrder, type StreamRequest, SUBJECTS } from '#shared/protocol/bus.ts'
+import { readFrames, sendFrames } from '#shared/protocol/framed-stream.ts'
 import type { Ports } from '../ports.ts'
 
 /** A host that does not begin to answer within this time is not there. */
 const FIRST_FRAME_MS = 5000
+
+type Pieces = AsyncGenerator<Uint8Array, void>
 
 /**
  * Asks a host for something over the bus and yields its bytes as they come; each piece taken is acknowledged, so the
@@ -14,53 +16,66 @@ const FIRST_FRAME_MS = 5000
 export async function* streamFromHost(
   ports: Ports,
   hostId: HostId,
-  order: StreamOrder,
+  order: Exclude<StreamOrder, AttachOrder>,
   signal: AbortSignal,
-): AsyncGenerator<Uint8Array, void> {
-  const request: StreamRequest = { nonce: newNonce(ports.random), order }
-  await using frames = await ports.bus.subscribe(SUBJECTS.stream(request.nonce))
-  await ports.bus.publish(SUBJECTS.hostStreams(hostId), encode(request))
-  const incoming = frames[Symbol.asyncIterator]()
-  for (let expected = 1; !signal.aborted; expected++) {
-    const message = await withDeadline(ports, incoming.next(), expected === 1 ? FIRST_FRAME_MS : STREAM_IDLE_MS, signal)
-    if (message === 'aborted' || message.done) return
-    const frame = decodeFrame(message.value.body)
-    if (frame?.seq !== expected) throw silent('lost a part of the answer on its way')
-    if (frame.kind === 'data') yield frame.bytes
-    if (frame.kind === 'end' && frame.error) throw new SlipwayError(frame.error.code, frame.error.message)
-    if (frame.kind === 'end') return
-    await ports.bus.publish(SUBJECTS.streamAck(request.nonce), encode({ seq: frame.seq }))
+): Pieces {
+  yield* ask(ports, hostId, order, signal, {})
+}
+
+/**
+ * The same with a way to the host: what `input` yields is sent there, from the host's first word on and until the host
+ * has said its last. The end of `input` says that whoever asked has gone. `isPatient`: the reader may take its time.
+ */
+export async function* talkToHost(
+  ports: Ports,
+  hostId: HostId,
+  order: AttachOrder,
+  input: (over: AbortSignal) => Pieces,
+  options: { signal: AbortSignal; isPatient: boolean },
+): Pieces {
+  const { bus, clock } = ports
+  const over = new AbortController()
+  const signal = AbortSignal.any([options.signal, over.signal])
+  let sending: Promise<void> | undefined
+  try {
+    yield* ask(ports, hostId, order, options.signal, {
+      isPatient: options.isPatient,
+      onHeard: nonce => {
+        const way = { bus, clock, frames: SUBJECTS.streamInput(nonce), acks: SUBJECTS.streamInputAck(nonce), signal }
+        sending = sendFrames({ ...way, endsWithSignal: true }, input).catch(() => over.abort())
+      },
+    })
+  } finally {
+    over.abort()
+    await sending
   }
 }
 
+async function* ask(
+  { bus, clock, random }: Ports,
+  hostId: HostId,
+  order: StreamOrder,
+  signal: AbortSignal,
+  { onHeard, isPatient = false }: { onHeard?: (nonce: string) => void; isPatient?: boolean },
+): Pieces {
+  const request: StreamRequest = { nonce: newNonce(random), order }
+  const frames = SUBJECTS.stream(request.nonce)
+  await using incoming = await bus.subscribe(frames)
+  await bus.publish(SUBJECTS.hostStreams(hostId), new TextEncoder().encode(JSON.stringify(request)))
+  yield* readFrames(incoming, {
+    ...{ bus, clock, frames, acks: SUBJECTS.streamAck(request.nonce), signal },
+    ...{ firstMs: FIRST_FRAME_MS, silent, isPatient, onHeard: () => onHeard?.(request.nonce) },
+  })
+}
+
 /** The lines of such a stream, those that came at once together. */
-export async function* linesOf(pieces: AsyncGenerator<Uint8Array, void>): AsyncGenerator<string[], void> {
+export async function* linesOf(pieces: Pieces): AsyncGenerator<string[], void> {
   const decoder = new TextDecoder()
   let begun = ''
   for await (const piece of pieces) {
     const lines = (begun + decoder.decode(piece, { stream: true })).split('\n')
     begun = lines.pop() ?? ''
     if (lines.length > 0) yield lines
-  }
-}
-
-const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
-
-async function withDeadline<T>(
-  ports: Ports,
-  work: Promise<T>,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<T | 'aborted'> {
-  const timer = new AbortController()
-  const timeout = ports.clock.sleep(timeoutMs, AbortSignal.any([signal, timer.signal])).then(() => 'late' as const)
-  try {
-    const first = await Promise.race([work, timeout])
-    if (first !== 'late') return first
-    if (signal.aborted) return 'aborted'
-    throw silent('does not answer')
-  } finally {
-    timer.abort()
   }
 }
 

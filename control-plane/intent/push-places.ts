@@ -14,12 +14,15 @@ export interface PushPlace {
   /** Newer ones were: it is late. */
   isOvertaken: boolean
   position: number
-  /** If it is not built: what has to be built again, since an older push was taken for the newest until this one came. */
-  toBuildAgain: Move | undefined
+  /**
+   * If it is not built: what has to be built again, since an older push was taken for the newest until this one came. Costs the third
+   * power of the pushes that are looked at.
+   */
+  toBuildAgain(): Move | undefined
 }
 
 export async function placeOf({ db, clock }: Ports, hookId: HookId, { ref, move }: Push): Promise<PushPlace> {
-  if (!move) return { isOvertaken: false, position: 0, toBuildAgain: undefined }
+  if (!move) return { isOvertaken: false, position: 0, toBuildAgain: () => undefined }
   const since = clock.now() - LATE_MS
   const newestFirst = await pushesOf(db, hookId, ref, PUSHES_LOOKED_AT)
   const taken = newestFirst.filter(({ createdAt }) => createdAt > since).reverse()
@@ -27,7 +30,8 @@ export async function placeOf({ db, clock }: Ports, hookId: HookId, { ref, move 
     isOvertaken: isOvertaken(move, taken),
     position: (newestFirst[0]?.position ?? 0) + 1,
     // What a tag's own object stands for is not known any more: of branches alone a move says the commit.
-    toBuildAgain: ref.startsWith('refs/heads/') ? toBuildAgain([...taken, { ...move, isBuilt: false }]) : undefined,
+    toBuildAgain: () =>
+      ref.startsWith('refs/heads/') ? toBuildAgain([...taken, { ...move, isBuilt: false }]) : undefined,
   }
 }
 

@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import type { HostId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
+import type { SocketPeer } from '#shared/ports/socket-peer.ts'
 import { problemSchema } from '#shared/protocol/problem.ts'
 import type { Creation } from '../intent/idempotency.ts'
 import type { Principal } from '../intent/principal.ts'
@@ -17,6 +18,8 @@ export interface AppEnv {
     requestId: string
     /** The bytes of a request that may be large. Read once. */
     bodyOf: () => ReadableStream<Uint8Array> | null
+    /** Answers with a WebSocket, which the function has until its end. */
+    upgrade: (talk: (peer: SocketPeer) => Promise<void>) => Response | Promise<Response>
   }
 }
 

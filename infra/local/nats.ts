@@ -38,8 +38,8 @@ ${webSocket(layout.natsWebSocketPort)}authorization {
     { user: "${api.user}", password: "${api.password}", permissions: {
       publish: ${list(['slipway.>', ...API_OF_STREAMS])}, subscribe: ["slipway.>", "_INBOX.>"] } }
     { user: "${agent.user}", password: "${agent.password}", permissions: {
-      publish: ${list(['slipway.stream.*', ...AGENTS_OF_STREAMS])},
-      subscribe: ["slipway.host.>", "slipway.stream.*.ack", "${AGENT_INBOXES}.>"] } }
+      publish: ${list(['slipway.stream.*', 'slipway.stream.*.in.ack', ...AGENTS_OF_STREAMS])},
+      subscribe: ["slipway.host.>", "slipway.stream.*.ack", "slipway.stream.*.in", "${AGENT_INBOXES}.>"] } }
   ]
 }
 `

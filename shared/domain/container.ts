@@ -41,6 +41,12 @@ export const containerSpecSchema = z.object({
   restart: restartPolicySchema,
   resources: resourcesSchema,
   isReadOnly: z.boolean(),
+  /** With a terminal, whose output is stdout alone. */
+  tty: z.boolean().optional(),
+  /** Left open for whoever attaches; otherwise it is empty. */
+  stdin: z.boolean().optional(),
+  /** It ends with whoever attached first. */
+  stdinOnce: z.boolean().optional(),
   /** Left out: the defaults. */
   security: securitySchema.optional(),
   /** How long it is kept after its end; later its host may give it up for room. Left out: until it is removed. */

@@ -10,7 +10,8 @@ export type ContextId = Branded<string, 'ContextId'>
 export type TokenId = Branded<string, 'TokenId'>
 export type UploadId = Branded<string, 'UploadId'>
 export type HookId = Branded<string, 'HookId'>
-export type AnyId = HostId | ContainerId | BuildId | ContextId | TokenId | UploadId | HookId
+export type ExecId = Branded<string, 'ExecId'>
+export type AnyId = HostId | ContainerId | BuildId | ContextId | TokenId | UploadId | HookId | ExecId
 
 /** Fills an array with random bytes: `crypto.getRandomValues` in production, seeded in simulations. */
 export type Random = (bytes: Uint8Array<ArrayBuffer>) => Uint8Array

@@ -1,13 +1,15 @@
 import { z } from 'zod'
-import type { ContainerId, HostId } from '../domain/ids.ts'
+import { execSpecSchema, terminalSizeSchema } from '../domain/exec.ts'
+import type { ContainerId, ExecId, HostId } from '../domain/ids.ts'
 import { idSchema } from '../domain/ids.ts'
 import type { WorkQueue } from '../ports/message-bus.ts'
 
 /**
  * What travels over NATS. Nothing here is truth: a doorbell says "read again", a stream answers a request that was
- * made over the bus, and both may be lost. NATS permissions: an agent subscribes to `slipway.host.>` and
- * `slipway.stream.*.ack`, and publishes to `slipway.stream.*` only; to take messages of the builds' queue it subscribes to
- * `_INBOX_agents.>`, and publishes to the requests of JetStream that `infra/local/nats.ts` lists. The API makes the queue.
+ * made over the bus, and both may be lost. NATS permissions: an agent subscribes to `slipway.host.>`, `slipway.stream.*.ack` and
+ * `slipway.stream.*.in`, and publishes to `slipway.stream.*` and `slipway.stream.*.in.ack` only; to take messages of the builds'
+ * queue it subscribes to `_INBOX_agents.>`, and publishes to the requests of JetStream that `infra/local/nats.ts` lists. The API
+ * makes the queue.
  */
 export const SUBJECTS = {
   /** API → agent: read the desired state again; empty body. */
@@ -22,6 +24,10 @@ export const SUBJECTS = {
   stream: (nonce: string) => `slipway.stream.${nonce}`,
   /** API → agent: the highest `seq` consumed, as flow control and as a sign of life. */
   streamAck: (nonce: string) => `slipway.stream.${nonce}.ack`,
+  /** API → agent: frames the other way, where the request takes them. */
+  streamInput: (nonce: string) => `slipway.stream.${nonce}.in`,
+  /** Agent → API: the same as `streamAck`, for the other way. */
+  streamInputAck: (nonce: string) => `slipway.stream.${nonce}.in.ack`,
   /** API → the agent that takes it: a build waits; its id. Kept by `BUILD_QUEUE`. */
   queuedBuilds: 'slipway.queue.builds',
   /** API → nobody: does the bus take messages? */
@@ -43,6 +49,8 @@ export const STREAM_FRAME_BYTES = 256 * 1024
 /** A stream whose reader said nothing for this long is given up; a reader acknowledges at least every third of it. */
 export const STREAM_IDLE_MS = 30_000
 
+const session = { containerId: idSchema<ContainerId>(), execId: idSchema<ExecId>() }
+
 /** What a host is asked to send, or to do and to tell of. */
 export const streamOrderSchema = z.discriminatedUnion('kind', [
   /** A `LogLine` in JSON on each line. */
@@ -63,6 +71,18 @@ export const streamOrderSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('health'), containerId: idSchema<ContainerId>() }),
   /** A container's filesystem as a tar. */
   z.object({ kind: z.literal('export'), containerId: idSchema<ContainerId>() }),
+  /** Runs a process in a container: its `ExecSession` in JSON on a line, once it runs or could not. Repeated, it runs once. */
+  z.object({ kind: z.literal('exec'), ...session, spec: execSpecSchema }),
+  /** An `ExecSession` in JSON on a line; with a wait, once it has ended or the time is over. */
+  z.object({ kind: z.literal('exec-state'), ...session, waitMs: z.int().min(0).max(300_000) }),
+  /** Every session of a container that is remembered, an `ExecSession` in JSON on each line. */
+  z.object({ kind: z.literal('exec-list'), containerId: idSchema<ContainerId>() }),
+  /** The session's new state, as above. */
+  z.object({ kind: z.literal('exec-resize'), ...session, size: terminalSizeSchema }),
+  /** Messages of `channels.ts`, both ways: what the process reads and writes, and how it ends. */
+  z.object({ kind: z.literal('exec-attach'), ...session }),
+  /** The same of a container's first process. */
+  z.object({ kind: z.literal('attach'), containerId: idSchema<ContainerId>() }),
   /** What it gave up, a `PrunedHost` in JSON on a line, once it is gone. Repeated, it finds less. */
   z.object({
     kind: z.literal('prune'),
@@ -75,7 +95,10 @@ export const streamOrderSchema = z.discriminatedUnion('kind', [
 ])
 export type StreamOrder = z.infer<typeof streamOrderSchema>
 export type PruneOrder = Extract<StreamOrder, { kind: 'prune' }>
-export type ContainerOrder = Exclude<StreamOrder, PruneOrder>
+export type ExecOrder = Extract<StreamOrder, { kind: 'exec' | 'exec-state' | 'exec-list' | 'exec-resize' }>
+/** Those that take frames the other way, too. */
+export type AttachOrder = Extract<StreamOrder, { kind: 'exec-attach' | 'attach' }>
+export type ContainerOrder = Exclude<StreamOrder, PruneOrder | ExecOrder | AttachOrder>
 export type LogsOrder = Extract<StreamOrder, { kind: 'logs' }>
 
 export const streamRequestSchema = z.object({ nonce: z.string().regex(/^[a-z2-7]{32}$/), order: streamOrderSchema })

@@ -67,6 +67,9 @@ export const createContainerSchema = z.strictObject({
   cpus: said(z.number().min(0.01).max(1024), 'CPUs, in fractions. Left out: no limit.'),
   pidsLimit: said(z.int().min(1).max(4_194_304), 'Processes and threads.'),
   readOnly: said(z.boolean(), 'The root filesystem cannot be written.'),
+  tty: said(z.boolean(), 'A terminal for the program; its output is stdout alone.'),
+  stdin: said(z.boolean(), 'Left open for whoever attaches. Left out: empty.'),
+  stdinOnce: said(z.boolean(), 'stdin ends when the first who attached says so, or leaves.'),
   ...askedLimits,
   ...askedSecurity,
   keepFor: said(
@@ -127,6 +130,8 @@ export const containerSchema = z.object({
   cpus: z.number().optional(),
   pidsLimit: z.int().optional(),
   readOnly: z.boolean(),
+  tty: z.boolean(),
+  stdin: z.boolean(),
   ...furtherLimitsSchema.shape,
   ...securitySchema.shape,
   seccomp: z

@@ -1,4 +1,5 @@
 import { buildBench } from './build.ts'
+import { execBench } from './exec.ts'
 import { layersBench } from './layers.ts'
 import { memoryBench } from './memory.ts'
 import { readsBench } from './reads.ts'
@@ -15,6 +16,7 @@ const benches: Record<string, () => Promise<void>> = {
   reads: readsBench,
   unpack: unpackBench,
   build: buildBench,
+  exec: execBench,
 }
 
 const wanted = process.argv.slice(2)

@@ -1,14 +1,9 @@
-import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { startDocker } from '#test/support/docker-peer.ts'
 import { bootWithBusybox } from '#test/support/slipway.ts'
 import { openAgentSide } from './agent-side.ts'
+import { busyboxTar } from './busybox-tar.ts'
 import { interleave, table } from './measure.ts'
 
-const execute = promisify(execFile)
 const ROUNDS = 30
 
 /** From "run this image" to "its process runs", the image being local: our API request against `docker run -d`. */
@@ -52,11 +47,4 @@ export async function startBench(): Promise<void> {
     ROUNDS,
   )
   console.log(table(results, 'docker run -d'))
-}
-
-async function busyboxTar(): Promise<{ tar: string } & AsyncDisposable> {
-  const folder = await mkdtemp(join(tmpdir(), 'slipway-bench-'))
-  const tar = join(folder, 'busybox.tar.gz')
-  await execute('sh', [join(import.meta.dirname, '../../infra/local/busybox-base.sh'), tar])
-  return { tar, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) }
 }

@@ -10,6 +10,7 @@ import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeCacheMounts } from './cache-mounts.contract.ts'
 import { describeConfinement } from './confinement.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
+import { describeExec, describeExecSurvival } from './exec.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeLife } from './life.contract.ts'
@@ -29,6 +30,8 @@ describeConfinement(() => slipway)
 describePushedLayers(() => slipway)
 describeExpiry(() => slipway)
 describeFiles(() => slipway)
+describeExec(() => slipway)
+describeExecSurvival(() => slipway)
 describeLife(() => slipway)
 describeBuildQueue(() => slipway)
 describeBuildCache(() => slipway)

@@ -21,6 +21,7 @@ import { describeBuildSecrets } from './build-secrets.contract.ts'
 import { describeCacheMounts } from './cache-mounts.contract.ts'
 import { describeConfinement } from './confinement.contract.ts'
 import { describeContextLayers } from './context-layers.contract.ts'
+import { describeExec } from './exec.contract.ts'
 import { describeExpiry } from './expiry.contract.ts'
 import { describeFiles } from './files.contract.ts'
 import { describeHooks } from './hooks.contract.ts'
@@ -93,6 +94,7 @@ describe('on workerd', () => {
   describePushedLayers(() => slipway)
   describeExpiry(() => slipway)
   describeFiles(() => slipway)
+  describeExec(() => slipway)
   describeLife(() => slipway)
   describeBuildQueue(() => slipway)
   describeBuildCache(() => slipway)

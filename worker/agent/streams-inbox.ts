@@ -1,32 +1,43 @@
 import type { Logger } from 'pino'
 import type { HostId } from '#shared/domain/ids.ts'
-import { type Fault, SlipwayError, toFault } from '#shared/errors.ts'
+import { SlipwayError, toFault } from '#shared/errors.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { MessageBus } from '#shared/ports/message-bus.ts'
 import {
-  STREAM_FRAME_BYTES,
   STREAM_IDLE_MS,
-  STREAM_WINDOW,
   type StreamOrder,
   type StreamRequest,
   SUBJECTS,
   streamAskerSchema,
   streamRequestSchema,
 } from '#shared/protocol/bus.ts'
+import { readFrames, sendFrames } from '#shared/protocol/framed-stream.ts'
 import { encodeFrame } from '#shared/protocol/stream-frame.ts'
+
+type Pieces = AsyncGenerator<Uint8Array, void>
 
 export interface StreamsInboxOptions {
   bus: MessageBus
   hostId: HostId
   clock: Clock
   log: Logger
-  /** What was asked for; throws, at once or while it is read, what the asker is told. Pieces of any size. */
-  open(order: StreamOrder, signal: AbortSignal): AsyncGenerator<Uint8Array, void>
+  /**
+   * What was asked for; throws, at once or while it is read, what the asker is told. Pieces of any size. `input`: what
+   * the asker sends, of an order that takes it; it ends when the asker has gone.
+   */
+  open(order: StreamOrder, signal: AbortSignal, input: Pieces): Pieces
   signal: AbortSignal
 }
 
-const MAX_STREAMS = 64
-const IDLE_FRAME_MS = STREAM_IDLE_MS / 3
+function haveTooMany(): never {
+  throw new SlipwayError(
+    'exec.too-many',
+    `This host sends ${MAX_STREAMS} streams already: end one, or try again later.`,
+  )
+}
+
+/** Of all kinds; somebody who is attached is one. */
+const MAX_STREAMS = 256
 
 /** Answers what a host is asked to send until the signal: each time a stream of frames that its reader acknowledges. */
 export async function answerStreams(options: StreamsInboxOptions): Promise<void> {
@@ -37,10 +48,12 @@ export async function answerStreams(options: StreamsInboxOptions): Promise<void>
   for await (const { body } of requests) {
     const request = streamRequestSchema.safeParse(parse(body))
     if (!request.success) await refuse(options, body).catch(error => log.warn({ err: error }, 'a refusal was not told'))
-    if (!request.success || streams >= MAX_STREAMS) continue
+    // Whoever is too many is told so, as long as that is not too much itself.
+    if (!request.success || streams >= 2 * MAX_STREAMS) continue
     streams++
-    stream(options, request.data)
-      .catch(error => log.warn({ err: error, order: request.data.order }, 'a stream broke off'))
+    const answered = streams > MAX_STREAMS ? { ...options, open: haveTooMany } : options
+    stream(answered, request.data)
+      .catch(error => log.warn({ err: error, order: request.data.order.kind }, 'a stream broke off'))
       .finally(() => streams--)
   }
 }
@@ -58,86 +71,31 @@ async function refuse({ bus }: StreamsInboxOptions, body: Uint8Array): Promise<v
 
 async function stream(options: StreamsInboxOptions, { nonce, order }: StreamRequest): Promise<void> {
   const { bus, clock, open, signal } = options
-  const over = new AbortController()
-  const ended = AbortSignal.any([signal, over.signal])
-  const window = await acknowledgements(bus, clock, nonce, over)
-  await using _ = window
-  let seq = 0
-  const send = (frame: SendableFrame) => bus.publish(SUBJECTS.stream(nonce), encodeFrame({ ...frame, seq: ++seq }))
-  let pieces: AsyncGenerator<Uint8Array, void> | undefined
-  try {
-    await send({ kind: 'idle' }) // The asker waits for the rest with more patience than for a host that may be away.
-    pieces = inFrames(open(order, ended))
-    const ask = (from: AsyncGenerator<Uint8Array, void>) => {
-      const piece = from.next()
-      piece.catch(() => {}) // Met when its turn comes, which a slow reader may put off.
-      return piece
-    }
-    let next = ask(pieces)
-    while (!ended.aborted) {
-      if (!(await window.hasRoom(seq, ended))) return
-      const quiet = new AbortController()
-      const first = await Promise.race([next, silence(clock, AbortSignal.any([ended, quiet.signal]))])
-      quiet.abort()
-      if (ended.aborted) return
-      if (first === 'quiet') {
-        await send({ kind: 'idle' })
-        continue
-      }
-      if (first.done) return await send({ kind: 'end' })
-      await send({ kind: 'data', bytes: first.value })
-      next = ask(pieces)
-    }
-  } catch (error) {
-    await send({ kind: 'end', error: toFault(error) })
-  } finally {
-    over.abort()
-    await pieces?.return(undefined)
-  }
+  const way = { bus, clock, signal }
+  // Heard before the first frame says that it may be sent.
+  await using input = await (order.kind === 'attach' || order.kind === 'exec-attach' ? hear(options, nonce) : nothing)
+  const out = { ...way, frames: SUBJECTS.stream(nonce), acks: SUBJECTS.streamAck(nonce) }
+  await sendFrames(out, over => open(order, over, input.pieces(over)))
 }
 
-type SendableFrame = { kind: 'data'; bytes: Uint8Array } | { kind: 'idle' } | { kind: 'end'; error?: Fault }
+async function* none(): Pieces {}
+const nothing = { pieces: none, [Symbol.asyncDispose]: async () => {} }
 
-const silence = (clock: Clock, signal: AbortSignal) => clock.sleep(IDLE_FRAME_MS, signal).then(() => 'quiet' as const)
-
-/** Cuts what is too large for one frame. */
-async function* inFrames(pieces: AsyncGenerator<Uint8Array, void>): AsyncGenerator<Uint8Array, void> {
-  for await (const piece of pieces) {
-    for (let at = 0; at < piece.length; at += STREAM_FRAME_BYTES) yield piece.subarray(at, at + STREAM_FRAME_BYTES)
-  }
-}
-
-/** How far the reader is; a reader that says nothing for too long ends the stream. */
-async function acknowledgements(bus: MessageBus, clock: Clock, nonce: string, over: AbortController) {
-  const subscription = await bus.subscribe(SUBJECTS.streamAck(nonce))
-  let taken = 0
-  let heardAt = clock.now()
-  let wake = () => {}
-  const listen = async () => {
-    for await (const { body } of subscription) {
-      const said = parse(body)
-      if (typeof said !== 'object' || said === null || !('seq' in said)) continue
-      taken = Math.max(taken, Number(said.seq))
-      heardAt = clock.now()
-      wake()
-    }
-  }
-  listen().catch(() => {})
+async function hear({ bus, clock }: StreamsInboxOptions, nonce: string) {
+  const frames = SUBJECTS.streamInput(nonce)
+  const incoming = await bus.subscribe(frames)
   return {
-    hasRoom: async (seq: number, signal: AbortSignal): Promise<boolean> => {
-      while (seq - taken >= STREAM_WINDOW && !signal.aborted) {
-        const ringing = new AbortController()
-        wake = () => ringing.abort()
-        await clock.sleep(1000, AbortSignal.any([signal, ringing.signal]))
-        if (clock.now() - heardAt > STREAM_IDLE_MS) over.abort()
-      }
-      // Idle frames are acknowledged too: silence over several of them means that nobody reads.
-      if (seq > taken && clock.now() - heardAt > STREAM_IDLE_MS) over.abort()
-      return !signal.aborted
-    },
-    [Symbol.asyncDispose]: () => subscription[Symbol.asyncDispose](),
+    pieces: (signal: AbortSignal) =>
+      readFrames(incoming, {
+        ...{ bus, clock, frames, acks: SUBJECTS.streamInputAck(nonce), signal },
+        // A process may be slow to read, or not read at all.
+        ...{ firstMs: STREAM_IDLE_MS, silent, isPatient: true },
+      }),
+    [Symbol.asyncDispose]: () => incoming[Symbol.asyncDispose](),
   }
 }
+
+const silent = (why: string) => new SlipwayError('host.unreachable', `Whoever was attached ${why}.`)
 
 function parse(body: Uint8Array): unknown {
   try {

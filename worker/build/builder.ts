@@ -83,7 +83,9 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
   await unmountBelow(workFolder)
   await emptyFolder(workFolder)
   // Nothing runs yet: what no step names is of builds that a dead agent left. They make it again, to the same bytes.
-  await sweepCache(join(folder, 'cache'), Number.POSITIVE_INFINITY)
+  await sweepCache(join(folder, 'cache'), Number.POSITIVE_INFINITY).catch((error: unknown) =>
+    log.warn({ err: error }, 'layers that no step names could not be removed; they go later'),
+  )
   const cache = await openStepCache(join(folder, 'cache'), diffId => ports.snapshots.hasLayer(diffId))
   const endpoints = openBuildEndpoints(options.network)
   const cacheMounts = await openCacheMounts(join(folder, 'cache-mounts'))
@@ -159,7 +161,7 @@ export async function openBuilder(options: BuilderOptions): Promise<Builder> {
     })
   }
 
-  /** What a build keeps on the disk: its folder, what its snapshots hold, and the layers that it made of them. */
+  /** What a build keeps on the disk: its folder and its contexts, what its snapshots hold, and the layers that it made of them. */
   const openDisk = ({ id, limits: { diskBytes } }: DesiredBuild) => {
     const owned = new Set<string>()
     ownedBy.set(id, owned)

@@ -13,6 +13,7 @@ const BYTES_AT_A_TIME = 4 * 1024 * 1024
 const BYTES_A_FILE = 16 * 1024
 /** Of one tree: more than that are not asked by one project. */
 const REMEMBERED = 1000
+const KNOWN_FILES = 2_000_000
 
 /** What is known of a tree whose files nobody writes into: asked, and filled with what was read. */
 export interface KnownDigests {
@@ -22,9 +23,10 @@ export interface KnownDigests {
   sources: Map<string, string>
 }
 
-/** `before`: of a tree of which some files are others now. */
+/** `before`: of a tree of which some files are others now. Those that are gone stay known, within a bound. */
 export function newDigests(before?: KnownDigests): KnownDigests {
-  return { files: before?.files ?? new Map(), sources: new Map() }
+  const files = before && before.files.size < KNOWN_FILES ? before.files : new Map()
+  return { files, sources: new Map() }
 }
 
 /** The digest of sources that `asked` tells, in a tree of which this is known: read once. */
@@ -33,7 +35,7 @@ export async function rememberedDigest(
   asked: unknown,
   digest: () => Promise<string>,
 ): Promise<string> {
-  const key = JSON.stringify(asked)
+  const key = createHash('sha256').update(JSON.stringify(asked)).digest('base64')
   const before = known?.sources.get(key)
   if (before !== undefined) return before
   const found = await digest()

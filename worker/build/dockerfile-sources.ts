@@ -34,7 +34,8 @@ export async function unpackContext(
     log,
     materials,
     opened,
-  }: Pick<SharedWork, 'signal' | 'materials' | 'opened'> & { log: Pick<StepLog, 'progress'> },
+    keeps,
+  }: Pick<SharedWork, 'signal' | 'materials' | 'opened' | 'keeps'> & { log: Pick<StepLog, 'progress'> },
   { api, kept }: Uploads,
   /** As provenance has it. */
   name: string,
@@ -45,10 +46,20 @@ export async function unpackContext(
     const upload = await untilAborted(api.downloadContext(id), signal)
     const hash = materials.isAsked ? createHash('sha256') : undefined
     const bytes = counted(addAbortSignal(signal, upload), log, hash)
-    await extractContext(bytes, into, CONTEXT_LIMITS, { onWritten, isOver: !isFirst })
+    let written = 0
+    const whenWritten = (soFar: number) => {
+      written = soFar
+      onWritten?.(soFar)
+    }
+    await extractContext(bytes, into, CONTEXT_LIMITS, { onWritten: whenWritten, isOver: !isFirst })
     if (hash) materials.add({ name: isFirst ? name : `${name}, over it ${id}`, digest: { sha256: hash.digest('hex') } })
+    return written
   }
-  if (!materials.isAsked) return opened.use(await kept.bring(ids, folder, lay)).digests
+  if (!materials.isAsked) {
+    const brought = opened.use(await kept.bring(ids, folder, lay))
+    keeps(brought.bytes)
+    return brought.digests
+  }
   // Digests of uploads are those of their bytes, which are read for that.
   for (const [at, id] of ids.entries()) await lay(id, folder, at === 0)
   return undefined
@@ -70,7 +81,7 @@ export function mainContext(path: string, ignore: IgnoreFile | undefined, digest
   return {
     path,
     digests,
-    leftOut: ignore?.text,
+    leftOut: ignore && createHash('sha256').update(ignore.text).digest('hex'),
     name: 'the build context',
     ignoredBy: wanted => (ignore && isLeftOut(wanted, ignore.rules) ? ignore.file : undefined),
   }

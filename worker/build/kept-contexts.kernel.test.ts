@@ -34,6 +34,7 @@ const lay = async (id: ContextId, folder: string) => {
     writeFileSync(join(folder, name), id)
     utimesSync(join(folder, name), 1, 1)
   }
+  return 100
 }
 
 interface Brought {
@@ -79,6 +80,14 @@ test('the same uploads are laid once, and more of them over what is kept', async
   expect(laid).toEqual(['a', 'b', 'a'])
 })
 
+test('what a build has outside its folder is told', async () => {
+  const bytesOf = async (...names: string[]) => {
+    await using context = await kept.bring(ids(...names), fresh(), lay)
+    return context.bytes
+  }
+  expect([await bytesOf('a'), await bytesOf('a'), await bytesOf('a', 'b')]).toEqual([100, 100, 200])
+})
+
 test('what a build takes away, writes and makes is its own', async () => {
   const one = await reading('a')
   const other = await reading('a')
@@ -96,6 +105,7 @@ test('the folder itself has the mode and the time of what was laid', async () =>
     await lay(id, folder)
     chmodSync(folder, 0o751)
     utimesSync(folder, 5, 5)
+    return 0
   }
   for (let round = 0; round < 2; round++) {
     const folder = fresh()

@@ -8,13 +8,15 @@ import { removeTree } from '../host/remove-tree.ts'
 import { type KnownDigests, newDigests } from './digest-sources.ts'
 import type { CachedStep } from './step-cache.ts'
 
-/** Unpacks one upload into a folder, over what is there unless it is the first. */
-export type LayUpload = (id: ContextId, folder: string, isFirst: boolean) => Promise<void>
+/** Unpacks one upload into a folder, over what is there unless it is the first, and says how many bytes its tar had, about. */
+export type LayUpload = (id: ContextId, folder: string, isFirst: boolean) => Promise<number>
 
 /** Files for a build to read, until it is disposed of. */
 export interface BroughtContext extends AsyncDisposable {
   /** What is known of them. */
   digests: KnownDigests
+  /** Of them, those that lie outside the build's folder: bytes of tars, about. */
+  bytes: number
 }
 
 /**
@@ -41,6 +43,8 @@ interface Kept {
   ids: readonly ContextId[]
   name: string
   digests: KnownDigests
+  /** Of the tars of its uploads, about. */
+  bytes: number
   /** Unix milliseconds. */
   usedAt: number
   /** Builds that see it now: nobody lays anything over it, and it is removed when the last one ends. */
@@ -78,19 +82,14 @@ export async function openKeptContexts(folder: string, now: () => number): Promi
       await unmount(at)
       await stopReading(kept)
     }
-    return { digests, [Symbol.asyncDispose]: close }
+    return { digests, bytes: kept.bytes, [Symbol.asyncDispose]: close }
   }
   const layAll = async (ids: readonly ContextId[], to: string, lay: LayUpload): Promise<BroughtContext> => {
-    for (const [at, id] of ids.entries()) await lay(id, to, at === 0)
-    const kept: Kept = {
-      ids,
-      name: `context-${made++}`,
-      digests: newDigests(),
-      usedAt: 0,
-      readers: 1,
-      isDropped: false,
-    }
-    return (await keepFrom(kept, to)) ?? { digests: kept.digests, async [Symbol.asyncDispose]() {} }
+    let bytes = 0
+    for (const [at, id] of ids.entries()) bytes += await lay(id, to, at === 0)
+    const digests = newDigests()
+    const kept: Kept = { ids, name: `context-${made++}`, digests, bytes, usedAt: 0, readers: 1, isDropped: false }
+    return (await keepFrom(kept, to)) ?? { digests, bytes: 0, async [Symbol.asyncDispose]() {} }
   }
   /** Where it cannot be moved or shown, it costs the next build its time and this one nothing. */
   const keepFrom = async (kept: Kept, from: string): Promise<BroughtContext | undefined> => {
@@ -121,11 +120,11 @@ export async function openKeptContexts(folder: string, now: () => number): Promi
     const digests = rest.length === 0 ? base.digests : newDigests(base.digests)
     if (rest.length > 0 && base.readers === 0) {
       takeOut(base)
-      await layRest(rest, pathOf(base), lay).catch(async error => {
+      const more = await layRest(rest, pathOf(base), lay).catch(async error => {
         await drop(base)
         throw error
       })
-      Object.assign(base, { ids, digests, readers: 1 })
+      Object.assign(base, { ids, digests, bytes: base.bytes + more, readers: 1 })
       await keep(base)
       return show(base, to)
     }
@@ -155,8 +154,10 @@ export async function openKeptContexts(folder: string, now: () => number): Promi
   }
 }
 
-async function layRest(ids: readonly ContextId[], to: string, lay: LayUpload): Promise<void> {
-  for (const id of ids) await lay(id, to, false)
+async function layRest(ids: readonly ContextId[], to: string, lay: LayUpload): Promise<number> {
+  let bytes = 0
+  for (const id of ids) bytes += await lay(id, to, false)
+  return bytes
 }
 
 function isBelow(one: readonly ContextId[], other: readonly ContextId[]): boolean {

@@ -14,7 +14,7 @@ export interface SourceRoot {
   ignoredBy?(path: string): string | undefined
   /** Of its files, as far as they are known. */
   digests?: KnownDigests | undefined
-  /** The text of the file that leaves files out of it. */
+  /** A digest of the file that leaves files out of it. */
   leftOut?: string | undefined
 }
 

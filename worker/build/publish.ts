@@ -121,7 +121,11 @@ async function publish(
     // It is no part of the result: who runs the image here fetches what it is made of.
     log.write('stderr', `This host could not keep the image: ${toFault(error).message}`)
   })
-  await Promise.all([added, api.publishImage(publication)])
+  try {
+    await api.publishImage(publication)
+  } finally {
+    await added
+  }
   for (const { digest } of draft.layers) stored.add(digest)
   return {
     imageDigest: image.digest,

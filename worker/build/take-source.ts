@@ -16,7 +16,7 @@ import { CONTEXT, commitDigest } from './provenance.ts'
 export async function takeSource(
   source: BuildSource,
   into: string,
-  work: Pick<SharedWork, 'ports' | 'signal' | 'folder' | 'opened' | 'secret' | 'commitIs' | 'materials'> & {
+  work: Pick<SharedWork, 'ports' | 'signal' | 'folder' | 'opened' | 'keeps' | 'secret' | 'commitIs' | 'materials'> & {
     log: StepLog
   },
   uploads: Uploads,

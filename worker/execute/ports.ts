@@ -3,6 +3,7 @@ import type { SeccompProfile } from '#shared/domain/seccomp-profile.ts'
 import type { Clock } from '#shared/ports/clock.ts'
 import type { ImageStore } from '../image/image-store.ts'
 import type { HostNetwork, NetworkDriver } from '../network/network-driver.ts'
+import type { ExecRuntime } from '../runtime/exec-runtime.ts'
 import type { OciRuntime } from '../runtime/oci-runtime.ts'
 import type { Snapshotter } from '../snapshot/snapshotter.ts'
 import type { ImageFetches } from './image-fetches.ts'
@@ -12,6 +13,7 @@ import type { SnapshotHolds } from './snapshot-holds.ts'
 /** What executors need of the host. `main.ts` makes it once. */
 export interface HostPorts {
   runtime: OciRuntime
+  execs: ExecRuntime
   snapshots: Snapshotter
   holds: SnapshotHolds
   images: ImageStore
@@ -20,6 +22,8 @@ export interface HostPorts {
   clock: Clock
   /** Holds a folder for each container. */
   containersFolder: string
+  /** Holds a folder for each container that had processes run in it, and there one for each. A reboot may take it. */
+  execFolder: string
   instance: string
   architecture: string
   seccomp: SeccompProfile

@@ -6,7 +6,6 @@ import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
 import type { ResolvedImage } from '#shared/protocol/agent.ts'
 import { cgroupRoot } from '#worker/host/cgroup.ts'
-import { readFileInRoot } from '#worker/host/rooted-fs.ts'
 import { ownerOf } from '#worker/host/userns.ts'
 import { readRecord, writeRecord } from '../observe/container-record.ts'
 import type { ContainerAction } from '../reconcile/actions.ts'
@@ -24,11 +23,10 @@ import { hostsFile } from './identity-files.ts'
 import { makeMountPoints } from './make-mount-points.ts'
 import { firstIdOf } from './own-ids.ts'
 import type { HostPorts } from './ports.ts'
+import { readAccounts } from './read-accounts.ts'
 import { requireUnread, resetStale } from './reset-container.ts'
 import { unmountUnlessHeld } from './snapshot-holds.ts'
 import { makeVolumeFolders } from './volume-folders.ts'
-
-const ACCOUNT_FILE_LIMIT = 1024 * 1024
 
 /** Begins a run. Whole or not at all: what fails leaves the writable layer and the reason, and nothing that runs. */
 export async function runContainer(
@@ -68,7 +66,9 @@ export async function runContainer(
     const { config, health } = await makeReady(want, folder, ports, { undo, own })
     if (health) await writeRecord(folder, { ...record, health })
     undo.defer(() => ports.runtime.delete(want.id))
-    await ports.runtime.create(want.id, { config, path: folder, logPath: logPathOf(ports, want.id), statePath: folder })
+    const stdin = want.spec.stdin ? (want.spec.stdinOnce ? 'once' : 'open') : undefined
+    const logPath = logPathOf(ports, want.id)
+    await ports.runtime.create(want.id, { config, path: folder, logPath, statePath: folder, stdin })
     await startProcess(ports, want.id)
     undo.move() // It runs: everything belongs to it now.
   } catch (error) {
@@ -148,9 +148,7 @@ async function makeReady(
   await makeMountPoints(snapshot.rootfs, firstId)
   await makeVolumeFolders(snapshot.rootfs, defaults, firstId)
   await makeFurtherMountPoints(snapshot.rootfs, spec, firstId)
-  const readAccounts = async (path: string) =>
-    (await readFileInRoot(snapshot.rootfs, path, ACCOUNT_FILE_LIMIT))?.toString() ?? ''
-  const [passwd, group] = await Promise.all([readAccounts('/etc/passwd'), readAccounts('/etc/group')])
+  const [passwd, group] = await readAccounts(snapshot.rootfs)
   const config = runtimeConfig({
     spec,
     image: defaults,

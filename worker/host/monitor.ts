@@ -1,4 +1,5 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Readable, Writable } from 'node:stream'
 import { SlipwayError } from '#shared/errors.ts'
 
 /** Where Debian has its programs; nothing else of our environment reaches a monitor. */
@@ -8,6 +9,8 @@ const PROGRAMS = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 export type MonitorResult = { pid: number } | { pid: undefined; message: string }
 
 const SYNC_FD = 3
+const START_FD = 4
+const ATTACH_FD = 5
 const DEADLINE_MS = 30_000
 const OUTPUT_LIMIT = 64 * 1024
 
@@ -15,12 +18,19 @@ const OUTPUT_LIMIT = 64 * 1024
  * Starts conmon, which starts the runtime and then lives on by itself: a session of its own, adopted by init. It says the
  * container's process id, or why there is none, as one line of JSON on the descriptor that `_OCI_SYNCPIPE` names.
  * Throws `host.command-failed` when the monitor itself cannot run, is killed or does not answer within 30 s.
+ * `attach`: called once its socket is there, before it starts the runtime (conmon's `--exec-attach`), so that not a byte
+ * is missed. What it throws is thrown here; the monitor has to be ended before.
  */
-export function launchMonitor(program: string, args: readonly string[]): Promise<MonitorResult> {
+export function launchMonitor(
+  program: string,
+  args: readonly string[],
+  attach?: () => Promise<void>,
+): Promise<MonitorResult> {
   const { promise, resolve, reject } = Promise.withResolvers<MonitorResult>()
+  const handOver = { _OCI_STARTPIPE: String(START_FD), _OCI_ATTACHPIPE: String(ATTACH_FD) }
   const child = spawn(program, args, {
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    env: { PATH: PROGRAMS, _OCI_SYNCPIPE: String(SYNC_FD) },
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', ...(attach ? (['pipe', 'pipe'] as const) : [])],
+    env: { PATH: PROGRAMS, _OCI_SYNCPIPE: String(SYNC_FD), ...(attach ? handOver : {}) },
     detached: true,
     cwd: '/',
   })
@@ -29,8 +39,7 @@ export function launchMonitor(program: string, args: readonly string[]): Promise
   const sync = child.stdio[SYNC_FD]
   const letGo = () => {
     clearTimeout(timer)
-    sync?.destroy()
-    child.stderr?.destroy()
+    for (const pipe of pipesOf(child)) pipe?.destroy()
     child.unref()
   }
   const fail = (why: string) => {
@@ -51,6 +60,12 @@ export function launchMonitor(program: string, args: readonly string[]): Promise
   child.stderr?.on('data', chunk => {
     if (errors.length < OUTPUT_LIMIT) errors += chunk
   })
+  if (attach) {
+    handShake(child, attach, error => {
+      letGo()
+      reject(error)
+    })
+  }
   sync?.on('data', chunk => {
     said += chunk
     if (said.includes('\n') || said.length > OUTPUT_LIMIT) finish()
@@ -59,6 +74,18 @@ export function launchMonitor(program: string, args: readonly string[]): Promise
   sync?.on('end', finish)
   return promise
 }
+
+/** It waits for a byte before it does anything, and once its socket is there for another. */
+function handShake(child: ChildProcess, attach: () => Promise<void>, fail: (error: unknown) => void): void {
+  const pipes = pipesOf(child)
+  const start = pipes[START_FD]
+  const go = () => start && 'write' in start && start.write('\0')
+  for (const pipe of pipes.slice(START_FD)) pipe?.on('error', () => {}) // Its end is told elsewhere.
+  pipes[ATTACH_FD]?.once('data', () => attach().then(go, fail))
+  go()
+}
+
+const pipesOf = (child: ChildProcess): readonly (Readable | Writable | null | undefined)[] => child.stdio
 
 function readSync(said: string): MonitorResult | undefined {
   try {

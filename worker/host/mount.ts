@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs'
+import { realpath } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { SlipwayError } from '#shared/errors.ts'
 import { errnoOf } from './kernel-error.ts'
@@ -192,7 +193,8 @@ async function unmountOnce(target: string): Promise<boolean> {
 
 /** Unmounts all mounts at or below a folder, the innermost first. For cleaning up a folder of ours. */
 export async function unmountBelow(folder: string): Promise<void> {
+  const real = await realpath(folder).catch(() => folder) // As the mount table has it.
   const mounts = await readMounts()
-  const below = mounts.filter(({ target }) => target === folder || target.startsWith(`${folder}/`))
+  const below = mounts.filter(({ target }) => target === real || target.startsWith(`${real}/`))
   for (const { target } of below.reverse()) await unmount(target)
 }

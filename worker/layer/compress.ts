@@ -23,7 +23,7 @@ const ZSTD_CHUNK = 256 * 1024
 export const PORTABLE_LEVELS = { gzip: 4, zstd: 3 } as const satisfies Record<Compression, number>
 
 /** Asked for once: the answer does not change while this process lives. */
-const isal = loadIsalGzip()
+const isal = loadIsalGzip().catch(() => undefined)
 
 /**
  * A stream as gzip or zstd; `level` is zlib's (0 to 9) or zstd's. The same bytes give the same bytes, however they are cut, on this

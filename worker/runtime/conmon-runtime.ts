@@ -1,5 +1,5 @@
 import { existsSync, watch } from 'node:fs'
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isId } from '#shared/domain/ids.ts'
 import { SlipwayError } from '#shared/errors.ts'
@@ -10,6 +10,7 @@ import { commandLine, processFacts, signalProcess } from '#worker/host/process.t
 import { programPath, run, runAny } from '#worker/host/run.ts'
 import { configText } from './config-text.ts'
 import { crunFilters, NO_FILTERS } from './crun-filters.ts'
+import { readExit, readPid } from './monitor-files.ts'
 import type { Bundle, OciRuntime, RuntimeState } from './oci-runtime.ts'
 import { requireOwnFolders } from './own-folders.ts'
 import { runProbe } from './probe.ts'
@@ -125,6 +126,8 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     return [
       ...['--api-version', '1', '-c', id, '-u', id, '-n', id, '-r', programFile, '-b', bundle.path],
       ...['-p', pidFile(id), '-P', monitorFile(id), '-l', `k8s-file:${bundle.logPath}`, '--exit-dir', exits],
+      ...(bundle.config.process.terminal ? ['-t'] : []),
+      ...(bundle.stdin ? ['-i', ...(bundle.stdin === 'open' ? ['--leave-stdin-open'] : [])] : []),
       ...['--full-attach', '--no-sync-log', '--runtime-arg', '--root', '--runtime-arg', root],
     ]
   }
@@ -157,17 +160,4 @@ export async function openConmonRuntime(options: ConmonRuntimeOptions): Promise<
     if (existsSync(join(root, id, 'exec.fifo'))) return { state: 'created', pid }
     return (await isFrozen(cgroupOf(id))) ? { state: 'paused', pid, startedAt } : { state: 'running', pid, startedAt }
   }
-}
-
-async function readPid(path: string): Promise<number | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => '')
-  return /^\d+$/.test(text.trim()) ? Number(text) : undefined
-}
-
-/** The exit file appears by a rename, whole. */
-async function readExit(path: string): Promise<{ exitCode: number; finishedAt: number } | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => undefined)
-  const info = text === undefined ? undefined : await stat(path).catch(() => undefined)
-  if (text === undefined || !info || !/^\d+$/.test(text.trim())) return undefined
-  return { exitCode: Number(text), finishedAt: Math.round(info.mtimeMs) }
 }

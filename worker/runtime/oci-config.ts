@@ -3,6 +3,7 @@ export interface OciRuntimeConfig {
   ociVersion: string
   process: {
     terminal: boolean
+    consoleSize?: { height: number; width: number }
     user: { uid: number; gid: number; additionalGids: readonly number[]; umask: number }
     args: readonly string[]
     env: readonly string[]

@@ -39,6 +39,8 @@ export interface Bundle {
   logPath: string
   /** Folder of this container for the monitor's own files (pid, exit code); survives the agent. */
   statePath: string
+  /** Left open for whoever attaches (`ExecRuntime.attach`): `once`, until the first of them ends it or leaves. Left out: empty. */
+  stdin?: 'open' | 'once' | undefined
 }
 
 export type RuntimeState =

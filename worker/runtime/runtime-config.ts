@@ -12,7 +12,7 @@ import type { ResolvedUser } from './user.ts'
 export type ProcessSpec = Pick<ContainerSpec, 'entrypoint' | 'command' | 'env' | 'workdir'>
 
 export interface RuntimeConfigInput {
-  spec: ProcessSpec & Pick<ContainerSpec, 'resources' | 'isReadOnly'>
+  spec: ProcessSpec & Pick<ContainerSpec, 'resources' | 'isReadOnly' | 'tty'>
   image: ImageDefaults
   user: ResolvedUser
   rootfs: string
@@ -45,10 +45,10 @@ export function runtimeConfig(input: RuntimeConfigInput): OciRuntimeConfig {
   return {
     ociVersion: '1.0.2',
     process: {
-      terminal: false,
+      terminal: spec.tty ?? false,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask: 0o022 },
       args: input.init === undefined ? processArgs(spec, image) : underInit(processArgs(spec, image)),
-      env: processEnv(spec, image, user, input.hostname),
+      env: processEnv(spec, image, user, [`HOSTNAME=${input.hostname}`, ...(spec.tty ? ['TERM=xterm'] : [])]),
       cwd: spec.workdir ?? (image.WorkingDir || '/'),
       // A user other than root gets none, as with Docker. noNewPrivileges keeps set-user-ID programs from getting any.
       capabilities: {
@@ -100,9 +100,9 @@ export function processArgs(spec: Pick<ProcessSpec, 'entrypoint' | 'command'>, i
 }
 
 /** Later settings of a name win: defaults, the image's, the container's own. */
-function processEnv(spec: ProcessSpec, image: ImageDefaults, user: ResolvedUser, hostname: string): string[] {
+function processEnv(spec: ProcessSpec, image: ImageDefaults, user: ResolvedUser, host: readonly string[]): string[] {
   const merged = new Map<string, string>()
-  const all = [DEFAULT_PATH, `HOSTNAME=${hostname}`, `HOME=${user.home}`, ...(image.Env ?? []), ...spec.env]
+  const all = [DEFAULT_PATH, ...host, `HOME=${user.home}`, ...(image.Env ?? []), ...spec.env]
   for (const entry of all) {
     const at = entry.indexOf('=')
     merged.set(at < 0 ? entry : entry.slice(0, at), at < 0 ? '' : entry.slice(at + 1))
