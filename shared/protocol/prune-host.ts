@@ -25,6 +25,8 @@ export type PruneHost = z.infer<typeof pruneHostSchema>
 export const prunedHostSchema = z.object({
   images: z.int().meta({ description: 'Removed' }),
   cachedSteps: z.int().meta({ description: 'Removed, folders of cache mounts among them' }),
-  bytes: z.int().meta({ description: 'Of the disk, that they took and nothing else needs' }),
+  bytes: z
+    .int()
+    .meta({ description: 'Of the disk, that they took and nothing else needs; with layers that nothing names' }),
 })
 export type PrunedHost = z.infer<typeof prunedHostSchema>

@@ -171,6 +171,18 @@ test('a prune gives up what was asked for, however much room there is, and nothi
   expect(await layersNow()).toContain(held.diffId)
 })
 
+test('layers of an image of which another layer was broken are counted, and a prune says what they took', async () => {
+  const { digest, diffId } = await addImage('half', 7 * MEGABYTE)
+  await host.ports.images.remove(digest)
+  await keeper.measure()
+  expect(said[0]?.disk.images.bytes).toBeGreaterThan(7 * MEGABYTE)
+  expect(said[0]?.disk.images.reclaimableBytes).toBeGreaterThan(7 * MEGABYTE)
+  const order = { kind: 'prune', unusedForMs: 0, images: true, buildCache: false } as const
+  const { bytes } = await tomorrow(() => keeper.prune(order))
+  expect(bytes).toBeGreaterThan(7 * MEGABYTE)
+  expect(await layersNow()).not.toContain(diffId)
+})
+
 test('of containers, those go that have ended and were kept for their time, after everything else', async () => {
   const spec = { ...host.want([]).spec, command: ['sh', '-c', 'busybox head -c 32000000 /dev/zero > /written'] }
   const kept = host.want([], { spec: { ...spec, keepForMs: 3600_000 } })

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { Digest } from '#shared/digest.ts'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import type { Clock } from '#shared/ports/clock.ts'
@@ -7,7 +8,7 @@ import type { PruneOrder } from '#shared/protocol/bus.ts'
 import type { PrunedHost } from '#shared/protocol/prune-host.ts'
 import { type ReclaimPorts, reclaim } from '../execute/reclaim.ts'
 import type { DiskReserve } from '../host/disk-reserve.ts'
-import { diskRoom, logBytes, observeStores, type StorePorts } from '../observe/store-facts.ts'
+import { diskRoom, logBytes, observeStores, type StorePorts, sizesOf } from '../observe/store-facts.ts'
 import { type ContainerFiles, usageOf } from '../reconcile/disk-usage.ts'
 import type { ContainerFacts } from '../reconcile/facts.ts'
 import { planPrune, prunedBy } from '../reconcile/plan-prune.ts'
@@ -91,20 +92,27 @@ export function createDiskKeeper(options: DiskKeeperOptions): DiskKeeper {
     const planned = planPrune(stores, { ...order, usedBefore })
     const layers = await reclaim(ports, planned, usedBefore)
     log.info({ plan: planned, layers }, 'what was asked for was given up')
-    return prunedBy(stores, planned)
+    return prunedBy(stores, planned, await sizesOf(ports, stores.layerBytes.keys()))
   }
   const measure = async () => {
     const stores = await observeStores(ports, wanted())
     const containers: ContainerFiles[] = []
     // One behind the other: nobody waits, and the disk is for the containers.
-    for (const want of wanted()) containers.push(await filesOf(options, want))
+    const layersOf = new Map(stores.images.map(({ digest, layers }) => [digest, layers]))
+    for (const want of wanted())
+      containers.push(await filesOf(options, want, layersOf.get(want.spec.imageDigest) ?? []))
     options.report(usageOf(stores, containers, clock.now()))
   }
   return { makeRoom, prune, measure }
 }
 
-async function filesOf({ ports, isLive }: DiskKeeperOptions, want: DesiredContainer): Promise<ContainerFiles> {
+async function filesOf(
+  { ports, isLive }: DiskKeeperOptions,
+  want: DesiredContainer,
+  layers: readonly Digest[],
+): Promise<ContainerFiles> {
   const none = { writtenBytes: 0, takenBytes: 0 }
   const size = await ports.snapshots.snapshotSize(want.id).catch(() => none) // It may be leaving.
-  return { want, ...size, logBytes: await logBytes(ports, want.id), isLive: await isLive(want.id) }
+  const imageBytes = [...(await sizesOf(ports, layers, want.id)).values()].reduce((sum, bytes) => sum + bytes, 0)
+  return { want, ...size, imageBytes, logBytes: await logBytes(ports, want.id), isLive: await isLive(want.id) }
 }

@@ -1,10 +1,8 @@
-import { type BigIntStats, lstatSync, readdirSync } from 'node:fs'
+import { type BigIntStats, lstatSync } from 'node:fs'
 import type { FileChange } from '#shared/domain/container.ts'
-import { lgetxattr } from '#worker/host/syscalls.ts'
 import { ifThere, type LiveTree, liveTree } from './live-tree.ts'
-import { isShownBelow } from './lower-tree.ts'
+import { isOpaque, isWhiteout, type LowerTree, lowerTree, statOf } from './lower-tree.ts'
 import { isPlaceholder } from './placeholders.ts'
-import { OPAQUE } from './tree-writer.ts'
 
 /**
  * What an overlay upper folder changed in the layers below it (`lower`, topmost first), in order of the names' bytes: a
@@ -18,9 +16,10 @@ export function* changesOf(
   placeholders: ReadonlySet<string> = new Set(),
 ): Generator<FileChange> {
   using tree = liveTree(upper)
+  using below = lowerTree(lower)
   /** Folders that are changed if anything in them is. */
   const open: string[] = []
-  for (const { path, kind } of found(tree, lower, placeholders)) {
+  for (const { path, kind } of found(tree, below, placeholders)) {
     while (open.length > 0 && !path.startsWith(`${open.at(-1)}/`)) open.pop()
     if (kind === 'same') {
       open.push(path)
@@ -37,26 +36,26 @@ interface Found {
   kind: FileChange['kind'] | 'same'
 }
 
-function* found(tree: LiveTree, lower: readonly string[], placeholders: ReadonlySet<string>): Generator<Found> {
+function* found(tree: LiveTree, lower: LowerTree, placeholders: ReadonlySet<string>): Generator<Found> {
   const view = {
     stat: (path: string) => ifThere(() => lstatSync(tree.at(path), { bigint: true })),
     list: (path: string) => ifThere(() => tree.list(path)) ?? [],
-    isBelow: (path: string) => isShownBelow(lower, path),
+    isBelow: lower.isShown,
   }
-  const left = placesIn(tree, '', lower.map(Buffer.from), false)
+  const left = placesIn(tree, '', lower.layers, false)
   for (let place = left.pop(); place; place = left.pop()) {
-    const { path, name, below } = place
+    const { path, below } = place
     if (isPlaceholder(placeholders, view, path)) continue
     const stat = view.stat(path)
-    const before = lookBelow(below, name)
+    const before = lookBelow(below, path)
     if (!stat || isWhiteout(stat)) {
       if (before) yield { path, kind: 'deleted' }
       continue
     }
     yield { path, kind: kindOf(stat, before) }
     if (!stat.isDirectory()) continue
-    const isOpaque = ifThere(() => lgetxattr(tree.at(path), OPAQUE))?.toString() === 'y'
-    for (const child of placesIn(tree, path, foldersBelow(below, name), isOpaque)) left.push(child)
+    const hidesBelow = ifThere(() => isOpaque(tree.at(path))) === true
+    for (const child of placesIn(tree, path, foldersBelow(below, path), hidesBelow)) left.push(child)
   }
 }
 
@@ -69,46 +68,41 @@ function kindOf(stat: BigIntStats, before: BigIntStats | undefined): Found['kind
 
 interface Place {
   path: string
-  name: string
-  /** The folder that it is in, in the layers that show one, topmost first. */
-  below: readonly Buffer[]
+  /** The layers that show the folder that it is in, topmost first. */
+  below: readonly LiveTree[]
 }
 
 /** What is in a folder of the upper, and what it hides of the layers; the last first. */
-function placesIn(tree: LiveTree, path: string, below: readonly Buffer[], isOpaque: boolean): Place[] {
+function placesIn(tree: LiveTree, path: string, below: readonly LiveTree[], hidesBelow: boolean): Place[] {
   const names = new Set(ifThere(() => tree.list(path)) ?? [])
-  if (isOpaque) for (const folder of below) for (const name of readdirSync(folder, 'latin1')) names.add(name)
+  if (hidesBelow) for (const layer of below) for (const name of layer.list(path)) names.add(name)
   const prefix = path === '' ? '' : `${path}/`
   return [...names]
     .sort()
     .reverse()
-    .map(name => ({ path: `${prefix}${name}`, name, below }))
+    .map(name => ({ path: `${prefix}${name}`, below }))
 }
 
-/** What the layers show under a name. */
-function lookBelow(folders: readonly Buffer[], name: string): BigIntStats | undefined {
-  for (const folder of folders) {
-    const stat = statOf(inside(folder, name))
+/** What the layers show under a path. */
+function lookBelow(layers: readonly LiveTree[], path: string): BigIntStats | undefined {
+  for (const layer of layers) {
+    const stat = statOf(layer.at(path))
     if (stat) return isWhiteout(stat) ? undefined : stat
   }
   return undefined
 }
 
-/** The folders of a name that the layers show together. */
-function foldersBelow(folders: readonly Buffer[], name: string): Buffer[] {
-  const shownTogether: Buffer[] = []
-  for (const folder of folders) {
-    const at = inside(folder, name)
-    const stat = statOf(at)
+/** Those that show a folder under a path together. */
+function foldersBelow(layers: readonly LiveTree[], path: string): LiveTree[] {
+  const shownTogether: LiveTree[] = []
+  for (const layer of layers) {
+    const stat = statOf(layer.at(path))
     if (!stat) continue
     if (!stat.isDirectory()) break
-    shownTogether.push(at)
-    if (lgetxattr(at, OPAQUE)?.toString() === 'y') break
+    shownTogether.push(layer)
+    if (isOpaque(layer.at(path))) break
   }
   return shownTogether
 }
 
-const inside = (folder: Buffer, name: string) => Buffer.concat([folder, Buffer.from(`/${name}`, 'latin1')])
-const statOf = (at: Buffer) => lstatSync(at, { bigint: true, throwIfNoEntry: false })
-const isWhiteout = (stat: BigIntStats) => stat.isCharacterDevice() && stat.rdev === 0n
 const shown = (path: string) => `/${Buffer.from(path, 'latin1')}`

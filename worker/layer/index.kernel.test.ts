@@ -215,7 +215,8 @@ test('fsck.erofs finds no error in images of all kinds', async context => {
     fc.asyncProperty(fc.array(item, { maxLength: 60 }), fc.array(sparse, { maxLength: 3 }), async (wanted, files) => {
       await end()
       begin()
-      plant(at('before'), wanted, { mode: 0o755, uid: 0, gid: 0, seconds: 1, nanoseconds: 1, xattrs: {} })
+      const inTars = wanted.filter(({ kind }) => kind !== 'whiteout') // The device 0:0 is refused.
+      plant(at('before'), inTars, { mode: 0o755, uid: 0, gid: 0, seconds: 1, nanoseconds: 1, xattrs: {} })
       for (const n of Array.from({ length: wanted.length * 20 }).keys()) writeFileSync(at(`before/many-${n}`), `${n}`)
       pack('--format=pax', ...XATTRS)
       const entries = files.map(({ extents, after }, index) => sparseEntry(`f${index}`, extents, after))

@@ -12,7 +12,7 @@ export const LAYER_ERRORS = { invalid: 'layer.invalid', unsafe: 'layer.invalid' 
 /** OCI image-spec, layer.md, "Whiteouts". */
 export const WHITEOUT = '.wh.'
 export const OPAQUE_WHITEOUT = '.wh..wh..opq'
-/** AUFS kept its own files under this; they say nothing about the layer. */
+/** AUFS kept its own files under this; they say nothing about the layer, and Docker skips them, too. */
 const AUFS = '.wh..wh.'
 
 /**
@@ -67,11 +67,19 @@ export class LayerWriter implements TarConsumer, Disposable {
       this.#make(names, entry, stored)
       return
     }
+    if (names.some(part => part.startsWith(AUFS) && part !== OPAQUE_WHITEOUT)) return
     if (names.slice(0, -1).some(part => part.startsWith(WHITEOUT))) {
       throw invalidTar(LAYER_ERRORS, 'lies below a whiteout (.wh.), which cannot have files in it', entry.path)
     }
-    if (name.startsWith(WHITEOUT)) this.#hide(names, name, entry.path)
-    else this.#make(names, entry, stored)
+    if (name.startsWith(WHITEOUT)) {
+      this.#hide(names, name, entry.path)
+      return
+    }
+    if (isOverlayWhiteout(entry)) {
+      const why = 'is the character device 0:0, by which overlay hides files: leave it out, or write .wh.NAME'
+      throw invalidTar(LAYER_ERRORS, why, entry.path)
+    }
+    this.#make(names, entry, stored)
   }
 
   data(bytes: Buffer, offset: number): void {
@@ -102,8 +110,10 @@ export class LayerWriter implements TarConsumer, Disposable {
 
   #hide(names: readonly string[], name: string, path: string): void {
     const parent = names.slice(0, -1)
-    if (name === OPAQUE_WHITEOUT) this.#tree.opaque(parent, path)
-    if (name.startsWith(AUFS)) return
+    if (name === OPAQUE_WHITEOUT) {
+      this.#tree.opaque(parent, path)
+      return
+    }
     const hidden = name.slice(WHITEOUT.length)
     if (['', '.', '..'].includes(hidden))
       throw invalidTar(LAYER_ERRORS, 'hides nothing that could be there: write .wh.NAME', path)
@@ -119,6 +129,11 @@ export class LayerWriter implements TarConsumer, Disposable {
     else if (entry.type === 'hardlink') this.#tree.hardlink(names, safeNames(entry.linkTarget, entry.path), entry)
     else this.#tree.node(names, entry)
   }
+}
+
+/** Some drivers would hide a file of the layers below with it, others show a device. */
+function isOverlayWhiteout({ type, major, minor }: TarEntry): boolean {
+  return type === 'character' && major === 0 && minor === 0
 }
 
 /** `linkOf`: as `namesOf` has it. */

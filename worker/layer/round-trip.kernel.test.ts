@@ -22,6 +22,7 @@ import { unmount, unmountBelow } from '../host/mount.ts'
 import { mountErofs } from '../host/mount-erofs.ts'
 import { mountMemory } from '../host/mount-memory.ts'
 import { lgetxattr, lsetxattr } from '../host/syscalls.ts'
+import { changesOf } from './changes.ts'
 import { indexLayer } from './index-layer.ts'
 import { packLayer } from './pack.ts'
 import { tarOfTree } from './tree-tar.ts'
@@ -114,6 +115,25 @@ test('names of as many bytes as Linux can open', async () => {
     await unmount(shown)
   } finally {
     await unmountBelow(own)
+    execFileSync('rm', ['-rf', own])
+  }
+})
+
+test('names of as many bytes as Linux can open are compared with those of the layers below', async () => {
+  const own = mkdtempSync(join(folder, 'deep-both-'))
+  try {
+    const [lower, upper] = ['lower', 'upper'].map(part => join(own, part)) as [string, string]
+    for (const path of [lower, upper]) {
+      mkdirSync(path)
+      perl(`${DEEPEST}; utime(1, 1, 'e' x 255) or die`, path)
+    }
+    const changed = [...changesOf(upper, [lower])].map(({ kind, path }) => `${kind} ${path.at(-1)}`)
+    expect(changed).toEqual([...Array.from({ length: 15 }, () => 'changed d'), 'changed f'])
+    const path = join(own, 'layer.tar.gz')
+    await packLayer(upper, { path, lower: [lower] })
+    const names = execFileSync('tar', ['-tzf', path], { encoding: 'utf8' }).split('\n').filter(Boolean)
+    expect(names.map(name => name.replace(/\/$/, '').at(-1))).toEqual([...Array.from({ length: 15 }, () => 'd'), 'f'])
+  } finally {
     execFileSync('rm', ['-rf', own])
   }
 })

@@ -56,6 +56,8 @@ export interface TreeErrors extends TarErrors {
 /** The mark of a folder that hides what lower layers have in it (kernel documentation, overlayfs, "whiteouts and opaque directories"). */
 export const OPAQUE = 'trusted.overlay.opaque'
 const YES = Buffer.from('y')
+/** A folder that no entry describes: root's and of 1970, as in an index, so that the same tar gives the same files. */
+const IMPLIED = { uid: 0, gid: 0, mtime: { seconds: 0, nanoseconds: 0 } }
 /** Through which one name may lead, as in Linux (linux/namei.h: MAXSYMLINKS). */
 export const MAX_LINKS = 40
 
@@ -80,6 +82,7 @@ export class TreeWriter implements LayerTree {
     this.#root = openSync(root, O_PATH | constants.O_DIRECTORY)
     this.#policy = policy
     this.#resolve = policy.followsLinks ? RESOLVE.IN_ROOT : RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS
+    if (policy.keepsOwners) this.#setTimeAtEnd('', IMPLIED.mtime)
   }
 
   /** A folder that is there keeps what is in it. */
@@ -91,7 +94,7 @@ export class TreeWriter implements LayerTree {
       chmodSync(at, entry.mode)
       this.#setXattrs(at, entry)
       this.#parent?.exact.forget() // It is this folder where that is the root.
-      this.#folderTimes.set(names.join('/'), entry.mtime)
+      this.#setTimeAtEnd(names.join('/'), entry.mtime)
     })
   }
 
@@ -287,7 +290,7 @@ export class TreeWriter implements LayerTree {
     const parent = this.#ensureFolder(parentPath, links)
     try {
       const isNamed = name !== '' && name !== '.' && name !== '..'
-      const isMade = isNamed && this.#ensureName(below(parent, name), parentPath, links)
+      const isMade = isNamed && this.#ensureName(below(parent, name), path, links)
       // From its parent: a deep path, from the root each time, would take the square of its depth.
       if (isMade) return openat2(parent, Buffer.from(name, 'latin1'), O_PATH | constants.O_DIRECTORY, RESOLVE.BENEATH)
     } finally {
@@ -297,7 +300,7 @@ export class TreeWriter implements LayerTree {
   }
 
   /** True: it was missing, and is a new folder now. */
-  #ensureName(at: Buffer, parentPath: string, links: number): boolean {
+  #ensureName(at: Buffer, path: string, links: number): boolean {
     const there = statOf(at)
     if (!there?.isSymbolicLink()) {
       if (there?.isDirectory()) return false
@@ -306,11 +309,14 @@ export class TreeWriter implements LayerTree {
       if (++this.#implied > this.#policy.maxImplied)
         throw this.#invalid('needs more folders than a tar may have entries: split it into several layers')
       this.#makeFolder(at, there)
+      this.#setOwner(at, IMPLIED) // A set-group-ID folder gave it its group.
       chmodSync(at, 0o755)
+      if (this.#policy.keepsOwners) this.#setTimeAtEnd(path, IMPLIED.mtime)
       return true
     }
     if (links >= MAX_LINKS) throw this.#invalid(FAULT.tooManyLinks)
     const target = readlinkSync(at, 'latin1')
+    const parentPath = path.slice(0, Math.max(path.lastIndexOf('/'), 0))
     closeSync(this.#ensureFolder(target.startsWith('/') ? target : `${parentPath}/${target}`, links + 1))
     return false
   }
@@ -332,7 +338,13 @@ export class TreeWriter implements LayerTree {
     if (before && isWhiteout(before)) lsetxattr(at, OPAQUE, YES)
   }
 
-  #setOwner(at: Buffer, entry: TarEntry): void {
+  /** The last one said of a folder counts, whatever way its path takes. */
+  #setTimeAtEnd(path: string, time: Timestamp): void {
+    this.#folderTimes.delete(path)
+    this.#folderTimes.set(path, time)
+  }
+
+  #setOwner(at: Buffer, entry: Pick<TarEntry, 'uid' | 'gid'>): void {
     if (this.#policy.keepsOwners) lchownSync(at, entry.uid, entry.gid)
   }
 

@@ -1,13 +1,11 @@
-import { type BigIntStats, lstatSync } from 'node:fs'
-import { lgetxattr } from '#worker/host/syscalls.ts'
+import { lstatSync } from 'node:fs'
 import { LAYER_ERRORS, OPAQUE_WHITEOUT, WHITEOUT } from './layer-writer.ts'
 import { ifThere, type LiveTree, liveTree } from './live-tree.ts'
-import { folderBelow, isShownBelow } from './lower-tree.ts'
+import { isOpaque, isWhiteout, type LowerTree, lowerTree } from './lower-tree.ts'
 import { isPlaceholder } from './placeholders.ts'
 import { describe, liveContents, PLAIN } from './tar-entries.ts'
 import { invalidTar, type TarEntry } from './tar-format.ts'
 import { encodeHeader, TAR_END } from './tar-writer.ts'
-import { OPAQUE } from './tree-writer.ts'
 
 const BATCH_BYTES = 256 * 1024
 
@@ -63,11 +61,12 @@ interface Walk {
 
 function* walk(upper: string, { lower, placeholders, count }: Walk): Generator<Buffer> {
   using tree = liveTree(upper)
+  using below = lowerTree(lower)
   const firstNames = new Map<string, string>()
   const view = {
     stat: (path: string) => ifThere(() => lstatSync(tree.at(path), { bigint: true })),
     list: (path: string) => ifThere(() => tree.list(path)) ?? [],
-    isBelow: (path: string) => isShownBelow(lower, path),
+    isBelow: below.isShown,
   }
   const { isChanged, header } = rootOf(Buffer.from(upper), lower[0])
   if (isChanged) count()
@@ -87,12 +86,12 @@ function* walk(upper: string, { lower, placeholders, count }: Walk): Generator<B
     const entry = ifThere(() => describe(tree.at(name), name, stat, firstNames))
     if (!entry) continue
     const children = stat.isDirectory() ? childrenOf(tree, path) : []
-    const isOpaque = stat.isDirectory() && ifThere(() => lgetxattr(tree.at(name), OPAQUE))?.toString() === 'y'
-    const mayBeCopy = stat.isDirectory() && !isOpaque && children.length === 0
-    if (mayBeCopy && isCopyOfBelow(entry, path, lower)) continue
+    const hidesBelow = stat.isDirectory() && ifThere(() => isOpaque(tree.at(name))) === true
+    const mayBeCopy = stat.isDirectory() && !hidesBelow && children.length === 0
+    if (mayBeCopy && isCopyOfBelow(entry, path, below)) continue
     count()
     yield* liveContents(tree.at(path), entry)
-    if (isOpaque) yield hiding(`${path}/`, OPAQUE_WHITEOUT)
+    if (hidesBelow) yield hiding(`${path}/`, OPAQUE_WHITEOUT)
     // One by one: as arguments, a large folder's names would not fit on the stack.
     for (const child of children.reverse()) left.push(child)
   }
@@ -128,17 +127,13 @@ function factsOf({ mode, uid, gid, xattrs }: Pick<TarEntry, 'mode' | 'uid' | 'gi
 }
 
 /** An empty folder that is as the layers below have it: something was made in it and removed again. */
-function isCopyOfBelow(folder: TarEntry, path: string, lower: readonly string[]): boolean {
-  const at = folderBelow(lower, path)
+function isCopyOfBelow(folder: TarEntry, path: string, lower: LowerTree): boolean {
+  const at = lower.folder(path)
   if (!at) return false
   const below = describe(at, path, lstatSync(at, { bigint: true }), new Map())
   const { seconds, nanoseconds } = folder.mtime
   if (below.mtime.seconds !== seconds || below.mtime.nanoseconds !== nanoseconds) return false
   return factsOf(folder) === factsOf(below)
-}
-
-function isWhiteout(stat: BigIntStats): boolean {
-  return stat.isCharacterDevice() && stat.rdev === 0n
 }
 
 /** A whiteout of `path`, or of all that is in the folder `path`. */

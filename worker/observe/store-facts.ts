@@ -9,7 +9,7 @@ import { readRecord } from './container-record.ts'
 
 export interface StorePorts {
   images: Pick<ImageStore, 'list'>
-  snapshots: Pick<Snapshotter, 'layers' | 'layerSize' | 'list' | 'snapshotSize'>
+  snapshots: Pick<Snapshotter, 'layers' | 'layerSize' | 'spareLayers' | 'list' | 'snapshotSize'>
   cachedSteps(): Promise<StoreFacts['cachedSteps']>
   containersFolder: string
   dataFolder: string
@@ -20,7 +20,7 @@ export async function diskRoom(dataFolder: string): Promise<Pick<StoreFacts, 'to
   return { totalBytes: blocks * bsize, freeBytes: bavail * bsize }
 }
 
-/** What the stores hold. Reads a small file for each image, cached step, layer and updated container; walks nothing. */
+/** What the stores hold. Reads a small file for each image, cached step, layer, snapshot and updated container; walks nothing. */
 export async function observeStores(ports: StorePorts, wanted: readonly DesiredContainer[]): Promise<StoreFacts> {
   const held = new Set<Digest>()
   for (const { id, goal, spec } of wanted) {
@@ -36,17 +36,26 @@ export async function observeStores(ports: StorePorts, wanted: readonly DesiredC
     ports.cachedSteps(),
     ports.snapshots.layers(),
   ])
-  const layerBytes = new Map<Digest, number>()
-  for (const layer of layers) {
-    const bytes = await ports.snapshots.layerSize(layer).catch(() => 0) // It may be leaving.
-    layerBytes.set(layer, bytes)
-  }
+  const named = [...images.flatMap(image => image.layers), ...cachedSteps.flatMap(({ layer }) => layer ?? [])]
   return {
     ...room,
     images: images.map(image => ({ ...image, isHeld: held.has(image.digest) })),
     cachedSteps,
-    layerBytes,
+    layerBytes: await sizesOf(ports, layers),
+    spareBytes: await ports.snapshots.spareLayers(new Set(named)),
   }
+}
+
+/** Bytes of each layer, as `Snapshotter.layerSize` has them. */
+export async function sizesOf(
+  { snapshots }: Pick<StorePorts, 'snapshots'>,
+  layers: Iterable<Digest>,
+  snapshot?: string,
+): Promise<Map<Digest, number>> {
+  const sizes = new Map<Digest, number>()
+  // One that cannot be read may be leaving.
+  for (const layer of new Set(layers)) sizes.set(layer, await snapshots.layerSize(layer, snapshot).catch(() => 0))
+  return sizes
 }
 
 /** Bytes of a container's log; 0 where there is none yet. */

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Digest, digestFromHex } from '#shared/digest.ts'
+import { layersLeft } from '#test/support/layers-left.ts'
 import { type PruneTerms, planPrune, prunedBy } from './plan-prune.ts'
 import type { StoreFacts } from './plan-reclaim.ts'
 
@@ -22,6 +23,7 @@ const FACTS: StoreFacts = {
     step('new', 900, 5),
   ],
   layerBytes: new Map([1, 2, 3, 4, 5].map(at => [digest(at), 100])),
+  spareBytes: new Map(),
 }
 const ALL: PruneTerms = { images: true, buildCache: true, usedBefore: 1000 }
 
@@ -32,7 +34,7 @@ function pruned(terms: Partial<PruneTerms>) {
     if (action.kind === 'removeCachedStep') return action.key
     return action.kind === 'removeImage' ? FACTS.images.findIndex(one => one.digest === action.digest) + 1 : action.id
   })
-  return { names, ...prunedBy(FACTS, plan) }
+  return { names, ...prunedBy(FACTS, plan, layersLeft(FACTS, plan)) }
 }
 
 test('images that no container has go, and of their layers what nothing else needs', () => {

@@ -36,13 +36,21 @@ export function planPrune(facts: StoreFacts, terms: PruneTerms): ReclaimAction[]
   return [...removals, ...going]
 }
 
-/** What such a plan takes away. Pure. */
-export function prunedBy(facts: StoreFacts, plan: readonly ReclaimAction[]): PrunedHost {
+/**
+ * What such a plan took away, and with it layers that nothing named. `left`: what of the layers is there afterwards, by
+ * bytes on the disk. Pure.
+ */
+export function prunedBy(
+  facts: StoreFacts,
+  plan: readonly ReclaimAction[],
+  left: ReadonlyMap<Digest, number>,
+): PrunedHost {
+  const gone = [...facts.layerBytes].map(([layer, bytes]) => Math.max(bytes - (left.get(layer) ?? 0), 0))
   const count = (kind: ReclaimAction['kind']) => plan.filter(action => action.kind === kind).length
   return {
     images: count('removeImage'),
     cachedSteps: count('removeCachedStep'),
-    bytes: storeBytes(facts) - storeBytes(without(facts, plan)),
+    bytes: bytesOfSteps(facts) - bytesOfSteps(without(facts, plan)) + gone.reduce((sum, bytes) => sum + bytes, 0),
   }
 }
 
@@ -67,8 +75,4 @@ const bytesOfSteps = ({ cachedSteps }: Stores) => cachedSteps.reduce((total, { b
 /** Without the layers that images have too. */
 function cacheBytes(stores: Stores): number {
   return bytesOfSteps(stores) + bytesOfLayers(stores, layersOfSteps(stores).difference(layersOfImages(stores)))
-}
-
-function storeBytes(stores: Stores): number {
-  return bytesOfSteps(stores) + bytesOfLayers(stores, layersOfSteps(stores).union(layersOfImages(stores)))
 }

@@ -12,6 +12,7 @@ const MARKS = { high: 0.8, low: 0.6, usedBefore: 1000 }
 const facts = (changes: Partial<StoreFacts>): StoreFacts => ({
   ...{ totalBytes: 1000, freeBytes: 100, images: [], cachedSteps: [] },
   layerBytes: new Map([1, 2, 3, 4].map(at => [digest(at), 100])),
+  spareBytes: new Map(),
   ...changes,
 })
 const image = (at: number, layers: number[], usedAt: number, isHeld = false) => ({
@@ -85,6 +86,7 @@ const anyFacts: fc.Arbitrary<StoreFacts> = fc.record({
     { selector: one => one.key },
   ),
   layerBytes: fc.constant(new Map([0, 1, 2, 3, 4, 5].map(at => [digest(at), 50 * at]))),
+  spareBytes: fc.constant(new Map()),
 })
 
 test('never what is held or was just used; each once; no more than what the low mark asks', () => {

@@ -9,6 +9,8 @@ export interface StoreFacts {
   images: { digest: Digest; layers: readonly Digest[]; usedAt: number; isHeld: boolean }[]
   cachedSteps: { key: string; bytes: number; layer: Digest | undefined; usedAt: number }[]
   layerBytes: ReadonlyMap<Digest, number>
+  /** Of these what the next sweep takes: layers that nothing names, and copies that a storage driver left. */
+  spareBytes: ReadonlyMap<Digest, number>
 }
 
 /** Sizes are what a container's own files take on the disk, log included. */

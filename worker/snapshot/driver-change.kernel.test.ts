@@ -148,6 +148,24 @@ describe('an agent that opens all drivers', () => {
     },
   )
 
+  test('a layer that both have takes room twice, and counts once below a container', async () => {
+    const { layers } = await withContainers('erofs')
+    const now = await startAll('vfs')
+    for (const name of ['base', 'top']) await addLayer(now, name)
+    await now.prepare('fresh', layers)
+    for (const layer of layers) {
+      const [all, left, chosen] = [now.layerSize(layer), now.layerSize(layer, 'running'), now.layerSize(layer, 'fresh')]
+      expect(Math.min(await left, await chosen)).toBeGreaterThan(0)
+      expect(await all).toBe((await left) + (await chosen))
+    }
+    expect(await now.spareLayers(new Set(layers))).toEqual(new Map())
+    const sizes = await Promise.all(layers.map(layer => now.layerSize(layer, 'running')))
+    for (const id of ['running', 'stopped']) await now.remove(id)
+    const spare = await now.spareLayers(new Set(layers))
+    expect(layers.map(layer => spare.get(layer))).toEqual(sizes)
+    await now.remove('fresh')
+  })
+
   test('what is new goes to the chosen driver; removal and sweeps reach what the other one left', async () => {
     const { layers } = await withContainers('erofs')
     const now = await startAll('vfs')

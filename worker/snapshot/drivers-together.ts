@@ -87,8 +87,9 @@ export class DriversTogether implements Snapshotter {
     return [...new Set(lists.flat())]
   }
 
-  /** A layer that two drivers have takes room twice. */
-  async layerSize(diffId: Digest): Promise<number> {
+  /** A layer that two drivers have takes room twice, and is once in a container. */
+  async layerSize(diffId: Digest, id?: string): Promise<number> {
+    if (id !== undefined) return (await (await this.#homeOf(id)).snapshots?.layerSize(diffId)) ?? 0
     if (this.#openLeft().length === 0) return this.#chosen.snapshots.layerSize(diffId)
     let bytes = 0
     for (const { snapshots } of this.#open()) bytes += await snapshots.layerSize(diffId)
@@ -121,6 +122,15 @@ export class DriversTogether implements Snapshotter {
     if (olderThan <= this.#openedAt) return removed
     for (const { snapshots } of this.#openLeft()) removed.push(...(await snapshots.sweepLayers(new Set(), olderThan)))
     return [...new Set(removed)]
+  }
+
+  async spareLayers(kept: ReadonlySet<Digest>): Promise<Map<Digest, number>> {
+    const spare = await this.#chosen.snapshots.spareLayers(kept)
+    for (const { snapshots } of this.#openLeft()) {
+      for (const [layer, bytes] of await snapshots.spareLayers(new Set()))
+        spare.set(layer, bytes + (spare.get(layer) ?? 0))
+    }
+    return spare
   }
 
   async settled(): Promise<void> {

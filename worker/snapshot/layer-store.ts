@@ -36,3 +36,18 @@ export interface LayerStore {
   /** Resolves when what was added until now is known to be on the disk; nothing needs to wait for it. */
   settled(): Promise<void>
 }
+
+/** Bytes of the layers that are neither kept nor named by a snapshot. `named` is undefined where that is not known: none are. */
+export async function spareIn(
+  layers: LayerStore,
+  kept: ReadonlySet<Digest>,
+  named: readonly Digest[][] | undefined,
+): Promise<Map<Digest, number>> {
+  const spare = new Map<Digest, number>()
+  if (!named) return spare
+  const needed = kept.union(new Set(named.flat()))
+  for (const layer of (await layers.list()).filter(layer => !needed.has(layer))) {
+    spare.set(layer, await layers.sizeOf(layer).catch(() => 0)) // It may be leaving.
+  }
+  return spare
+}

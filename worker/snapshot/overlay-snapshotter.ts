@@ -3,13 +3,14 @@ import { mkdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Digest } from '#shared/digest.ts'
 import { SlipwayError } from '#shared/errors.ts'
-import { diskUsage } from '#worker/host/disk-usage.ts'
+import { diskUsage, foldersUsage } from '#worker/host/disk-usage.ts'
 import { asKernelError } from '#worker/host/kernel-error.ts'
 import { mountOverlay, type OverlayMount, unmount } from '#worker/host/mount.ts'
 import { lgetxattr, llistxattr, lsetxattr } from '#worker/host/syscalls.ts'
 import { withMapping } from '#worker/host/userns.ts'
 import { isKeptXattr } from '#worker/layer/kept-xattrs.ts'
-import type { LayerStore } from './layer-store.ts'
+import { shownLayers } from '#worker/layer/lower-tree.ts'
+import { type LayerStore, spareIn } from './layer-store.ts'
 import { removePrivateMarks } from './private-marks.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
 import type { Changes, Preparation, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
@@ -86,8 +87,9 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   async snapshotSize(id: string): Promise<SnapshotSize> {
-    const bytes = (await this.#isWhole(id)) ? await diskUsage(this.#upper(id)) : 0
-    return { writtenBytes: bytes, takenBytes: bytes }
+    if (!(await this.#isWhole(id))) return { writtenBytes: 0, takenBytes: 0 }
+    const [takenBytes, folders] = await Promise.all([diskUsage(this.#upper(id)), foldersUsage(this.#upper(id))])
+    return { writtenBytes: Math.max(takenBytes - folders, 0), takenBytes }
   }
 
   async addLayer(diffId: Digest, tar: AsyncIterable<Uint8Array>, verify: () => Promise<void>): Promise<void> {
@@ -99,6 +101,11 @@ export class OverlaySnapshotter implements Snapshotter {
   async sweepLayers(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]> {
     const named = await this.#parts.snapshots.layersOfAll()
     return named ? this.#parts.layers.sweepUnused(new Set([...kept, ...named.flat()]), olderThan) : []
+  }
+
+  async spareLayers(kept: ReadonlySet<Digest>): Promise<Map<Digest, number>> {
+    const { layers, snapshots } = this.#parts
+    return spareIn(layers, kept, await snapshots.layersOfAll())
   }
 
   prepare(id: string, diffIds: readonly Digest[], how: Preparation = {}): Promise<Snapshot> {
@@ -206,10 +213,13 @@ export class OverlaySnapshotter implements Snapshotter {
     await withMapping(firstId, usernsFd => kind.mount({ ...folders, usernsFd }))
   }
 
-  /** The layers' folders, topmost first. A layer that comes twice counts where it is on top; overlay takes none twice. */
-  #lower(diffIds: readonly Digest[]): Promise<string[]> {
+  /**
+   * The layers' folders, topmost first, but those that an opaque root hides. A layer that comes twice counts where it is on
+   * top; overlay takes none twice.
+   */
+  async #lower(diffIds: readonly Digest[]): Promise<string[]> {
     const topFirst = [...new Set(diffIds.toReversed())]
-    return topFirst.length > 0 ? this.#parts.layers.lowerFolders(topFirst) : Promise.resolve([this.#parts.empty])
+    return topFirst.length > 0 ? shownLayers(await this.#parts.layers.lowerFolders(topFirst)) : [this.#parts.empty]
   }
 }
 

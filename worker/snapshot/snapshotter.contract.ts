@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
@@ -21,38 +20,17 @@ import {
 import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
-import { buffer } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
-import { pack } from 'tar-stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Digest, digestFromHex } from '#shared/digest.ts'
+import { digestFromHex } from '#shared/digest.ts'
 import { chooseSeed } from '#test/support/seeded.ts'
+import { good, layerOf, layerWithDevice, smallLayer, stream, type TestLayer } from '#test/support/test-layers.ts'
 import { viewOf } from '#test/support/tree-view.ts'
-import { lsetxattr, mknod, S_IFCHR } from '#worker/host/syscalls.ts'
+import { lsetxattr } from '#worker/host/syscalls.ts'
 import { packLayer } from '#worker/layer/pack.ts'
+import { describeLayerRules } from './layer-rules.contract.ts'
 import type { Snapshotter } from './snapshotter.ts'
-
-interface TestLayer {
-  tar: Buffer
-  diffId: Digest
-}
-
-/** A layer out of files (path → text; a path that ends in a slash is a folder). */
-function layerOf(files: Record<string, string>, ...tarOptions: string[]): TestLayer {
-  const folder = mkdtempSync(join(tmpdir(), 'slipway-layer-'))
-  try {
-    for (const [path, text] of Object.entries(files)) {
-      mkdirSync(join(folder, path, path.endsWith('/') ? '.' : '..'), { recursive: true })
-      if (!path.endsWith('/')) writeFileSync(join(folder, path), text)
-    }
-    const tar = execFileSync('tar', ['-C', folder, '-c', ...tarOptions, '.'])
-    return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
 
 /** As many as a test asks for, made once for all drivers of a file and without a process for each. */
 let many: Promise<TestLayer[]> | undefined
@@ -63,27 +41,6 @@ function manyLayers(): Promise<TestLayer[]> {
   return many
 }
 
-async function smallLayer(files: Record<string, string>): Promise<TestLayer> {
-  const packing = pack()
-  for (const [name, text] of Object.entries(files)) packing.entry({ name }, text)
-  packing.finalize()
-  const tar = await buffer(packing)
-  return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
-}
-
-/** With a node that reads as many zeros as one likes. */
-function layerWithDevice(): TestLayer {
-  const folder = mkdtempSync(join(tmpdir(), 'slipway-layer-'))
-  try {
-    mknod(join(folder, 'zero'), S_IFCHR | 0o666, 1, 5)
-    const tar = execFileSync('tar', ['-C', folder, '-c', '.'])
-    return { tar, diffId: digestFromHex(createHash('sha256').update(tar).digest('hex')) }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-const good = async () => {}
 const MOST_LAYERS = 500
 /** Odd, so that tails of both kinds are seen: `cut` decides. */
 const SOME_CUTS = 7
@@ -123,7 +80,6 @@ function cutsOf(length: number): number[] {
 /** Every name below a folder. */
 const namesIn = async (folder: string) =>
   (await readdir(folder, { recursive: true, withFileTypes: true })).map(({ name }) => name)
-const stream = (tar: Buffer) => Readable.from([tar], { objectMode: false })
 
 /**
  * What every Snapshotter does. Needs root. `open` opens the same folder again, as another agent would; `makeFolder` makes
@@ -161,6 +117,8 @@ export function describeSnapshotter(
       expect(readdirSync(join(rootfs, 'opaque'))).toEqual(['new'])
       expect(existsSync(join(rootfs, 'kept'))).toBe(true)
     })
+
+    describeLayerRules(() => snapshots)
 
     test('a folder becomes a file, and a folder again', async () => {
       const stages = [{ 'a/old': 'old' }, { a: 'a file' }, { 'a/new': 'new' }].map(files => layerOf(files))
@@ -300,6 +258,9 @@ export function describeSnapshotter(
       const others = before.filter(diffId => !all.includes(diffId))
       const keep = new Set([kept.diffId, ...others])
       expect(await other.sweepLayers(keep, Date.now() - 60_000)).toEqual([])
+      const spare = [...(await other.spareLayers(keep))]
+      expect(spare).toEqual(expect.arrayContaining([[left.diffId, await other.layerSize(left.diffId)]]))
+      expect(spare.map(([layer]) => layer).toSorted()).toEqual([asked.diffId, left.diffId].toSorted())
       expect(await other.sweepLayers(keep, moment)).toEqual([left.diffId])
       expect((await other.layers()).toSorted()).toEqual(before.filter(diffId => diffId !== left.diffId).toSorted())
       await other.addLayer(left.diffId, stream(left.tar), good)
@@ -351,6 +312,15 @@ export function describeSnapshotter(
       expect(await other.layers()).toEqual(expect.arrayContaining([base.diffId, top.diffId]))
       expect(await other.list()).toContainEqual({ id: 'found', rootfs, isMounted: true })
       expect(readFileSync(join((await other.prepare('found', [base.diffId])).rootfs, 'mine'), 'utf8')).toBe('mine')
+    })
+
+    test('mount points that are made are not written by anybody', async () => {
+      const { rootfs } = await snapshots.prepare('untouched', [base.diffId])
+      for (const path of ['proc', 'dev', 'dev/pts']) mkdirSync(join(rootfs, path))
+      writeFileSync(join(rootfs, 'etc/hosts'), '')
+      const { writtenBytes } = await snapshots.snapshotSize('untouched')
+      // What a dataset of ZFS takes is told as a whole.
+      expect(writtenBytes).toBeLessThanOrEqual(name.startsWith('zfs') ? 1024 ** 2 : 0)
     })
 
     test('what was written has a size', async () => {

@@ -34,10 +34,11 @@ export interface Snapshotter {
   list(): Promise<SnapshotInfo[]>
   layers(): Promise<Digest[]>
   /**
-   * Bytes that a layer takes on the disk; 0 where it is not here. Known without a walk, and by a few calls of the kernel
+   * Bytes that a layer takes on the disk, all copies of it; with a snapshot's `id` the one that is below it. 0 where it is
+   * not here. Known without a walk, and by a few calls of the kernel
    * however many layers there are: the sizes of all are asked for one by one.
    */
-  layerSize(diffId: Digest): Promise<number>
+  layerSize(diffId: Digest, id?: string): Promise<number>
   /** What a snapshot takes besides its layers. Walks files, so it is for the background; nothing for one that is not there. */
   snapshotSize(id: string): Promise<SnapshotSize>
   unmount(id: string): Promise<void>
@@ -48,6 +49,8 @@ export interface Snapshotter {
    * neither a snapshot nor `kept` names, and says which.
    */
   sweepLayers(kept: ReadonlySet<Digest>, olderThan: number): Promise<Digest[]>
+  /** What `sweepLayers` would remove, whatever its age: bytes on the disk, by layer. Reads a small file for each snapshot. */
+  spareLayers(kept: ReadonlySet<Digest>): Promise<Map<Digest, number>>
   /** Resolves once what was removed takes no room any more. */
   settled(): Promise<void>
   /** Removes what a crash left half made (temporary folders). Call before any other work. */
@@ -72,7 +75,7 @@ export interface Snapshot {
 
 /** In bytes, by blocks of the disk. */
 export interface SnapshotSize {
-  /** Files that it added or changed. */
+  /** Files that it added or changed. Folders count as nothing, as with Docker: mount points are made in each snapshot. */
   writtenBytes: number
   /** What its removal would free: more than that where a snapshot is a copy. */
   takenBytes: number

@@ -10,6 +10,7 @@ import { removeTree } from '#worker/host/remove-tree.ts'
 import { sharesBlocks } from '#worker/host/shares-blocks.ts'
 import { BaseTrees, type TreeKind } from './base-trees.ts'
 import { LayerFolders } from './layer-folders.ts'
+import { spareIn } from './layer-store.ts'
 import { noMapping } from './no-mapping.ts'
 import { SnapshotFolders } from './snapshot-folders.ts'
 import type { Changes, Preparation, Snapshot, SnapshotInfo, SnapshotSize, Snapshotter } from './snapshotter.ts'
@@ -113,6 +114,11 @@ export class TreeSnapshotter implements Snapshotter {
     if (!named) return []
     await this.#parts.bases.sweepUnused(named)
     return this.#parts.layers.sweepUnused(new Set([...kept, ...named.flat()]), olderThan)
+  }
+
+  async spareLayers(kept: ReadonlySet<Digest>): Promise<Map<Digest, number>> {
+    const { layers, snapshots } = this.#parts
+    return spareIn(layers, kept, await snapshots.layersOfAll())
   }
 
   prepare(id: string, diffIds: readonly Digest[], { firstId = 0 }: Preparation = {}): Promise<Snapshot> {
