@@ -28,6 +28,13 @@ export async function findByReference(ports: Ports, reference: string): Promise<
   throw notFound(reference, sourceOf(ports, repository) === undefined ? mirroredName(name) : undefined)
 }
 
+/** An upstream that is away says nothing of the image, which a mistyped name is of, too. */
+function notHereEither(reference: string, error: unknown): unknown {
+  if (!(error instanceof SlipwayError) || error.code !== 'upstream.unreachable') return error
+  const message = `There is no image ${reference} here (GET /v1/images), and ${error.message}`
+  return new SlipwayError(error.code, message, { cause: error, facts: error.facts })
+}
+
 /** Who pushed to HOST/team/app runs team/app: here the name has no registry, whatever hosts lead to it. */
 function notFound(reference: string, elsewhere: Mirrored | undefined): SlipwayError {
   const advice = elsewhere
@@ -78,7 +85,9 @@ export async function resolveImage(
   reference: string,
   architectures: readonly string[],
 ): Promise<ResolvedImage> {
-  const pulled = await pullImage(ports, reference, architectures)
+  const pulled = await pullImage(ports, reference, architectures).catch(error => {
+    throw notHereEither(reference, error)
+  })
   const row = pulled ?? (await findByReference(ports, reference)).row
   return readImage(ports, await imageFor(row, ports, reference, architectures))
 }

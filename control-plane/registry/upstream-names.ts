@@ -29,8 +29,16 @@ export async function keptName(ports: Ports, name: string): Promise<string> {
 
 const keptAs = ({ registry, remote }: Mirrored) => `${registry}/${remote}`
 
-/** What an upstream's repository holds came from there: nobody else writes to it. Errors: `upstream.read-only`. */
+/**
+ * What an upstream's repository holds came from there: nobody else writes to it. A name with a registry's port is none of ours.
+ * Errors: `upstream.read-only`, `image.reference-invalid`.
+ */
 export function refuseUpstreamName(ports: Pick<Ports, 'upstreams'>, name: string): void {
+  const [address = '', ...path] = name.split('/')
+  if (address.includes(':')) {
+    const message = `${name} names a registry's address: images are made here, by a name alone (${path.join('/')}). Copy them to others afterwards.`
+    throw new SlipwayError('image.reference-invalid', message)
+  }
   const source = sourceOf(ports, name)
   if (!source) return
   throw new SlipwayError(

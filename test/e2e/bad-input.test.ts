@@ -104,6 +104,26 @@ describe('builds', () => {
     })
   })
 
+  test("a tag with a registry's address", async () => {
+    const context = await uploadFiles(slipway.api, { Dockerfile: 'FROM busybox\n' })
+    const problem = await problemOf(slipway.api.call('POST', '/v1/builds', { context, tags: ['localhost:5000/a:1'] }))
+    expect(problem).toMatchObject({
+      code: 'image.reference-invalid',
+      detail: expect.stringContaining('by a name alone (a)'),
+    })
+  })
+
+  test('a source that is not there: its step says so, however early that is known', async () => {
+    const context = await uploadFiles(slipway.api, { Dockerfile: 'FROM busybox\nRUN sleep 1\nCOPY nothing /\n' })
+    const body = { context, tags: ['bad:latest'] }
+    const { id } = await slipway.api.call<{ id: string }>('POST', '/v1/builds?wait=finished', body)
+    expect(await slipway.api.call<Failed>('GET', `/v1/builds/${id}?wait=finished`)).toMatchObject({
+      error: { code: 'build.source-not-found', facts: { line: 3 } },
+    })
+    const { steps } = await slipway.api.call<{ steps: { state: string }[] }>('GET', `/v1/builds/${id}/steps`)
+    expect(steps.map(({ state }) => state)).not.toContain('running')
+  })
+
   test('a broken Dockerfile: file, line and column', async () => {
     const context = await uploadFiles(slipway.api, { Dockerfile: 'FROM busybox\n\nCOPPY a b\n' })
     const error = await failedBuild(context)

@@ -40,6 +40,15 @@ test('each line is of its step, and the end says how it ended', async () => {
   expect(lines[4]?.durationMs).toBe(3200)
 })
 
+test('of steps that end together, the one whose fault it is failed, and the others are canceled', async () => {
+  const { lines, log } = opened()
+  const fault = new Error('not there')
+  const failing = () => Promise.reject(fault)
+  await log.step('one', AbortSignal.abort(), failing, error => error === fault).catch(() => {})
+  await log.step('two', AbortSignal.abort(), failing).catch(() => {})
+  expect(lines.flatMap(({ mark }) => (mark === 'begin' ? [] : [mark]))).toEqual(['failed', 'canceled'])
+})
+
 test('how long a step took is its own time: without waits, however they overlap', async () => {
   const { lines, clock, log, never } = opened()
   await log.step('one', never, async own => {

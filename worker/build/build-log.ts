@@ -11,8 +11,14 @@ export interface BuildLog extends LogLines {
   /**
    * Runs a step, with its beginning and its end in the log: how long it took, that it was cached, its error, or that it was
    * canceled, which is any error once `signal` says so.
+   * `isOwnFault`: the error is this step's, which ended the others, too; else what fails after `signal` was canceled.
    */
-  step<T>(label: string, signal: AbortSignal, work: (log: StepLog) => Promise<T>): Promise<T>
+  step<T>(
+    label: string,
+    signal: AbortSignal,
+    work: (log: StepLog) => Promise<T>,
+    isOwnFault?: (error: unknown) => boolean,
+  ): Promise<T>
 }
 
 export interface StepLog extends LogLines {
@@ -68,7 +74,7 @@ export function openBuildLog({ send }: Pick<LogSender, 'send'>, now: () => numbe
   }
   return {
     write: (stream, text) => send({ at: now(), stream, text }),
-    step: async (label, signal, work) => {
+    step: async (label, signal, work, isOwnFault = () => false) => {
       const step = ++steps
       const begin = now()
       const own = ownTime(now)
@@ -91,7 +97,7 @@ export function openBuildLog({ send }: Pick<LogSender, 'send'>, now: () => numbe
         else end('done', `DONE ${(own.soFarMs() / 1000).toFixed(1)}s`)
         return result
       } catch (error) {
-        if (signal.aborted) end('canceled', 'CANCELED')
+        if (signal.aborted && !isOwnFault(error)) end('canceled', 'CANCELED')
         else end('failed', `ERROR: ${toFault(error).message}`)
         throw error
       }

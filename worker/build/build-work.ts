@@ -70,6 +70,7 @@ export interface LayerPacking extends LayerCompression {
 export interface BuildWork extends SharedWork {
   /** Begins what nobody waits for yet: its failure ends the build. */
   begin: Together['begin']
+  firstFault: Together['firstFault']
   /** Steps that are done at once. */
   slots: PQueue
   /** Fetches and digests of what steps read that are done at once. */

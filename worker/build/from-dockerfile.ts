@@ -44,7 +44,7 @@ export async function fromDockerfile(
 
 async function buildTarget(
   spec: BuildSpecOf<'dockerfile'>,
-  shared: SharedWork & Pick<BuildWork, 'secrets' | 'begin'>,
+  shared: SharedWork & Pick<BuildWork, 'secrets' | 'begin' | 'firstFault'>,
   { uploads, entitlements, stepsAtOnce, warn }: DockerfileOptions,
 ): Promise<Draft> {
   const { ports, signal } = shared

@@ -48,7 +48,7 @@ export async function buildStep(
   const said = sentenceOf(instruction)
   // ARG is a matter of the build alone, but history shows it, as Docker's does.
   if (step.kind === 'config') return withState(draft, step.state, said)
-  return work.log.step(`${label} ${said.split('\n', 1)[0]}`, work.signal, async output => {
+  const doStep = async (output: StepWork['output']) => {
     try {
       await othersOf(work, step, output)
       const { result, key } = await resultOf({ ...work, output }, draft, step, await (look ?? lookAtStep(work, step)))
@@ -56,7 +56,11 @@ export async function buildStep(
     } catch (error) {
       throw placed(error, instruction, file)
     }
-  })
+  }
+  // A fault that was found ahead has ended the build before its step's turn came.
+  const isOwnFault = (error: unknown) =>
+    error === work.firstFault() && error instanceof SlipwayError && error.facts.line === instruction.line
+  return work.log.step(`${label} ${said.split('\n', 1)[0]}`, work.signal, doStep, isOwnFault)
 }
 
 /** What other stages and images give: their faults are told by whoever asks for them. */

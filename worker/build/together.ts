@@ -4,6 +4,8 @@ export interface Together {
   signal: AbortSignal
   /** Begins something that nobody may wait for yet. Its failure is the failure of all. */
   begin<T>(work: () => Promise<T>): Promise<T>
+  /** What ended all; undefined while nothing has failed. */
+  firstFault(): unknown
 }
 
 /**
@@ -26,6 +28,7 @@ export async function together<T>(signal: AbortSignal, work: (all: Together) => 
       result.catch(fail).finally(() => running.delete(result))
       return result
     },
+    firstFault: () => first?.error,
   }
   const result = await all.begin(() => work(all)).catch(() => undefined)
   while (running.size > 0) await Promise.allSettled(running)
