@@ -38,7 +38,8 @@ export async function updateContainer(
     const image = await imageFor(ports, found, asked.image)
     const spec = updatedSpec(container.spec, asked, image)
     if (!spec) return found
-    requireScopes(principal, spec)
+    // Of the run that goes on until then, too: whoever may not have it may not lower what it is asked for.
+    for (const one of [container.spec, spec]) requireScopes(principal, one)
     requireAble(found.host, spec)
     await requireSecretsOf(ports, spec)
     const isLive = (spec.revision ?? 0) === (container.spec.revision ?? 0)

@@ -18,6 +18,7 @@ import { inspectBuild, requireBuild } from '../intent/build-view.ts'
 import { awaitBuild, listBuildPage, readBuildLog } from '../intent/build-wait.ts'
 import { createBuild, createCommit, createImport, orderCancel } from '../intent/builds.ts'
 import { tellForges } from '../intent/commit-statuses.ts'
+import { requireTags } from '../intent/container-scopes.ts'
 import type { Created } from '../intent/idempotency.ts'
 import { type AppEnv, body, creationOf, idempotencyHeader, json, markReplay, problems, router } from './environment.ts'
 import { plainLog } from './plain-log.ts'
@@ -100,6 +101,7 @@ export function buildRoutes() {
   })
   routes.openapi(commit, async c => {
     const asked = c.req.valid('json')
+    requireTags(c.get('principal'), asked.tags)
     const made = await createCommit(c.get('ports'), c.req.valid('param').container, asked, creationOf(c, asked))
     return c.json(await begun(c, made, c.req.valid('query')), 201)
   })

@@ -78,8 +78,8 @@ export function execRoutes() {
     const ports = c.get('ports')
     refuseInput(asked, wait !== undefined)
     const { signal } = c.req.raw
-    await requireMay(c, c.req.valid('param').container)
-    const { at, session } = await startExec(ports, c.req.valid('param').container, asked, signal)
+    const { container } = await requireMay(c, c.req.valid('param').container)
+    const { at, session } = await startExec(ports, container.id, asked, signal) // A name may be another's by now.
     c.header('Location', `/v1/containers/${at.containerId}/exec/${at.execId}`)
     if (!wait) return c.json(session, 201)
     if (asked.detach) return c.json(await inspectExec(ports, at, timeout * 1000, signal), 201)
@@ -109,8 +109,8 @@ export function execRoutes() {
     const { container: name, exec } = c.req.valid('param')
     requireUpgrade(c)
     const ports = c.get('ports')
-    await requireMay(c, name)
-    const at = await findExec(ports, name, exec)
+    const { container } = await requireMay(c, name)
+    const at = await findExec(ports, container.id, exec)
     await inspectExec(ports, at, 0, c.req.raw.signal) // What there is not is a problem, not a WebSocket that closes.
     const isCounted = c.req.valid('query').flow ?? false
     const order = { kind: 'exec-attach', containerId: at.containerId, execId: at.execId } as const

@@ -34,6 +34,8 @@ interface Followed {
 const CHECKS_AT_ONCE = 8
 /** What is due within it is begun together. */
 const LEAST_SLEEP_MS = 20
+/** The most that Node's timers take: beyond it they fire at once. */
+const LONGEST_SLEEP_MS = 2 ** 31 - 1
 
 /**
  * Makes the checks of all containers of this host. There is one timer, set to the earliest of all due times, and at most eight
@@ -55,7 +57,7 @@ export function createHealthKeeper({ ports, log, onChange, signal }: HealthKeepe
       if (one) check(one).catch(error => log.error({ err: error, id }, 'a health check could not be made'))
     }
     if (lookAgainAt === undefined) return
-    timer = setTimeout(arm, Math.max(LEAST_SLEEP_MS, lookAgainAt - ports.clock.now()))
+    timer = setTimeout(arm, Math.min(LONGEST_SLEEP_MS, Math.max(LEAST_SLEEP_MS, lookAgainAt - ports.clock.now())))
   }
   const dueTimes = function* () {
     for (const { id, state, isUnderWay } of followed.values()) yield { id, nextAt: state.nextAt, isUnderWay }

@@ -6,7 +6,7 @@ import type { AttachOrder } from '#shared/protocol/bus.ts'
 import { CHANNEL, exitStatus, readResize, textMessage } from '#shared/protocol/channels.ts'
 import type { Attachment } from '../runtime/exec-runtime.ts'
 import { type ExecKey, execFolderOf, readExec } from './exec-record.ts'
-import { type ExecSessionPorts, type ExecSessions, type Live, requireRunning } from './exec-sessions.ts'
+import { type ExecSessionPorts, type ExecSessions, type Live, requireCurrent, requireRunning } from './exec-sessions.ts'
 
 type Pieces = AsyncGenerator<Uint8Array, void>
 type Wanted = (id: ContainerId) => DesiredContainer | undefined
@@ -28,16 +28,18 @@ export function openAttach(
 ): Pieces {
   return order.kind === 'attach'
     ? attachContainer(ports, wanted, order.containerId, input, signal)
-    : attachExec(ports, sessions, order, input, signal)
+    : attachExec(ports, sessions, wanted, order, input, signal)
 }
 
 async function* attachExec(
   ports: ExecSessionPorts,
   sessions: ExecSessions,
+  wanted: Wanted,
   key: ExecKey,
   input: Pieces,
   signal: AbortSignal,
 ): Pieces {
+  await requireCurrent(ports, wanted(key.containerId), key.containerId)
   const session = await readExec(ports, key)
   const folder = execFolderOf(ports, key)
   if (session.error) yield textMessage(CHANNEL.stderr, `${session.error.message}\n`)

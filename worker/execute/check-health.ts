@@ -71,8 +71,11 @@ const overdue = ({ timeoutMs }: HealthPlan) => `The check took longer than ${tim
 
 async function inTime({ plan, signal }: HealthCheckOrder, ask: (signal: AbortSignal) => Promise<Outcome>) {
   const late = AbortSignal.timeout(plan.timeoutMs)
+  const over = AbortSignal.any([signal, late])
   try {
-    return await ask(AbortSignal.any([signal, late]))
+    const { promise: ended, reject } = Promise.withResolvers<never>()
+    over.addEventListener('abort', () => reject(over.reason), { once: true })
+    return await Promise.race([ask(over), ended])
   } catch (error) {
     if (late.aborted) return { exitCode: NO_ANSWER, output: overdue(plan) }
     return { exitCode: FAILED, output: error instanceof Error ? error.message : String(error) }
@@ -93,6 +96,10 @@ async function byHttp(
     createConnection: () => connectInNetns(netnsOf(pid), port),
   })
   asked.on('error', reject)
+  asked.on('upgrade', ({ statusCode }, socket) => {
+    socket.destroy()
+    resolve({ exitCode: FAILED, output: `${statusCode}: it changes to another protocol.` })
+  })
   asked.on('response', response => {
     const { statusCode = 0, statusMessage = '' } = response
     const isHealthy = statusCode >= 200 && statusCode < 400

@@ -1,8 +1,11 @@
+import { join } from 'node:path'
 import type { DesiredContainer } from '#shared/domain/container.ts'
 import type { ExecSession } from '#shared/domain/exec.ts'
 import type { ContainerId } from '#shared/domain/ids.ts'
 import { SlipwayError, toFault, unreachable } from '#shared/errors.ts'
 import type { ExecOrder } from '#shared/protocol/bus.ts'
+import { readRecord } from '../observe/container-record.ts'
+import { isStale } from '../reconcile/facts.ts'
 import type { Attachment } from '../runtime/exec-runtime.ts'
 import { execProcess } from './exec-process.ts'
 import {
@@ -81,7 +84,10 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
         attachment.close()
       }
       for (const id of await listExecContainers(ports)) await adoptHeld(id)
-      for (const id of await listExecContainers(ports)) await forgetEnded(ports, id, wanted(id) === undefined)
+      for (const id of await listExecContainers(ports)) {
+        await forgetUnbegun(id)
+        await forgetEnded(ports, id, wanted(id) === undefined, live)
+      }
     },
   }
 
@@ -93,6 +99,14 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
       try {
         adopt(key)
       } catch {} // It has just ended.
+    }
+  }
+
+  /** What an agent was killed over before its process was there. */
+  async function forgetUnbegun(containerId: ContainerId): Promise<void> {
+    for (const { id: execId, state, pid } of await listExecs(ports, containerId)) {
+      const isUnbegun = state === 'running' && pid === undefined && !live.has(execId) && !beginning.has(execId)
+      if (isUnbegun) await forgetExec(ports, { containerId, execId })
     }
   }
 
@@ -145,7 +159,7 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
   }
 
   async function requireRoom(containerId: ContainerId): Promise<void> {
-    await forgetEnded(ports, containerId, false)
+    await forgetEnded(ports, containerId, false, live)
     if ((await running([containerId])) >= MOST_RUNNING) {
       throw new SlipwayError('exec.too-many', `${MOST_RUNNING} processes run in this container already: end one first.`)
     }
@@ -181,11 +195,12 @@ export function createExecSessions(ports: ExecSessionPorts, wanted: Wanted): Exe
 
 /** Errors: `container.not-running`, `container.paused`. */
 export async function requireRunning(
-  ports: Pick<HostPorts, 'runtime'>,
+  ports: Pick<HostPorts, 'runtime' | 'containersFolder'>,
   wanted: Wanted,
   id: ContainerId,
 ): Promise<DesiredContainer> {
   const want = wanted(id)
+  await requireCurrent(ports, want, id)
   const { state } = await ports.runtime.inspect(id)
   if (state === 'paused') {
     throw new SlipwayError('container.paused', `Container ${id} is paused: unpause it first.`)
@@ -194,14 +209,33 @@ export async function requireRunning(
   throw new SlipwayError('container.not-running', `Container ${id} does not run: start it first.`)
 }
 
+/**
+ * The run that goes on before an update begins is none that was asked for: who may do what was decided by the spec of now.
+ * Errors: `container.not-running`.
+ */
+export async function requireCurrent(
+  ports: Pick<HostPorts, 'containersFolder'>,
+  want: DesiredContainer | undefined,
+  id: ContainerId,
+): Promise<void> {
+  if (!want || !isStale(want.spec, await readRecord(join(ports.containersFolder, id)))) return
+  throw new SlipwayError('container.not-running', `Container ${id} is being updated: wait until it runs anew.`)
+}
+
 /** Of a container that nobody wants any more nothing is remembered. */
-async function forgetEnded(ports: ExecSessionPorts, containerId: ContainerId, isGone: boolean): Promise<void> {
+async function forgetEnded(
+  ports: ExecSessionPorts,
+  containerId: ContainerId,
+  isGone: boolean,
+  live: ReadonlyMap<string, Live>,
+): Promise<void> {
   const now = ports.clock.now()
   const sessions = await listExecs(ports, containerId)
   const ended = sessions.filter(({ state }) => state === 'exited')
   const isOld = ({ finishedAt, startedAt }: ExecSession, at: number) =>
     isGone || now - (finishedAt ?? startedAt) > KEEP_MS || at < ended.length - MOST_ENDED
-  const old = ended.filter(isOld)
+  // What is live has output that nobody has read yet.
+  const old = ended.filter((session, at) => isOld(session, at) && (isGone || !live.has(session.id)))
   for (const { id } of old) await forgetExec(ports, { containerId, execId: id })
   if (isGone && old.length === sessions.length) await forgetExecs(ports, containerId)
 }

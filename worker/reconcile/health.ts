@@ -12,6 +12,8 @@ import type { ImageDefaults } from '#shared/domain/image.ts'
 const DEFAULTS = { intervalMs: 30_000, timeoutMs: 30_000, startPeriodMs: 0, startIntervalMs: 5000, retries: 3 }
 const DEFAULT_SHELL = ['/bin/sh', '-c']
 const NANOSECONDS = 1e6
+/** The most that Node's timers take. */
+const LONGEST_MS = 2 ** 31 - 1
 /** A check more often than this would be all that its host does. */
 export const LEAST_INTERVAL_MS = 100
 
@@ -31,8 +33,10 @@ export function healthPlan(own: HealthCheck | undefined, image: ImageDefaults): 
   const ofImage = image.Healthcheck ?? {}
   const probe = own?.probe ?? imageProbe(ofImage.Test ?? [])
   if (!probe) return undefined
-  const time = (mine: number | undefined, theirs: number | null | undefined, usual: number) =>
-    mine || Math.round((theirs ?? 0) / NANOSECONDS) || usual // 0 is "as usual", as Docker has it.
+  const time = (mine: number | undefined, theirs: number | null | undefined, usual: number) => {
+    const asked = mine || Math.round((theirs ?? 0) / NANOSECONDS) || usual // 0 is "as usual", as Docker has it.
+    return Math.min(LONGEST_MS, Math.max(0, asked))
+  }
   return {
     probe: probe.kind === 'shell' ? inShell(probe.line, image) : probe,
     intervalMs: Math.max(LEAST_INTERVAL_MS, time(own?.intervalMs, ofImage.Interval, DEFAULTS.intervalMs)),
@@ -42,7 +46,7 @@ export function healthPlan(own: HealthCheck | undefined, image: ImageDefaults): 
       LEAST_INTERVAL_MS,
       time(own?.startIntervalMs, ofImage.StartInterval, DEFAULTS.startIntervalMs),
     ),
-    retries: own?.retries ?? (ofImage.Retries || DEFAULTS.retries),
+    retries: Math.max(1, own?.retries ?? (ofImage.Retries || DEFAULTS.retries)),
   }
 }
 

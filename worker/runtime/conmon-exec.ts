@@ -7,6 +7,7 @@ import { launchMonitor } from '#worker/host/monitor.ts'
 import { type PacketSocket, packetSockets } from '#worker/host/packet-socket.ts'
 import { commandLine, processFacts, signalProcess } from '#worker/host/process.ts'
 import { programPath } from '#worker/host/run.ts'
+import { configText } from './config-text.ts'
 import type { Attachment, ExecRuntime, ExecStart } from './exec-runtime.ts'
 import { readExit, readPid } from './monitor-files.ts'
 import { startFailure } from './start-failure.ts'
@@ -37,7 +38,7 @@ export async function openConmonExec({ program, runFolder }: ConmonExecOptions):
     start: async order => {
       await mkdir(join(order.folder, EXITS), { recursive: true, mode: 0o700 })
       const spec = join(order.folder, 'process.json')
-      await writeFile(spec, JSON.stringify(order.process), { mode: 0o600 })
+      await writeFile(spec, configText(order.process), { mode: 0o600 })
       let attached: HoldableAttachment | undefined
       const args = monitorArgs(order, spec)
       try {

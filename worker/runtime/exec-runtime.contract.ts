@@ -9,6 +9,7 @@ import { newId } from '#shared/domain/ids.ts'
 import { systemClock } from '#shared/ports/clock.ts'
 import { cgroupRoot, prepareCgroups, removeCgroups } from '#worker/host/cgroup.ts'
 import { maxOpenFiles } from '#worker/host/process.ts'
+import { configText } from './config-text.ts'
 import type { Attachment, ExecRuntime, ExecStart } from './exec-runtime.ts'
 import type { OciRuntimeConfig } from './oci-config.ts'
 import type { RuntimeFolders } from './oci-runtime.contract.ts'
@@ -94,6 +95,13 @@ export function describeExecRuntime(
       const { session, attachment } = await begin('echo out; echo err >&2; exit 5')
       expect(await written(attachment)).toEqual({ stdout: 'out\n', stderr: 'err\n' })
       expect(await endOf(session)).toMatchObject({ exitCode: 5 })
+    })
+
+    test('it has the limits of its container as the file says them, unlimited ones too', async () => {
+      const read = JSON.parse(configText([{ type: 'RLIMIT_CORE', hard: -1, soft: -1 }]))
+      const process = { ...config.process, rlimits: read, terminal: false, args: ['sh', '-c', 'ulimit -c'] }
+      const { attachment } = await begin('', { process })
+      expect((await written(attachment)).stdout).toBe('unlimited\n')
     })
 
     test('stdin comes in order and ends', async () => {
